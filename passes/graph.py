@@ -1,0 +1,113 @@
+"""Small questions and edits that every pass needs on an onnx_ir graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def constant(value: ir.Value | None) -> NDArray[Any] | None:
+    """Return the array of an initializer, or None for anything else."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    array: NDArray[Any] = value.const_value.numpy()
+    return array
+
+
+def scalar(value: ir.Value | None) -> float | None:
+    """Return the number of a one-element initializer, or None for anything else."""
+    array = constant(value)
+    return float(array.reshape(())) if array is not None and array.size == 1 else None
+
+
+def is_float(value: ir.Value) -> bool:
+    """Whether the value is a float32 tensor."""
+    return value.dtype == ir.DataType.FLOAT
+
+
+def rank(value: ir.Value) -> int | None:
+    """Return the number of dimensions, or None when the shape is unknown."""
+    return None if value.shape is None else len(value.shape)
+
+
+def channels(value: ir.Value) -> int | None:
+    """Return the static size of axis 1, or None."""
+    if value.shape is None or len(value.shape) < 2 or not isinstance(value.shape[1], int):
+        return None
+    return value.shape[1]
+
+
+def sole_consumer(value: ir.Value) -> ir.Node | None:
+    """Return the only node that reads the value; None if several do or it is a graph output."""
+    uses = tuple(value.uses())
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+
+
+def ints(node: ir.Node, name: str, default: Sequence[int]) -> tuple[int, ...]:
+    """Return an attribute that is a list of integers."""
+    attribute = node.attributes.get(name)
+    return tuple(attribute.as_ints()) if attribute is not None else tuple(default)
+
+
+def int_attribute(node: ir.Node, name: str, default: int) -> int:
+    """Return an attribute that is an integer."""
+    attribute = node.attributes.get(name)
+    return attribute.as_int() if attribute is not None else default
+
+
+def float_attribute(node: ir.Node, name: str, default: float) -> float:
+    """Return an attribute that is a float."""
+    attribute = node.attributes.get(name)
+    return attribute.as_float() if attribute is not None else default
+
+
+class Namer:
+    """Gives new values and nodes names after what they replace, unique in one graph."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._taken = {value.name for value in graph.inputs} | set(graph.initializers)
+        for node in graph.all_nodes():
+            self._taken.add(node.name)
+            self._taken.update(output.name for output in node.outputs)
+
+    def __call__(self, base: str) -> str:
+        """Return ``base``, or ``base_2``, ``base_3``, … when that is taken."""
+        name, count = base, 1
+        while name in self._taken:
+            count += 1
+            name = f"{base}_{count}"
+        self._taken.add(name)
+        return name
+
+
+def add_initializer(
+    graph: ir.Graph, name: str, data: NDArray[np.generic] | ir.TensorProtocol
+) -> ir.Value:
+    """Register a constant under a name that must be free and return its value."""
+    tensor = ir.tensor(data, name=name) if isinstance(data, np.ndarray) else data
+    value = ir.Value(
+        name=name,
+        shape=ir.Shape(tensor.shape.numpy()),
+        type=ir.TensorType(tensor.dtype),
+        const_value=tensor,
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def replace(old: ir.Value, new: ir.Value) -> None:
+    """Let ``new`` take over every use, the name and the place among the outputs of ``old``."""
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    if new.type is None:
+        new.type = old.type
+    if new.shape is None:
+        new.shape = old.shape
+    name, old.name = old.name, None
+    new.name = name

@@ -1,0 +1,202 @@
+"""Which tensors are quantized, and which of them share a grid: an analysis, no edit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from passes.arithmetic import exponent_of, scales
+from passes.graph import constant, is_float, scalar, sole_consumer
+from passes.topology import after_last_layers, first_layers, last_layers, post_processing
+
+SAME_GRID = frozenset(
+    {
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Identity",
+        "MaxPool",
+        "ReduceMax",
+        "ReduceMin",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+"""Operators that select values: with one grid before and after they can run on the integers."""
+
+_NONNEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "HardSigmoid", "Exp", "Abs", "Sqrt"})
+_KEEPS_SIGN = SAME_GRID | {
+    "Add",
+    "AveragePool",
+    "Concat",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Mul",
+    "ReduceMean",
+    "ReduceSum",
+    "Sum",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """Tensors that are quantized on one grid.
+
+    Attributes:
+        names: Their names; the first is the tensor whose values all the others only select from.
+        nonnegative: Whether no value can be below zero, whatever the picture.
+        edge: Whether a tensor feeds a first or a last layer or comes after the last ones.
+    """
+
+    names: tuple[str, ...]
+    nonnegative: bool
+    edge: bool
+
+
+def quantization_points(
+    graph: ir.Graph, *, keep_float: Collection[str] = (), nonnegative_inputs: bool = False
+) -> list[Point]:
+    """Find the tensors to quantize.
+
+    Quantized are all float tensors that a node before the post-processing reads or writes, except
+
+    1. constants (the weights, see ``QuantizeWeights``),
+    2. a tensor that only a ReLU or a Clip from 0 reads: the grid after the activation function
+       cuts off the same values (HPTQ: a linear operator and its non-linearity are one point),
+    3. tensors that only nodes of ``keep_float`` read and write.
+
+    Args:
+        graph: A graph with shapes and types, BatchNormalization folded.
+        keep_float: Names of nodes that stay in float.
+        nonnegative_inputs: Whether the pixels in the input tensor cannot be negative.
+
+    Returns:
+        The points in graph order.
+    """
+    tail = post_processing(graph)
+    region = [node for node in graph if node not in tail and node.name not in keep_float]
+    inside = set(region)
+    values: dict[ir.Value, None] = {}
+    for node in region:
+        for value in (*node.inputs, *node.outputs):
+            if value is not None and is_float(value) and _is_activation(value, node):
+                values[value] = None
+    quantized = [v for v in values if not _is_absorbed(v, inside)]
+    leader = _shared_grids(region, set(quantized))
+    edges = _edge_values(graph, region)
+    nonnegative = _nonnegative_values(graph, nonnegative_inputs=nonnegative_inputs)
+    groups: dict[ir.Value, list[ir.Value]] = {}
+    for value in quantized:
+        groups.setdefault(_root(leader, value), []).append(value)
+    return [
+        Point(
+            names=(_name(first), *(_name(v) for v in members if v is not first)),
+            nonnegative=first in nonnegative,
+            edge=any(value in edges for value in members),
+        )
+        for first, members in groups.items()
+    ]
+
+
+def absorbs_negative(node: ir.Node) -> bool:
+    """Whether an unsigned grid behind the node can do its work on the integers.
+
+    A ReLU is superfluous there. A Clip from 0 to h is a Clip of the integers to h/Δ where that is
+    an integer, which must hold for 4 bits and one threshold above h at least.
+    """
+    if node.domain != "":
+        return False
+    if node.op_type == "Relu":
+        return True
+    if node.op_type != "Clip" or len(node.inputs) < 2 or scalar(node.inputs[1]) != 0.0:
+        return False
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return True
+    high = scalar(node.inputs[2])
+    if high is None or not 0 < high < np.inf:
+        return False
+    return float(high / scales(exponent_of(high) + 1, bits=4, signed=False)).is_integer()
+
+
+def _is_activation(value: ir.Value, node: ir.Node) -> bool:
+    """Whether the value is data, not a parameter such as the roi of a Resize."""
+    if constant(value) is not None:
+        return False
+    return not (node.op_type == "Resize" and value in node.inputs[1:])
+
+
+def _is_absorbed(value: ir.Value, inside: set[ir.Node]) -> bool:
+    reader = sole_consumer(value)
+    return (
+        reader is not None
+        and reader in inside
+        and value.producer() in inside
+        and absorbs_negative(reader)
+        and reader.inputs[0] is value
+    )
+
+
+def _shared_grids(region: list[ir.Node], quantized: set[ir.Value]) -> dict[ir.Value, ir.Value]:
+    """For each tensor the one it takes its values from, where one grid serves both."""
+    leader: dict[ir.Value, ir.Value] = {}
+    for node in region:
+        source = node.inputs[0] if node.inputs else None
+        if node.op_type not in SAME_GRID or source not in quantized or source is None:
+            continue
+        mode = node.attributes.get("mode")
+        if node.op_type == "Resize" and mode is not None and mode.as_string() == "cubic":
+            continue  # a cubic interpolation overshoots
+        for output in node.outputs:
+            if output in quantized:
+                leader[output] = source
+    return leader
+
+
+def _root(leader: dict[ir.Value, ir.Value], value: ir.Value) -> ir.Value:
+    while value in leader:
+        value = leader[value]
+    return value
+
+
+def _edge_values(graph: ir.Graph, region: list[ir.Node]) -> set[ir.Value]:
+    inputs = [node.inputs[0] for node in (*first_layers(graph), *last_layers(graph))]
+    edges = {value for value in inputs if value is not None}
+    after = after_last_layers(graph)
+    edges.update(output for node in region if node in after for output in node.outputs)
+    return edges
+
+
+def _nonnegative_values(graph: ir.Graph, *, nonnegative_inputs: bool) -> set[ir.Value]:
+    found = {value for value in graph.inputs if nonnegative_inputs}
+
+    def holds(value: ir.Value | None) -> bool:
+        if value is None or value in found:
+            return True
+        array = constant(value)
+        return array is not None and bool(np.all(array >= 0))
+
+    for node in graph:
+        data = node.inputs if node.op_type in ("Add", "Concat", "Mul", "Sum") else node.inputs[:1]
+        if (
+            node.op_type in _NONNEGATIVE
+            or absorbs_negative(node)
+            or (node.op_type in _KEEPS_SIGN and all(holds(value) for value in data))
+        ):
+            found.update(node.outputs)
+    return found
+
+
+def _name(value: ir.Value) -> str:
+    assert value.name is not None  # model_io names every value
+    return value.name

@@ -1,0 +1,159 @@
+"""QuantizeLinear → DequantizeLinear on tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from passes.arithmetic import Grid, exponent_of, fake_quantize, quantize, scales
+from passes.graph import Namer, add_initializer, constant, is_float
+
+_TYPES = {
+    (8, True): ir.DataType.INT8,
+    (8, False): ir.DataType.UINT8,
+    (4, True): ir.DataType.INT4,
+    (4, False): ir.DataType.UINT4,
+}
+"""Canonical integer type by bits and sign; the zero point is always 0."""
+
+FOUR_BIT_OPSET = 21
+
+
+@dataclass(frozen=True)
+class QuantizeActivations(ir.passes.InPlacePass):
+    """Quantize tensors by name. Lossy: an error of at most Δ/2 inside the grid, clipped outside.
+
+    1. Each tensor of ``grids`` goes through QuantizeLinear and DequantizeLinear, and everybody who
+       read it reads the result. A graph output keeps its name.
+    2. A constant operand of an Add or Mul whose other operand is quantized gets a pair of its own,
+       on 8 bits, with the threshold of least squared error, so that the operator can run on
+       integers.
+
+    Attributes:
+        grids: Grid of each tensor that is quantized. A name that the graph lacks is an error.
+    """
+
+    grids: Mapping[str, Grid]
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Insert the pairs."""
+        graph = model.graph
+        values = {v.name: v for v in graph.inputs}
+        values.update({output.name: output for node in graph for output in node.outputs})
+        missing = [name for name in self.grids if name not in values]
+        if missing:
+            raise ValueError(f"tensors to quantize that the graph lacks: {', '.join(missing)}")
+        name = Namer(graph)
+        builder = PairBuilder(graph, name)
+        for tensor, grid in self.grids.items():
+            builder.quantize(values[tensor], grid)
+        for node in list(graph):
+            if node.op_type in ("Add", "Mul") and node.domain == "":
+                builder.quantize_constant_operand(node)
+        return ir.passes.PassResult(model, bool(self.grids))
+
+
+def dequantized_scale(value: ir.Value | None) -> float | None:
+    """Return the scale of the per-tensor DequantizeLinear that produces the value, or None."""
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type != "DequantizeLinear":
+        return None
+    scale = constant(node.inputs[1])
+    return float(scale.reshape(())) if scale is not None and scale.size == 1 else None
+
+
+class PairBuilder:
+    """Inserts QuantizeLinear and DequantizeLinear; equal constants are written once."""
+
+    def __init__(self, graph: ir.Graph, name: Namer) -> None:
+        self._graph = graph
+        self._name = name
+        self._constants: dict[tuple[str, float], ir.Value] = {}
+
+    def quantize(self, value: ir.Value, grid: Grid) -> None:
+        """Put a pair behind a tensor."""
+        readers = list(value.uses())
+        is_output = value.is_graph_output()
+        stem = value.name or "tensor"
+        scale = self._scale(grid.scale)
+        zero = self._zero(_TYPES[grid.bits, grid.signed])
+        q = ir.node("QuantizeLinear", [value, scale, zero], name=self._name(f"{stem}_q"))
+        dq = ir.node("DequantizeLinear", [q.outputs[0], scale, zero], name=self._name(f"{stem}_dq"))
+        q.outputs[0].name = q.name
+        q.outputs[0].type, q.outputs[0].shape = (
+            ir.TensorType(zero.dtype or ir.DataType.INT8),
+            value.shape,
+        )
+        result = dq.outputs[0]
+        result.type, result.shape = value.type, value.shape
+        if is_output:
+            outputs = self._graph.outputs
+            for index, output in enumerate(outputs):
+                if output is value:
+                    outputs[index] = result
+            value.name = self._name(f"{stem}_float")
+            result.name = stem
+        else:
+            result.name = dq.name
+        for use in readers:
+            use.node.replace_input_with(use.idx, result)
+        producer = value.producer()
+        if producer is None:
+            self._graph.insert_before(self._graph[0], [q, dq])
+        else:
+            self._graph.insert_after(producer, [q, dq])
+
+    def quantize_constant_operand(self, node: ir.Node) -> None:
+        """Give a constant operand a DequantizeLinear when the other operand has one."""
+        for index, other in ((0, 1), (1, 0)):
+            value = node.inputs[index]
+            array = constant(value)
+            if array is None or value is None or not is_float(value):
+                continue
+            if dequantized_scale(node.inputs[other]) is None:
+                continue
+            grid = best_grid(array)
+            integers = quantize(array, grid.scale, bits=grid.bits, signed=grid.signed)
+            kind = _TYPES[grid.bits, grid.signed]
+            stem = value.name or "constant"
+            stored = add_initializer(
+                self._graph, self._name(f"{stem}_q"), integers.astype(kind.numpy())
+            )
+            inputs = [stored, self._scale(grid.scale), self._zero(kind)]
+            dq = ir.node("DequantizeLinear", inputs, name=self._name(f"{stem}_dq"))
+            dq.outputs[0].name = dq.name
+            dq.outputs[0].type, dq.outputs[0].shape = value.type, value.shape
+            self._graph.insert_before(node, dq)
+            node.replace_input_with(index, dq.outputs[0])
+
+    def _scale(self, scale: float) -> ir.Value:
+        key = ("scale", scale)
+        if key not in self._constants:
+            name = self._name(f"2^{round(np.log2(scale))}")
+            self._constants[key] = add_initializer(self._graph, name, np.array(scale, np.float32))
+        return self._constants[key]
+
+    def _zero(self, kind: ir.DataType) -> ir.Value:
+        key = (kind.name, 0.0)
+        if key not in self._constants:
+            tensor = ir.tensor(np.zeros((), kind.numpy()), dtype=kind)
+            self._constants[key] = add_initializer(
+                self._graph, self._name(f"zero_{kind.name.lower()}"), tensor
+            )
+        return self._constants[key]
+
+
+def best_grid(array: np.ndarray) -> Grid:
+    """Return the 8-bit power-of-two grid of least squared error for a constant."""
+    signed = bool(np.any(array < 0))
+    top = int(exponent_of(float(np.abs(array).max(initial=0.0))))
+    exact = array.astype(np.float64)
+
+    def error(exponent: int) -> float:
+        scale = scales(exponent, bits=8, signed=signed)
+        return float(np.sum((fake_quantize(exact, scale, bits=8, signed=signed) - exact) ** 2))
+
+    return Grid(min((top + 1 - i for i in range(6)), key=error), 8, signed)

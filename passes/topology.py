@@ -1,0 +1,109 @@
+"""What in a graph is a layer, and where its post-processing begins: by topology, never by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from passes.graph import constant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+LAYOUT = frozenset(
+    {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split"}
+)
+"""Operators that move values and compute nothing."""
+
+
+def is_weighted(node: ir.Node) -> bool:
+    """Whether the node multiplies by a matrix: Conv, ConvTranspose, Gemm or MatMul."""
+    return node.domain == "" and node.op_type in WEIGHTED
+
+
+def weighted_layers(graph: ir.Graph) -> list[ir.Node]:
+    """All weighted nodes, in graph order."""
+    return [node for node in graph if is_weighted(node)]
+
+
+def post_processing(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes from which no weighted node can be reached and that are none themselves.
+
+    They decode boxes, score and sort: one scale over boxes in pixels and scores in [0, 1] is what
+    kills quantized detectors, so they stay in float.
+    """
+    reaching = _reaching(graph, is_weighted)
+    return {node for node in graph if node not in reaching}
+
+
+def first_layers(graph: ir.Graph) -> list[ir.Node]:
+    """The weighted nodes that no other weighted node comes before."""
+    after: set[ir.Node] = set()
+    for node in graph:
+        if any(producer in after or is_weighted(producer) for producer in _producers(node)):
+            after.add(node)
+    return [node for node in weighted_layers(graph) if node not in after]
+
+
+def last_layers(graph: ir.Graph) -> list[ir.Node]:
+    """The weighted nodes that no other weighted node comes after, expectations not counted.
+
+    The expectation over softmaxed bins that YOLOv8 writes as a Conv (DFL) belongs to the decoding
+    of the boxes: the layers before it are the last ones that were trained.
+    """
+    trained = {node for node in weighted_layers(graph) if not is_expectation(node)}
+    before: set[ir.Node] = set()
+    for node in reversed(graph):
+        if node in before or node in trained:
+            before.update(_producers(node))
+    return [node for node in weighted_layers(graph) if node not in before]
+
+
+def after_last_layers(graph: ir.Graph) -> set[ir.Node]:
+    """The last layers and every node after them."""
+    found: set[ir.Node] = set(last_layers(graph))
+    for node in graph:
+        if any(p in found for p in _producers(node)):
+            found.add(node)
+    return found
+
+
+def is_expectation(node: ir.Node) -> bool:
+    """Whether the node is a weighted sum, with one constant row, of a Softmax's outputs."""
+    if not is_weighted(node) or node.op_type == "ConvTranspose":
+        return False
+    weight = constant(node.inputs[1])
+    rows = 0 if weight is None else weight.shape[0 if node.op_type == "Conv" else -1]
+    source = node.inputs[0].producer() if node.inputs[0] is not None else None
+    while source is not None and source.op_type in LAYOUT:
+        source = source.inputs[0].producer() if source.inputs[0] is not None else None
+    return rows == 1 and source is not None and source.op_type == "Softmax"
+
+
+def _inputs(node: ir.Node) -> list[ir.Value]:
+    """Everything the node reads, inside its subgraphs too."""
+    values = [value for value in node.inputs if value is not None]
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            values += [v for inner in attribute.as_graph() for v in _inputs(inner)]
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            values += [v for g in attribute.as_graphs() for inner in g for v in _inputs(inner)]
+    return values
+
+
+def _producers(node: ir.Node) -> list[ir.Node]:
+    return [p for p in (value.producer() for value in _inputs(node)) if p is not None]
+
+
+def _reaching(graph: ir.Graph, wanted: Callable[[ir.Node], bool]) -> set[ir.Node]:
+    """The nodes that satisfy ``wanted`` or from which such a node can be reached."""
+    reaching: set[ir.Node] = set()
+    for node in reversed(graph):
+        if wanted(node):
+            reaching.add(node)
+        if node in reaching:
+            reaching.update(_producers(node))
+    return reaching

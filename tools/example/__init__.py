@@ -1,0 +1,1 @@
+"""The example detector: its scenes, its network, its training and its export."""

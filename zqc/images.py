@@ -1,0 +1,420 @@
+"""Pictures from disk as input tensors, and back."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from zqc.errors import ImageError, OptionError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["Placement", ...]]]
+
+FitMode = Literal["letterbox", "stretch"]
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_PADDING = 114  # the grey that YOLO letterboxes with
+
+# What Pillow's decoders raise for broken files, besides OSError.
+_DECODE_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """How an 8-bit pixel p becomes a value of the model's input.
+
+    The tensor value is ``low + p / 255 * (high - low)``, per channel.
+
+    Attributes:
+        low: Tensor value of pixel 0; one number, or one per channel of the tensor.
+        high: Tensor value of pixel 255, likewise.
+        bgr: Whether the channels of the tensor stand in the order blue, green, red.
+    """
+
+    low: tuple[float, ...] = (0.0,)
+    high: tuple[float, ...] = (1.0,)
+    bgr: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.low) != len(self.high) or not self.low:
+            raise OptionError(
+                f"the input range has {len(self.low)} low and {len(self.high)} high values; "
+                "give one of each, or one of each per channel"
+            )
+        for low, high in zip(self.low, self.high, strict=True):
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise OptionError(
+                    f"the input range {low:g}:{high:g} cannot be used; it needs two finite "
+                    "numbers, the lower one first, such as 0:1, -1:1 or 0:255"
+                )
+
+    @classmethod
+    def from_range(cls, low: float, high: float, bgr: bool = False) -> InputFormat:
+        """Pixels 0…255 become ``low``…``high`` in every channel.
+
+        Raises:
+            OptionError: Unless low < high, both finite.
+        """
+        return cls((float(low),), (float(high),), bgr)
+
+    @classmethod
+    def from_mean_std(
+        cls, mean: Sequence[float], std: Sequence[float], bgr: bool = False
+    ) -> InputFormat:
+        """Pixels are normalised to ``(p / 255 - mean) / std``, per channel of the tensor.
+
+        When any mean or standard deviation exceeds 1, all of them are taken to be in units of
+        8-bit pixels: ``(p - mean) / std``. So both (0.485, 0.456, 0.406) with (0.229, 0.224,
+        0.225) and (104, 117, 127) with (1, 1, 1) mean what they usually mean.
+
+        Args:
+            mean: One number, or one per channel in the order of the tensor's channels.
+            std: As many positive numbers.
+            bgr: Whether the tensor's channels stand in the order blue, green, red.
+
+        Raises:
+            OptionError: The counts differ, are not 1 or 3, or a number cannot be used.
+        """
+        if len(mean) != len(std) or len(mean) not in (1, 3):
+            raise OptionError(
+                f"{len(mean)} means and {len(std)} standard deviations were given; give as many "
+                "of both: 1, or 3 in the order of the model's channels"
+            )
+        if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+            raise OptionError(
+                f"mean {_text(mean)} and standard deviation {_text(std)} cannot be used: all "
+                "must be finite, and the standard deviations above 0"
+            )
+        white = 255.0 if max(map(abs, (*mean, *std))) > 1 else 1.0
+        pairs = list(zip(mean, std, strict=True))
+        return cls(
+            tuple((0.0 - m) / s for m, s in pairs), tuple((white - m) / s for m, s in pairs), bgr
+        )
+
+    def bounds(self, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The tensor values of pixel 0 and pixel 255, each of shape (1, channels, 1, 1).
+
+        Raises:
+            OptionError: The format has another number of channels.
+        """
+        if len(self.low) not in (1, channels):
+            raise OptionError(
+                f"the input format has {len(self.low)} channels, but the model's input has "
+                f"{channels}; give 1 or {channels} values"
+            )
+        low, high = (
+            np.broadcast_to(np.asarray(v, np.float32), (channels,)).reshape(1, channels, 1, 1)
+            for v in (self.low, self.high)
+        )
+        return low.copy(), high.copy()
+
+    def to_tensor(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Turn RGB or grey pixels (N,)H,W,C into a tensor (N,)C,H,W."""
+        if self.bgr:
+            pixels = pixels[..., ::-1]
+        low, high = (v.reshape(-1) for v in self.bounds(pixels.shape[-1]))
+        values = pixels.astype(np.float32) / np.float32(255) * (high - low) + low
+        return np.ascontiguousarray(np.moveaxis(values, -1, -3))
+
+    def to_pixels(self, tensor: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Turn a tensor (N,)C,H,W into RGB or grey pixels (N,)H,W,C: rounded and clipped."""
+        values = np.moveaxis(tensor, -3, -1)
+        low, high = (v.reshape(-1) for v in self.bounds(values.shape[-1]))
+        pixels = np.clip(np.rint((values - low) / (high - low) * 255), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(pixels[..., ::-1] if self.bgr else pixels)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies in the model's input: ``input = picture * scale + (left, top)``.
+
+    Attributes:
+        scale_x: Input pixels per picture pixel, horizontally.
+        scale_y: The same, vertically.
+        left: Padding on the left, in input pixels.
+        top: Padding above.
+        width: Width of the picture, in its own pixels.
+        height: Its height.
+    """
+
+    scale_x: float
+    scale_y: float
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Input tensors that can be read several times; only one batch is decoded at a time.
+
+    Attributes:
+        names: File name of each picture (with its suffix), or ``"0"``, ``"1"``, … of tensors.
+        source: Where they come from, in words.
+        read: Reads the pictures from start to stop as N,C,H,W and how each was placed.
+    """
+
+    names: tuple[str, ...]
+    source: str
+    read: Read
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Read arrays N,C,H,W with N = ``size``; the last one may be shorter."""
+        return (tensors for tensors, _ in self.placed_batches(size))
+
+    def placed_batches(
+        self, size: int
+    ) -> Iterator[tuple[NDArray[np.float32], tuple[Placement, ...]]]:
+        """Read batches together with the placement of each picture."""
+        for start in range(0, len(self), size):
+            yield self.read(start, min(start + size, len(self)))
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as RGB, shape (height, width, 3).
+
+    The EXIF orientation is applied, 16-bit grey is scaled to 8 bits, an alpha channel is dropped.
+
+    Raises:
+        ImageError: The file is missing, is not a picture, is damaged, or holds float pixels.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode == "F":
+                raise ImageError(f"{path} holds float pixels; save it with 8 or 16 bits")
+            if picture.mode.startswith("I"):  # 16-bit grey; mode I in older Pillow
+                wide = np.asarray(picture).astype(np.float64)
+                grey = np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            return np.array(picture.convert("RGB"), np.uint8)
+    except FileNotFoundError as error:
+        raise ImageError(f"picture {path} does not exist") from error
+    except _DECODE_ERRORS as error:
+        raise ImageError(f"cannot read {path} as a picture: {error}") from error
+
+
+def fit(
+    pixels: NDArray[np.uint8], height: int, width: int, mode: FitMode = "letterbox"
+) -> tuple[NDArray[np.uint8], Placement]:
+    """Bring a picture to the size of the model's input, antialiased.
+
+    Args:
+        pixels: Shape (h, w, channels) with 1 or 3 channels.
+        height: Height of the input.
+        width: Width of the input.
+        mode: ``letterbox`` keeps the proportions and centres the picture on grey 114 (as YOLO
+            does); ``stretch`` fills the input.
+
+    Returns:
+        Pixels of shape (height, width, channels), and where the picture lies in them.
+    """
+    if mode not in get_args(FitMode):
+        raise OptionError(f"unknown mode {mode!r}; known: {', '.join(get_args(FitMode))}")
+    h, w, channels = pixels.shape
+    scale = min(height / h, width / w)
+    inner = (height, width)
+    if mode == "letterbox":
+        inner = (max(1, round(h * scale)), max(1, round(w * scale)))
+    resized = pixels
+    if inner != (h, w):
+        picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+        picture = picture.resize(inner[::-1], Image.Resampling.BILINEAR)
+        resized = np.asarray(picture, np.uint8).reshape(*inner, channels)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    canvas = np.full((height, width, channels), _PADDING, np.uint8)
+    canvas[top : top + inner[0], left : left + inner[1]] = resized
+    return canvas, Placement(inner[1] / w, inner[0] / h, left, top, w, h)
+
+
+def open_images(
+    path: Path,
+    *,
+    channels: int,
+    height: int,
+    width: int,
+    input_format: InputFormat,
+    mode: FitMode = "letterbox",
+    limit: int | None = None,
+    input_name: str | None = None,
+) -> ImageSet:
+    """Open pictures as input tensors.
+
+    Args:
+        path: A folder of pictures (sorted by name, sub-folders left out), one picture, or an
+            ``.npy``/``.npz`` of an array: float N,C,H,W is taken as ready tensors, uint8 N,H,W,C
+            as pixels. In an ``.npz`` the array is the one named ``input_name``, else ``images``,
+            else the only one.
+        channels: Channels of the model's input: 3, or 1 for luminance.
+        height: Its height.
+        width: Its width.
+        input_format: How pixels become tensor values.
+        mode: How pictures of another size are fitted.
+        limit: Use only the first so many.
+        input_name: Name of the model's input.
+
+    Raises:
+        ImageError: Nothing there, nothing readable, or the wrong shape.
+        OptionError: The limit is below 1, or the format does not fit the channels.
+    """
+    if limit is not None and limit < 1:
+        raise OptionError(f"the limit is {limit}, but at least 1 picture is needed")
+    input_format.bounds(channels)
+
+    def tensors(
+        pictures: Sequence[NDArray[np.uint8]],
+    ) -> tuple[NDArray[np.float32], tuple[Placement, ...]]:
+        fitted = [fit(_channels(p, channels), height, width, mode) for p in pictures]
+        stacked = np.stack([pixels for pixels, _ in fitted])
+        return input_format.to_tensor(stacked), tuple(placement for _, placement in fitted)
+
+    if path.suffix.lower() in (".npy", ".npz"):
+        array = np.atleast_1d(_read_array(path, input_name))[:limit]
+        names = tuple(map(str, range(len(array))))
+        if array.dtype == np.uint8:
+            _check_pixels(array, path)
+            pixels = array.astype(np.uint8, copy=False)
+            source = f"{_count(len(names), 'picture')} from {path}"
+            return ImageSet(names, source, lambda start, stop: tensors(list(pixels[start:stop])))
+        _check_tensors(array, (channels, height, width), path)
+        source = f"{_count(len(names), 'tensor')} from {path}"
+        whole = Placement(1.0, 1.0, 0, 0, width, height)
+        return ImageSet(
+            names,
+            source,
+            lambda start, stop: (
+                np.ascontiguousarray(array[start:stop], np.float32),
+                (whole,) * (stop - start),
+            ),
+        )
+    if channels not in (1, 3):
+        raise ImageError(
+            f"the model's input has {channels} channels, but pictures have 3; give an .npz of "
+            f"ready tensors of shape N x {channels} x {height} x {width}"
+        )
+    files = _picture_files(path)[:limit]
+    return ImageSet(
+        tuple(file.name for file in files),
+        f"{_count(len(files), 'picture')} from {path}",
+        lambda start, stop: tensors([read_picture(file) for file in files[start:stop]]),
+    )
+
+
+def write_pngs(
+    directory: Path, tensors: NDArray[np.float32], input_format: InputFormat
+) -> tuple[Path, ...]:
+    """Write tensors N,C,H,W as ``000.png``, ``001.png``, … into a folder.
+
+    Raises:
+        ImageError: The tensors do not have 1 or 3 channels.
+        OutputError: The folder cannot be written.
+    """
+    if tensors.shape[1] not in (1, 3):
+        raise ImageError(f"tensors of {tensors.shape[1]} channels cannot be drawn; 1 or 3 can")
+    digits = max(3, len(str(len(tensors) - 1)))
+    files = tuple(directory / f"{index:0{digits}}.png" for index in range(len(tensors)))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for file, tensor in zip(files, tensors, strict=True):
+            pixels = input_format.to_pixels(tensor)
+            Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file)
+    except OSError as error:
+        raise OutputError(f"cannot write pictures into {directory}: {error}") from error
+    return files
+
+
+def _picture_files(path: Path) -> tuple[Path, ...]:
+    if path.is_file():
+        return (path,)
+    if not path.exists():
+        raise ImageError(f"{path} does not exist; give a folder of pictures, a picture or an .npz")
+    try:
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    except OSError as error:
+        raise ImageError(f"cannot read the folder {path}: {error}") from error
+    if not files:
+        raise ImageError(f"no pictures in {path}; looked for {', '.join(SUFFIXES)}")
+    return tuple(files)
+
+
+def _read_array(path: Path, input_name: str | None) -> NDArray[np.generic]:
+    if not path.is_file():
+        raise ImageError(f"{path} does not exist")
+    try:
+        if path.suffix.lower() == ".npy":
+            array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+            return array
+        with np.load(path, allow_pickle=False) as archive:
+            known = ("images",) if input_name is None else (input_name, "images")
+            wanted = [key for key in known if key in archive.files]
+            keys = wanted or archive.files
+            if not wanted and len(keys) != 1:
+                raise ImageError(
+                    f"{path} holds {len(keys)} arrays ({', '.join(keys)}); name the one to use "
+                    f"{' or '.join(known)}"
+                )
+            return np.asarray(archive[keys[0]])
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ImageError(f"cannot read {path} as a NumPy array: {error}") from error
+
+
+def _check_pixels(array: NDArray[np.generic], path: Path) -> None:
+    if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape:
+        raise ImageError(
+            f"{path} holds 8-bit pixels of shape {_shape(array)}; expected N x H x W x 3 (or x 1)"
+        )
+
+
+def _check_tensors(array: NDArray[np.generic], shape: tuple[int, int, int], path: Path) -> None:
+    expected = " x ".join(map(str, ("N", *shape)))
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ImageError(
+            f"{path} holds {array.dtype} values; expected float tensors {expected} or uint8 pixels"
+        )
+    if array.ndim != 4 or array.shape[1:] != shape or len(array) == 0:
+        raise ImageError(f"{path} holds tensors of shape {_shape(array)}; expected {expected}")
+    for index, tensor in enumerate(array):
+        if not np.isfinite(tensor).all():
+            raise ImageError(f"tensor {index} of {path} holds NaN or infinity; write it again")
+
+
+def _channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 1:  # ITU-R 601 luminance, as cameras and OpenCV compute it
+        return np.asarray(Image.fromarray(pixels).convert("L"), np.uint8)[:, :, None]
+    return np.repeat(pixels, channels, axis=2)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _shape(array: NDArray[np.generic]) -> str:
+    return " x ".join(map(str, array.shape)) or "()"
+
+
+def _text(values: Sequence[float]) -> str:
+    return ", ".join(f"{v:g}" for v in values)

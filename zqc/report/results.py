@@ -1,0 +1,148 @@
+"""What a command found out, as typed values that serialise to JSON with ``dataclasses.asdict``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One weighted layer (Conv, ConvTranspose, Gemm, MatMul) of the output.
+
+    Attributes:
+        name: Name of the node.
+        op_type: ONNX operator type.
+        weight_bits: Bits of its weights; 32 where it stayed float.
+        act_bits: Bits of its input.
+        integer: Whether the installed ONNX Runtime runs it on an integer kernel.
+        reason: Why it does not; empty where it does.
+    """
+
+    name: str
+    op_type: str
+    weight_bits: int
+    act_bits: int
+    integer: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PartAgreement:
+    """How close one part of the outputs is to the float model's.
+
+    Attributes:
+        part: ``boxes``, ``scores`` or the name of the output.
+        kind: What the numbers of the part are.
+        sqnr_db: 10·log10(Σ float² / Σ (float − quantized)²) in dB.
+        correlation: Pearson correlation with the float values.
+        distinct: Number of distinct values in the quantized part.
+        distinct_float: The same for the float model.
+    """
+
+    part: str
+    kind: Literal["boxes", "scores", "raw"]
+    sqnr_db: float
+    correlation: float
+    distinct: int
+    distinct_float: int
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """The outcome of ``zqc.compile``.
+
+    Attributes:
+        output: The file that was written.
+        precision: ``int8``, ``w4a8``, …
+        target: What it was lowered for.
+        calibration: Where the calibration data came from, in words.
+        layers: Every weighted layer, in graph order.
+        float_operators: Operators other than weighted layers that run in float, with why.
+        agreement: Agreement with the float model on the calibration pictures, per output part.
+        bytes_before: Size of the float model in bytes, external data included.
+        bytes_after: Size of the output in bytes.
+        latency_before_ms: Median latency of the float model, one picture, one thread.
+        latency_after_ms: The same of the output.
+        post_processing: First nodes of the post-processing, which stays float.
+        first_last: Names of the layers that have the first/last bits.
+        seconds: Wall time of the compilation.
+    """
+
+    output: Path
+    precision: str
+    target: str
+    calibration: str
+    layers: tuple[LayerReport, ...]
+    float_operators: tuple[tuple[str, str], ...]
+    agreement: tuple[PartAgreement, ...]
+    bytes_before: int
+    bytes_after: int
+    latency_before_ms: float
+    latency_after_ms: float
+    post_processing: tuple[str, ...]
+    first_last: tuple[str, ...]
+    seconds: float
+
+    @property
+    def integer_layers(self) -> int:
+        """Number of weighted layers on integer kernels."""
+        return sum(layer.integer for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class SynthesisResult:
+    """The outcome of ``zqc.synthesize``.
+
+    Attributes:
+        directory: Where the pictures were written.
+        count: Number of pictures.
+        shape: Shape of one picture, (channels, height, width).
+        layers: Number of BatchNorm layers that were matched.
+        first_loss: Loss of the first step.
+        last_loss: Loss of the last step.
+        seconds: Wall time.
+    """
+
+    directory: Path
+    count: int
+    shape: tuple[int, int, int]
+    layers: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """COCO average precision, each in 0…1.
+
+    Attributes:
+        ap: Mean over IoU 0.50:0.95.
+        ap50: At IoU 0.50.
+    """
+
+    ap: float
+    ap50: float
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The outcome of ``zqc.check``.
+
+    Attributes:
+        images: Number of pictures.
+        parts: Agreement of the outputs, per part.
+        convention: Name of the recognised output convention; empty when there is none.
+        accuracy_float: Against the labels, when there are any.
+        accuracy_quantized: Likewise.
+        agreement: AP of the quantized model's detections against the float model's.
+    """
+
+    images: int
+    parts: tuple[PartAgreement, ...]
+    convention: str = ""
+    accuracy_float: Accuracy | None = None
+    accuracy_quantized: Accuracy | None = None
+    agreement: Accuracy | None = None

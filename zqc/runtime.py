@@ -1,0 +1,81 @@
+"""The only place where ONNX Runtime sessions are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+
+from zqc.errors import RuntimeFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_FATAL_ONLY = 4  # ONNX Runtime's log severity: warnings of its optimizer are not for users
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A loaded model that maps named arrays to named arrays."""
+
+    session: ort.InferenceSession
+    outputs: tuple[str, ...]
+
+    def __call__(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Run the model once.
+
+        Raises:
+            RuntimeFailure: ONNX Runtime failed, for example out of memory.
+        """
+        try:
+            values = self.session.run(list(self.outputs), dict(feeds))
+        except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
+            raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+        return dict(zip(self.outputs, values, strict=True))
+
+
+def load(
+    model: ir.Model | bytes | Path,
+    *,
+    outputs: Sequence[str] | None = None,
+    threads: int | None = None,
+    optimize: bool = True,
+    optimized_path: Path | None = None,
+) -> Runner:
+    """Load a model for the CPU execution provider.
+
+    Args:
+        model: An IR model, serialized bytes, or a file (needed for external data).
+        outputs: Names of the outputs to compute; all of them by default.
+        threads: Threads inside an operator; all cores by default.
+        optimize: Whether ONNX Runtime may fuse. Without it every node runs as it is written.
+        optimized_path: Where ONNX Runtime writes the graph that it really runs.
+
+    Raises:
+        RuntimeFailure: ONNX Runtime refuses the model.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    if optimized_path is not None:
+        options.optimized_model_filepath = str(optimized_path)
+    source = str(model) if isinstance(model, Path) else _bytes(model)
+    try:
+        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
+        raise RuntimeFailure(f"ONNX Runtime cannot load the model: {error}") from error
+    names = tuple(outputs) if outputs is not None else tuple(o.name for o in session.get_outputs())
+    return Runner(session, names)
+
+
+def _bytes(model: ir.Model | bytes) -> bytes:
+    return model if isinstance(model, bytes) else ir.to_proto(model).SerializeToString()

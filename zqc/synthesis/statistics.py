@@ -1,0 +1,77 @@
+"""The BatchNorm statistics that a model carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.affine import from_batchnorm
+from passes.graph import constant
+from zqc.errors import NoBatchNormError
+
+_ADVICE = (
+    "Calibration pictures are synthesised from the running means and variances in the "
+    "BatchNormalization nodes, and folding them into the convolutions cannot be undone.\n"
+    "Either export the model again with BatchNorm kept:\n"
+    "  torch.onnx.export(model.eval(), ..., dynamo=False, do_constant_folding=False,\n"
+    "                    training=torch.onnx.TrainingMode.PRESERVE)\n"
+    "(with Ultralytics, before model.fuse() is called; with onnxsim, --skip-fuse-bn),\n"
+    "or calibrate with pictures of your own: --images DIRECTORY."
+)
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """What the output y of one BatchNormalization was like over the training set.
+
+    Attributes:
+        output: Name of the node's output.
+        mean: Mean of y per channel, a·μ + b = β; shape (C,).
+        deviation: Standard deviation of y per channel, |a|·σ; shape (C,).
+    """
+
+    output: str
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @property
+    def unit(self) -> NDArray[np.float64]:
+        """What deviations from the targets are measured in, per channel.
+
+        The channel's own standard deviation makes channels of any variance weigh the same. A dead
+        channel (variance near 0) would then outweigh all others, so a tenth of the layer's root
+        mean square deviation is added in quadrature. Our choice, see README.
+        """
+        floor = max(float(np.mean(self.deviation**2)) * 0.01, 1e-12)
+        unit: NDArray[np.float64] = np.sqrt(self.deviation**2 + floor)
+        return unit
+
+
+def harvest(model: ir.Model) -> tuple[LayerStatistics, ...]:
+    """Read the statistics of every BatchNormalization, in graph order, before any folding.
+
+    Raises:
+        NoBatchNormError: The model has none left.
+    """
+    layers = []
+    for node in model.graph:
+        affine = from_batchnorm(node)
+        name = node.outputs[0].name
+        if affine is None or name is None:
+            continue
+        mean, variance = constant(node.inputs[3]), constant(node.inputs[4])
+        assert mean is not None  # from_batchnorm
+        assert variance is not None
+        layers.append(
+            LayerStatistics(
+                output=name,
+                mean=affine.factor * mean + affine.shift,
+                deviation=np.abs(affine.factor) * np.sqrt(np.maximum(variance, 0.0)),
+            )
+        )
+    if not layers:
+        raise NoBatchNormError(f"the model has no BatchNormalization left. {_ADVICE}")
+    return tuple(layers)
