@@ -1,1 +1,27 @@
-"""."""
+"""Graph → graph passes for quantization; each is an ``onnx_ir`` pass, usable on its own."""
+
+from passes.batchnorm_to_conv import BatchNormToConv
+from passes.canonical_activations import CanonicalActivations
+from passes.derived_bias_scales import DerivedBiasScales
+from passes.fold_arithmetic import FoldArithmetic
+from passes.fold_batchnorm import FoldBatchNorm
+from passes.int4_weights_by_cast import Int4WeightsByCast
+from passes.integer_clips import IntegerClips
+from passes.quantize_activations import QuantizeActivations
+from passes.quantize_weights import QuantizeWeights
+from passes.short_names import ShortNames
+from passes.unsigned_activations import UnsignedActivations
+
+__all__ = [
+    "BatchNormToConv",
+    "CanonicalActivations",
+    "DerivedBiasScales",
+    "FoldArithmetic",
+    "FoldBatchNorm",
+    "Int4WeightsByCast",
+    "IntegerClips",
+    "QuantizeActivations",
+    "QuantizeWeights",
+    "ShortNames",
+    "UnsignedActivations",
+]

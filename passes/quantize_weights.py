@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.arithmetic import exponent_of, quantize, scales, weight_exponents
-from passes.graph import Namer, add_initializer, constant, float_attribute, int_attribute
+from passes.arithmetic import quantize, scales, weight_exponents
+from passes.graph import Namer, add_initializer, constant, float_attribute, int_attribute, ints
 from passes.quantize_activations import dequantized_scale
+from passes.rounding import compensated
 from passes.topology import first_layers, last_layers, weighted_layers
 
 logger = logging.getLogger(__name__)
@@ -28,21 +29,31 @@ class QuantizeWeights(ir.passes.InPlacePass):
     """Quantize the constants of every layer whose input is quantized. Lossy.
 
     1. Weights: per output channel, symmetric, power-of-two thresholds of least squared error;
-       an error of at most Δ/2 per weight inside the threshold.
+       an error of at most Δ/2 per weight inside the threshold. Where the second moments of the
+       layer's input are known, the rounding minimises the error of the output instead, see
+       ``passes.rounding``.
     2. Biases: INT32 with the scale s_x·s_w of the products they are added to. Where a bias would
        not fit, the threshold of its channel is raised until it does.
-    3. Declined: a layer whose input is float, whose weight is computed (attention), or that is
+    3. Bias correction, where the mean μ of the input is known per channel: the rounding error of
+       the weights shifts the mean of the output by ε = Σ (Q(W) − W)·μ, and b' = b − ε undoes it
+       (HPTQ, arXiv 2109.09113); a layer without a bias gets one. Not for MatMul.
+    4. Declined: a layer whose input is float, whose weight is computed (attention), or that is
        named in ``keep_float``; the bias of a Gemm with α or β other than 1 stays float.
 
     Attributes:
         bits: Bits of the weights, 8 or 4.
         edge_bits: Bits of the weights of the first and the last layers.
         keep_float: Names of nodes that stay float.
+        input_means: Mean per channel, shape (C_in,), of tensors by their name before quantization.
+        input_moments: By name of the layer, E[x xᵀ] of the columns that its weights are multiplied
+            with, shape (groups, blocks, K, K): block by block of the flattened weight.
     """
 
     bits: int = 8
     edge_bits: int = 8
     keep_float: Collection[str] = ()
+    input_means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    input_moments: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Quantize layer by layer."""
@@ -57,7 +68,9 @@ class QuantizeWeights(ir.passes.InPlacePass):
                 logger.debug("%s keeps float weights", node.name)
                 continue
             bits = self.edge_bits if node in edges else self.bits
-            _quantize_layer(graph, node, weight, scale, bits, name)
+            mean = self.input_means.get(_quantized_name(node.inputs[0]))
+            moments = self.input_moments.get(node.name or "")
+            _quantize_layer(graph, node, weight, scale, bits, mean, moments, name)
             modified = True
         return ir.passes.PassResult(model, modified)
 
@@ -77,52 +90,138 @@ def _quantize_layer(
     weight: NDArray[np.floating],
     input_scale: float,
     bits: int,
+    mean: NDArray[np.float64] | None,
+    moments: NDArray[np.float64] | None,
     name: Namer,
 ) -> None:
     axis = output_axis(node, weight)
+    bias = _plain_bias(node, weight, axis)
     exponents = weight_exponents(weight, bits=bits, axis=axis)
-    bias_value = node.inputs[2] if len(node.inputs) > 2 else None
-    bias = constant(bias_value)
-    plain = node.op_type != "Gemm" or (
-        float_attribute(node, "alpha", 1.0) == float_attribute(node, "beta", 1.0) == 1.0
-    )
-    # The channels of a grouped ConvTranspose share scales: bias c belongs to scale c mod (C/g).
-    repeats = 1 if bias is None else max(bias.size // len(exponents), 1)
-    if bias is not None and plain and bias.size == repeats * len(exponents):
-        largest = np.abs(bias.astype(np.float64)).reshape(repeats, -1).max(axis=0)
-        needed = exponent_of(largest / (input_scale * _BIAS_LIMIT)) + bits - 1
-        exponents = np.maximum(exponents, np.where(largest > 0, needed, exponents))
+    if bias is not None:
+        exponents = np.maximum(exponents, _exponents_for(bias, input_scale, bits, len(exponents)))
     scale = scales(exponents, bits=bits, signed=True)
     shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-    integers = quantize(weight, scale.reshape(shape), bits=bits, signed=True)
-    value = node.inputs[1]
-    assert value is not None
-    stored = _TYPES[bits]
-    tensor = ir.tensor(integers.astype(stored.numpy()), dtype=stored)
-    node.replace_input_with(1, _dequantize(graph, node, value, tensor, scale, axis, name))
-    if bias is not None and bias_value is not None and plain:
-        bias_scale = np.tile(scale * np.float32(input_scale), repeats)
-        rounded = np.rint(bias.astype(np.float64) / bias_scale).astype(np.int32)
-        dequantized = _dequantize(graph, node, bias_value, ir.tensor(rounded), bias_scale, 0, name)
-        node.replace_input_with(2, dequantized)
+    if moments is None:
+        integers = quantize(weight, scale.reshape(shape), bits=bits, signed=True)
+    else:
+        integers = _compensated(weight, moments, scale, axis=axis, bits=bits)
+    if bias is not None and mean is not None:
+        bias = bias - _mean_shift(node, integers * scale.reshape(shape) - weight, mean)
+    stored = ir.tensor(integers.astype(_TYPES[bits].numpy()), dtype=_TYPES[bits])
+    stem = _name(node.inputs[1], f"{node.name}_weight")
+    new_weight = _dequantize(graph, node, stored, scale, axis, stem, name)
+    node.replace_input_with(1, new_weight)
+    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
+    if bias is not None and (has_bias or np.any(bias)):
+        bias_scale = np.tile(scale * np.float32(input_scale), bias.size // scale.size)
+        rounded = ir.tensor(np.rint(bias / bias_scale).astype(np.int32))
+        stem = _name(node.inputs[2] if has_bias else None, f"{stem}_bias")
+        new_bias = _dequantize(graph, node, rounded, bias_scale, 0, stem, name)
+        node.resize_inputs(3)
+        node.replace_input_with(2, new_bias)
+
+
+def _compensated(
+    weight: NDArray[np.floating],
+    moments: NDArray[np.float64],
+    scale: NDArray[np.float32],
+    *,
+    axis: int,
+    bits: int,
+) -> NDArray[np.float64]:
+    """Round the rows of every group and block with compensation."""
+    groups, blocks, columns, _ = moments.shape
+    moved = np.moveaxis(weight, axis, 0)
+    rows = moved.reshape(groups, -1, blocks, columns)
+    steps = scale.reshape(groups, -1)
+    integers = np.empty(rows.shape)
+    for g in range(groups):
+        for b in range(blocks):
+            integers[g, :, b] = compensated(rows[g, :, b], moments[g, b], steps[g], bits=bits)
+    return np.moveaxis(integers.reshape(moved.shape), 0, axis)
+
+
+def _plain_bias(
+    node: ir.Node, weight: NDArray[np.floating], axis: int
+) -> NDArray[np.float64] | None:
+    """Bias per output channel, zeros if there is none; None where it cannot be quantized."""
+    if node.op_type == "MatMul":
+        return None
+    if node.op_type == "Gemm" and not (
+        float_attribute(node, "alpha", 1.0) == float_attribute(node, "beta", 1.0) == 1.0
+    ):
+        return None
+    groups = int_attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
+    outputs = weight.shape[axis] * groups
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return np.zeros(outputs)
+    bias = constant(value)
+    if bias is None or bias.size != outputs:
+        return None
+    flat: NDArray[np.float64] = bias.reshape(-1).astype(np.float64)
+    return flat
+
+
+def _exponents_for(
+    bias: NDArray[np.float64], input_scale: float, bits: int, channels: int
+) -> NDArray[np.int64]:
+    """Smallest threshold exponent of each weight channel with which the bias fits in INT32."""
+    # The channels of a grouped ConvTranspose share scales: bias c belongs to scale c mod (C/g).
+    largest = np.abs(bias).reshape(-1, channels).max(axis=0)
+    smallest_scale = np.maximum(largest / (input_scale * _BIAS_LIMIT), np.finfo(np.float64).tiny)
+    exponents: NDArray[np.int64] = np.ceil(np.log2(smallest_scale)).astype(np.int64) + bits - 1
+    return exponents
+
+
+def _mean_shift(
+    node: ir.Node, error: NDArray[np.floating], mean: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean of what an error of the weights adds to the output, per output channel."""
+    if node.op_type == "Gemm":
+        columns = error.T if int_attribute(node, "transB", 0) else error
+        return np.asarray(mean @ columns, np.float64)
+    groups = int_attribute(node, "group", 1)
+    summed = error.reshape(*error.shape[:2], -1).sum(axis=2, dtype=np.float64)
+    rows = summed.reshape(groups, -1, error.shape[1])
+    inputs = mean.reshape(groups, -1)
+    if node.op_type == "ConvTranspose":
+        # W is (C_in, C_out/g, …); a kernel of stride s covers an output pixel 1/s² of the time.
+        strides = ints(node, "strides", (1,) * (error.ndim - 2))
+        shift = np.einsum("gi,gio->go", inputs, rows) / np.prod(strides)
+    else:
+        shift = np.einsum("gi,goi->go", inputs, rows)
+    return np.asarray(shift.reshape(-1), np.float64)
+
+
+def _quantized_name(value: ir.Value | None) -> str:
+    """Name of the tensor that a dequantized value was before it was quantized."""
+    for _ in range(2):
+        node = value.producer() if value is not None else None
+        value = node.inputs[0] if node is not None else None
+    return "" if value is None or value.name is None else value.name
+
+
+def _name(value: ir.Value | None, default: str) -> str:
+    return default if value is None or value.name is None else value.name
 
 
 def _dequantize(
     graph: ir.Graph,
     node: ir.Node,
-    replaced: ir.Value,
     integers: ir.TensorProtocol,
     scale: NDArray[np.float32],
     axis: int,
+    stem: str,
     name: Namer,
 ) -> ir.Value:
-    stem = replaced.name or f"{node.name}_parameter"
     inputs = [
         add_initializer(graph, name(f"{stem}_q"), integers),
         add_initializer(graph, name(f"{stem}_s"), scale),
     ]
     dq = ir.node("DequantizeLinear", inputs, attributes={"axis": axis}, name=name(f"{stem}_dq"))
     dq.outputs[0].name = dq.name
-    dq.outputs[0].type, dq.outputs[0].shape = replaced.type, replaced.shape
+    dq.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    dq.outputs[0].shape = ir.Shape(integers.shape.numpy())
     graph.insert_before(node, dq)
     return dq.outputs[0]

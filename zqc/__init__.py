@@ -1,1 +1,51 @@
-"""."""
+"""zqc: a quantization compiler for object detectors in ONNX that needs no calibration data."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zqc.checker import check
+    from zqc.compiler import compile_model as compile  # noqa: A004 - the name users expect
+    from zqc.compiler import synthesize_to as synthesize
+    from zqc.errors import ZqcError
+    from zqc.images import InputFormat
+    from zqc.recipe import Recipe
+    from zqc.report.results import CheckResult, CompileResult, SynthesisResult
+
+__version__ = version("zqc")
+
+__all__ = [
+    "CheckResult",
+    "CompileResult",
+    "InputFormat",
+    "Recipe",
+    "SynthesisResult",
+    "ZqcError",
+    "__version__",
+    "check",
+    "compile",
+    "synthesize",
+]
+
+# Loaded on first use (PEP 562): `zqc --help` must not wait for ONNX Runtime.
+_HOMES = {
+    "CheckResult": ("zqc.report.results", "CheckResult"),
+    "CompileResult": ("zqc.report.results", "CompileResult"),
+    "InputFormat": ("zqc.images", "InputFormat"),
+    "Recipe": ("zqc.recipe", "Recipe"),
+    "SynthesisResult": ("zqc.report.results", "SynthesisResult"),
+    "ZqcError": ("zqc.errors", "ZqcError"),
+    "check": ("zqc.checker", "check"),
+    "compile": ("zqc.compiler", "compile_model"),
+    "synthesize": ("zqc.compiler", "synthesize_to"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zqc' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

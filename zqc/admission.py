@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx
 import onnx_ir as ir
 
 from zqc.errors import AlreadyQuantizedError, ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 OLDEST_OPSET = 7
 
@@ -109,6 +104,19 @@ def check_image_input(model: ir.Model) -> ir.Value:
     return value
 
 
+def described(value: ir.Value) -> str:
+    """Name, type and shape of an input in words."""
+    dtype = value.dtype.name.lower() if value.dtype is not None else "unknown type"
+    return f"{value.name!r} {dtype}[{', '.join(map(str, dimensions(value.shape)))}]"
+
+
+def dimensions(shape: ir.Shape | None) -> tuple[int | str, ...]:
+    """Sizes, names where a size is open, and ``?`` where it has no name either."""
+    return tuple(
+        (d if d > 0 else "?") if isinstance(d, int) else d.value or "?" for d in shape or ()
+    )
+
+
 def _quantized(node: ir.Node) -> str:
     """What shows that a node is quantized; empty where nothing does."""
     if node.op_type in _QUANTIZED or node.op_type.startswith("QLinear"):
@@ -138,17 +146,3 @@ def _in_training_mode(node: ir.Node) -> bool:
 
 def _called(node: ir.Node) -> str:
     return f"{node.op_type} {node.name!r}" if node.name else f"a {node.op_type} without a name"
-
-
-def described(value: ir.Value) -> str:
-    """Name, type and shape of an input in words."""
-    dtype = value.dtype.name.lower() if value.dtype is not None else "unknown type"
-    return f"{value.name!r} {dtype}{list(_dimensions(value))}"
-
-
-def _dimensions(value: ir.Value) -> Iterator[int | str]:
-    for dimension in value.shape or ():
-        if isinstance(dimension, int):
-            yield dimension if dimension > 0 else "?"
-        else:
-            yield dimension.value or "?"

@@ -56,6 +56,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             fails.
     """
     check_parent(path)
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file; give the name of a folder")
     with _translated(path):
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
@@ -90,8 +92,6 @@ def _take_place(new: Path, path: Path) -> None:
     if not path.exists():
         new.replace(path)
         return
-    if not path.is_dir():
-        raise OutputError(f"{path} is a file; give the name of a folder")
     foreign = sorted({e.name for e in path.iterdir()} - {e.name for e in new.iterdir()})
     if foreign:
         raise OutputError(

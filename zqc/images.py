@@ -177,6 +177,20 @@ class ImageSet:
     source: str
     read: Read
 
+    @classmethod
+    def of_tensors(cls, tensors: NDArray[np.floating], source: str) -> ImageSet:
+        """Wrap ready input tensors N,C,H,W."""
+        names = tuple(map(str, range(len(tensors))))
+        whole = Placement(1.0, 1.0, 0, 0, tensors.shape[3], tensors.shape[2])
+        return cls(
+            names,
+            source,
+            lambda start, stop: (
+                np.ascontiguousarray(tensors[start:stop], np.float32),
+                (whole,) * (stop - start),
+            ),
+        )
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -299,16 +313,8 @@ def open_images(
             source = f"{_count(len(names), 'picture')} from {path}"
             return ImageSet(names, source, lambda start, stop: tensors(list(pixels[start:stop])))
         _check_tensors(array, (channels, height, width), path)
-        source = f"{_count(len(names), 'tensor')} from {path}"
-        whole = Placement(1.0, 1.0, 0, 0, width, height)
-        return ImageSet(
-            names,
-            source,
-            lambda start, stop: (
-                np.ascontiguousarray(array[start:stop], np.float32),
-                (whole,) * (stop - start),
-            ),
-        )
+        source = f"{_count(len(array), 'tensor')} from {path}"
+        return ImageSet.of_tensors(array, source)
     if channels not in (1, 3):
         raise ImageError(
             f"the model's input has {channels} channels, but pictures have 3; give an .npz of "

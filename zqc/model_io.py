@@ -44,12 +44,16 @@ class Source:
         path: The file it was read from.
         sha256: Hash of the file, and of the external data behind it, in hexadecimal.
         bytes_on_disk: Size of both together.
+        opset: Default operator set that the file declares.
+        ir_version: IR version that it declares.
     """
 
     model: ir.Model
     path: Path
     sha256: str
     bytes_on_disk: int
+    opset: int
+    ir_version: int
 
 
 def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> Source:
@@ -65,8 +69,9 @@ def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> Source:
         AlreadyQuantizedError: The model is quantized already.
     """
     file = onnx_file.read(path)
+    opset = upgrade.opset(file.proto)
     try:
-        check_opset(upgrade.opset(file.proto))
+        check_opset(opset)
         model = _normalized(upgrade.inline_functions(file.proto))
         check_operators(model)
         _forget_shapes(model)
@@ -79,7 +84,7 @@ def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> Source:
     except ModelError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
     _keep_interface(file.proto, model)
-    return Source(model, path, file.sha256, file.size)
+    return Source(model, path, file.sha256, file.size, opset, file.proto.ir_version)
 
 
 def raise_opset(model: ir.Model, version: int) -> ir.Model:
@@ -170,11 +175,14 @@ class _NamedAfterOperator(common.naming.SimpleNameGenerator):
 def _forget_shapes(model: ir.Model) -> None:
     """Drop the shapes that exporters leave behind: they speak of another size, or of none.
 
-    What operators of other domains give back stays: nothing can infer it again.
+    What operators of other domains give back stays: nothing can infer it again. Outputs of the
+    graph keep their rank, without which onnxsim refuses a model.
     """
     for node in model.graph:
         for value in node.outputs:
-            if node.domain == "":
+            if value.is_graph_output() and value.shape is not None:
+                value.shape = ir.Shape([None] * len(value.shape))
+            elif node.domain == "":
                 value.shape = None
 
 
@@ -184,7 +192,7 @@ def _fix_size(image: ir.Value, size: tuple[int, int] | None) -> bool:
     Raises:
         InputShapeError: A size is open and not given, or given and not the one that the model has.
     """
-    batch, channels, *declared = image.shape or ()
+    batch, channels, *declared = image.shape or ir.Shape([None] * 4)
     fixed: list[int] = []
     for dimension, given in zip(declared, size or (None, None), strict=True):
         if isinstance(dimension, int) and dimension > 0:
@@ -222,6 +230,7 @@ def _check_size(proto: onnx.ModelProto) -> None:
     except onnx.shape_inference.InferenceError as error:
         trial = onnx.ModelProto()
         trial.CopyFrom(proto)
+        del trial.graph.value_info[:]  # shapes at the size in question
         _, _, height, width = trial.graph.input[0].type.tensor_type.shape.dim
         size = f"{height.dim_value}x{width.dim_value}"
         height.dim_param, width.dim_param = "height", "width"
@@ -243,12 +252,26 @@ def _keep_interface(before: onnx.ModelProto, model: ir.Model) -> None:
     model.domain, model.model_version = before.domain, before.model_version
     model.doc_string, model.graph.name = before.doc_string, before.graph.name
     for value, declared in zip(model.graph.outputs, before.graph.output, strict=True):
-        if value.shape is None and declared.type.tensor_type.HasField("shape"):
-            value.shape = ir.serde.deserialize_value_info_proto(declared, None).shape
+        value.shape = _merged(value.shape, ir.serde.deserialize_value_info_proto(declared, None))
+
+
+def _merged(inferred: ir.Shape | None, declared: ir.Value) -> ir.Shape | None:
+    """The inferred shape, with the declared size or name where inference found no number."""
+    known = [None if isinstance(d, int) and d < 1 else d for d in declared.shape or ()]
+    if inferred is not None and len(inferred) != len(known):
+        return inferred
+    if inferred is None:
+        return ir.Shape(known) if declared.shape is not None else None
+    return ir.Shape(
+        new if isinstance(new, int) else old for new, old in zip(inferred, known, strict=True)
+    )
 
 
 def _lowest_ir_version(model: ir.Model, proto: onnx.ModelProto) -> int:
     """The lowest IR version for the operator sets and the tensor types of a model."""
-    tensors = {value.dtype for graph in model.graphs() for value in graph.initializers.values()}
     needed = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
-    return max([needed, *(_IR_VERSIONS[dtype] for dtype in tensors & _IR_VERSIONS.keys())])
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if value.dtype is not None:
+                needed = max(needed, _IR_VERSIONS.get(value.dtype, needed))
+    return needed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
@@ -46,7 +48,6 @@ def load(
     outputs: Sequence[str] | None = None,
     threads: int | None = None,
     optimize: bool = True,
-    optimized_path: Path | None = None,
 ) -> Runner:
     """Load a model for the CPU execution provider.
 
@@ -55,26 +56,48 @@ def load(
         outputs: Names of the outputs to compute; all of them by default.
         threads: Threads inside an operator; all cores by default.
         optimize: Whether ONNX Runtime may fuse. Without it every node runs as it is written.
-        optimized_path: Where ONNX Runtime writes the graph that it really runs.
 
     Raises:
         RuntimeFailure: ONNX Runtime refuses the model.
     """
-    options = ort.SessionOptions()
-    options.log_severity_level = _FATAL_ONLY
+    level = ort.GraphOptimizationLevel
+    options = _options(level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL)
     if threads is not None:
         options.intra_op_num_threads = threads
-    level = ort.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-    if optimized_path is not None:
-        options.optimized_model_filepath = str(optimized_path)
-    source = str(model) if isinstance(model, Path) else _bytes(model)
-    try:
-        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
-        raise RuntimeFailure(f"ONNX Runtime cannot load the model: {error}") from error
+    session = _session(str(model) if isinstance(model, Path) else _bytes(model), options)
     names = tuple(outputs) if outputs is not None else tuple(o.name for o in session.get_outputs())
     return Runner(session, names)
+
+
+def executed_graph(path: Path) -> ir.Model:
+    """Return the graph that ONNX Runtime makes of a file: which kernels really run.
+
+    Fused layers keep the name of the Conv, Gemm or MatMul that they came from. The last level of
+    optimisation only changes memory layouts (and drops names), so it is left out.
+
+    Raises:
+        RuntimeFailure: ONNX Runtime refuses the model.
+    """
+    options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "executed.onnx"
+        options.optimized_model_filepath = str(written)
+        _session(str(path), options)
+        return ir.from_proto(onnx.load(str(written)))
+
+
+def _options(level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    options.graph_optimization_level = level
+    return options
+
+
+def _session(source: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
+        raise RuntimeFailure(f"ONNX Runtime cannot load the model: {error}") from error
 
 
 def _bytes(model: ir.Model | bytes) -> bytes:

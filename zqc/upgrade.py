@@ -123,7 +123,7 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelP
 def first_line(error: BaseException) -> str:
     """Return the first line of a foreign message."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].removeprefix("[ShapeInferenceError] ") if lines else type(error).__name__
 
 
 def _sample_asymmetrically(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> None:

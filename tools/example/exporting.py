@@ -42,7 +42,7 @@ def export(model: Detector, target: Path) -> None:
     written.producer_name = "zqc example"
     for key, value in (
         ("description", "Fashion-MNIST objects on photographs: the example detector of zqc"),
-        ("license", "MIT"),
+        ("license", "Apache-2.0"),
         ("stride", "32"),
         ("task", "detect"),
         ("imgsz", f"[{SIZE}, {SIZE}]"),

@@ -35,6 +35,7 @@ JPEG_QUALITY = 90
 MOST_OBJECTS = 6
 LONG_SIDES = (26.0, 96.0)  # of an object before it is turned, pixels
 MOST_COVERED = 0.08  # of the smaller of two boxes
+MASK_LEVEL = 0.42  # of the blurred mask: at a half, thin straps would vanish
 EDGE = 1.5  # width of the soft edge of an object, scene pixels
 DARKEST_VISIBLE = 16  # grey value from which a pixel of Fashion-MNIST belongs to the object
 
@@ -171,7 +172,7 @@ def _sprite(
     # Blurred first, or the 28 pixel steps of the mask show as stairs on large objects.
     blurred = np.asarray(Image.fromarray(np.pad(mask, 2)).filter(ImageFilter.GaussianBlur(0.7)))
     edge_gain = max(1.0, factor / EDGE)
-    alpha = np.clip((shaped(blurred) - 0.42) * edge_gain + 0.5, 0, 1)
+    alpha = np.clip((shaped(blurred) - MASK_LEVEL) * edge_gain + 0.5, 0, 1)
     shade = shaped(np.pad(grey, 2)) / max(float(grey.max()) / 255, 0.1)
     hue, saturation = rng.random(), rng.uniform(0.0, 0.85)
     tint = np.array(colorsys.hsv_to_rgb(hue, saturation, 1.0), np.float32)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import click
@@ -111,16 +111,16 @@ def open_cache(folder: Path) -> Cache:
     return Cache(pixels, np.load(folder / "boxes.npy"), np.load(folder / "labels.npy"))
 
 
-_assets: dict[str, Assets] = {}  # one entry per worker process: loading takes seconds
+@cache  # once in each process: loading takes seconds
+def _training_assets(fashion: Path, photographs: tuple[Path, ...]) -> Assets:
+    return load_assets("training", fashion, photographs)
 
 
 def _chunk(
     fashion: Path, photographs: tuple[Path, ...], seed: int, count: int, start: int
 ) -> list[Scene]:
-    if "training" not in _assets:
-        _assets["training"] = load_assets("training", fashion, photographs)
-    stop = min(start + CHUNK, count)
-    return [make_scene(_assets["training"], seed, index) for index in range(start, stop)]
+    assets = _training_assets(fashion, photographs)
+    return [make_scene(assets, seed, index) for index in range(start, min(start + CHUNK, count))]
 
 
 def _numbered(chunks: Iterator[list[Scene]]) -> Iterator[tuple[int, list[Scene]]]:

@@ -1,0 +1,207 @@
+"""The backward walk: asks the table for rules, sums what meets, undoes broadcasts."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from zqc.autodiff.emitter import Dim, Emitter, Operand, dims
+from zqc.autodiff.rules import ELEMENTWISE, RULES, Rule
+from zqc.autodiff.site import Pull, Site, unsupported
+from zqc.errors import InputShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_FLOATS = frozenset(
+    {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+)
+
+
+def supported_operators() -> frozenset[str]:
+    """Return the operators of the default domain that have a gradient rule."""
+    return frozenset(RULES)
+
+
+def gradient(model: ir.Model, loss: ir.Value, wrt: Sequence[ir.Value]) -> list[ir.Value]:
+    """Append nodes that compute the gradient of a loss (reverse mode) to the model's graph.
+
+    The nodes are valid at the model's own opset (13 to 21) and hold no batch size. Initializers
+    are constants: what is trained must be an input of the graph before the call, or its folded
+    derivates (a flipped weight, say) keep the old value. Nodes that need no gradient (a weight
+    nobody asked for) get none. The graph must be sorted topologically.
+
+    Args:
+        model: The model, changed in place. Missing shapes are inferred.
+        loss: A float32 value with one element.
+        wrt: Float values of the graph: inputs, initializers or results of nodes.
+
+    Returns:
+        One value per entry of ``wrt``, of the same shape, named ``<name>_gradient``. Zeros where
+        the loss does not depend on the entry. They are not yet outputs of the graph.
+
+    Raises:
+        UnsupportedOperatorError: An operator on the way has no rule, or is used in a form that
+            the rule does not cover. Missing rules are found before anything is emitted.
+        InputShapeError: A shape that the gradient must know is dynamic or unknown.
+    """
+    if any(y.shape is None or y.dtype is None for node in model.graph for y in node.outputs):
+        ShapeInferencePass()(model)
+    path = _path(model.graph, loss, wrt)
+    calls = [_Call.of(node) for node in path.nodes]
+    _require_shapes([loss, *path.values, *wrt])
+    if any(dim != 1 for dim in dims(loss)):
+        raise ValueError(f"the loss {loss.name} must have one element, not the shape {loss.shape}")
+
+    emitter = Emitter(model.graph)
+    tally = _Tally(emitter, {})
+    seed = emitter.array(np.ones([1] * len(dims(loss)), np.float32), "seed")
+    tally.add(loss, seed)
+    for call in calls:
+        elementwise = call.node.op_type in ELEMENTWISE
+        dys = tuple(tally.total(y, compact=elementwise) for y in call.node.outputs)
+        if all(dy is None for dy in dys):
+            continue
+        for x, pull in zip(call.node.inputs, call(Site(call.node, dys, emitter)), strict=True):
+            if x in path.values and pull is not None:
+                tally.add(x, pull())
+    return [emitter.named(tally.total(x) or _zeros(emitter, x), f"{x.name}_gradient") for x in wrt]
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The nodes between the loss and what is asked for, last first, and the values on it."""
+
+    nodes: tuple[ir.Node, ...]
+    values: frozenset[ir.Value]
+
+
+def _path(graph: ir.Graph, loss: ir.Value, wrt: Sequence[ir.Value]) -> _Path:
+    dependent = set(wrt)
+    order = []
+    for node in graph:
+        if any(value in dependent for value in _reads(node)):
+            order.append(node)
+            dependent.update(y for y in node.outputs if y.dtype is None or y.dtype in _FLOATS)
+    needed = {loss} & dependent
+    nodes = []
+    for node in reversed(order):
+        if any(y in needed for y in node.outputs):
+            nodes.append(node)
+            needed.update(dependent.intersection(_reads(node)))
+    return _Path(tuple(nodes), frozenset(needed))
+
+
+def _reads(node: ir.Node) -> Iterator[ir.Value]:
+    """Yield what a node reads, also from inside the bodies of If, Loop and Scan."""
+    yield from (value for value in node.inputs if value is not None)
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            for inner in attribute.as_graph():
+                yield from _reads(inner)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A node, its rule and the attributes that the rule gets."""
+
+    node: ir.Node
+    rule: Rule
+    attributes: dict[str, object]
+
+    @classmethod
+    def of(cls, node: ir.Node) -> _Call:
+        rule = RULES.get(node.op_type) if node.domain in {"", "ai.onnx"} else None
+        if rule is None:
+            raise unsupported(node, "there is no gradient rule for this operator")
+        attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+        try:
+            inspect.signature(rule).bind(None, *node.inputs, **attributes)
+        except TypeError as error:
+            raise unsupported(node, f"the gradient rule does not know this form: {error}") from None
+        return cls(node, rule, attributes)
+
+    def __call__(self, site: Site) -> Sequence[Pull]:
+        pulls = tuple(self.rule(site, *self.node.inputs, **self.attributes))
+        return pulls[: len(self.node.inputs)]
+
+
+def _require_shapes(values: Sequence[ir.Value]) -> None:
+    for value in values:
+        if value.shape is None:
+            raise InputShapeError(
+                f"the number of dimensions of {value.name} is unknown, so it cannot be "
+                "differentiated; give the model's input a fixed size"
+            )
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """The gradients that have arrived at each value, in the value's shape or compact.
+
+    A compact gradient has size 1 along axes where it is constant, as that of a mean has.
+    """
+
+    emitter: Emitter
+    parts: dict[ir.Value, list[ir.Value]]
+
+    def add(self, value: ir.Value, part: ir.Value) -> None:
+        """Add one more gradient of a value, which may have the broadcast shape."""
+        self.parts.setdefault(value, []).append(self._summed(part, value))
+
+    def total(self, value: ir.Value, *, compact: bool = False) -> ir.Value | None:
+        """Return the sum of all gradients of a value, or None when there are none."""
+        parts = self.parts.get(value)
+        if parts is None:
+            return None
+        if len(parts) > 1:
+            parts[:] = [self._op("Sum" if len(parts) > 2 else "Add", value, *parts)]
+        if not compact:
+            parts[:] = [self._expanded(parts[0], value)]
+        return parts[0]
+
+    def _summed(self, part: ir.Value, value: ir.Value) -> ir.Value:
+        """Undo the broadcast of the value to the shape of the part."""
+        target = dims(value)
+        if part.shape is None:
+            part.shape = ir.Shape(target)
+        extra = len(part.shape) - len(target)
+        aligned: tuple[Dim, ...] = (1,) * extra + target
+        wide = [i for i, size in enumerate(aligned) if size == 1 and part.shape[i] != 1]
+        if wide:
+            shape = [1 if i in wide else dim for i, dim in enumerate(part.shape)]
+            part = self._op("ReduceSum", value, part, wide, keepdims=1)
+            part.shape = ir.Shape(shape)
+        if extra > 0:
+            shape = list(dims(part))[extra:]
+            part = self._op("Squeeze", value, part, list(range(extra)))
+            part.shape = ir.Shape(shape)
+        return part
+
+    def _expanded(self, part: ir.Value, value: ir.Value) -> ir.Value:
+        """Repeat a compact gradient along the axes where it has size 1 and the value has not."""
+        shape, target = dims(part), dims(value)
+        aligned: tuple[Dim, ...] = (1,) * (len(target) - len(shape)) + shape
+        repeated = any(size == 1 and goal != 1 for size, goal in zip(aligned, target, strict=True))
+        if not repeated and len(shape) == len(target):
+            return part
+        sizes = [size for size in target if isinstance(size, int)]
+        static = len(sizes) == len(target)
+        expanded = self._op(
+            "Expand", value, part, sizes if static else self._op("Shape", value, value)
+        )
+        expanded.shape = ir.Shape(target)
+        return expanded
+
+    def _op(self, op_type: str, value: ir.Value, *operands: Operand, **attributes: int) -> ir.Value:
+        return self.emitter.op(op_type, operands, attributes, f"{value.name}_gradient")
+
+
+def _zeros(emitter: Emitter, value: ir.Value) -> ir.Value:
+    shape = emitter.op("Shape", [value], {}, f"{value.name}_gradient")
+    return emitter.op("Expand", [0.0, shape], {}, f"{value.name}_gradient")

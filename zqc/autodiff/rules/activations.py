@@ -1,0 +1,166 @@
+"""Gradients of activation functions. Where it is cheap they are written in the output y.
+
+A mask (0.0 or 1.0, times dy) is about a fifth faster in ONNX Runtime than Where.
+"""
+# ruff: noqa: ARG001 - the signature of a rule is the schema of its operator
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx_ir as ir
+
+    from zqc.autodiff.site import Pull, Site
+
+
+def relu(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy` where y > 0."""
+    return [lambda: at.op("Mul", at.dy, at.mask(at.op("Greater", at.y, 0.0)))]
+
+
+def leaky_relu(at: Site, x: ir.Value, *, alpha: float = 0.01) -> Sequence[Pull]:
+    """`dy` where x > 0, else alpha·dy."""
+    return [
+        lambda: at.op("Where", at.op("Greater", x, 0.0), at.dy, at.op("Mul", at.dy, float(alpha)))
+    ]
+
+
+def prelu(at: Site, x: ir.Value, slope: ir.Value) -> Sequence[Pull]:
+    """`dy` where x >= 0, else slope·dy; the slope gets dy·min(x, 0)."""
+    return [
+        lambda: at.op("Where", at.op("Less", x, 0.0), at.op("Mul", at.dy, slope), at.dy),
+        lambda: at.op("Mul", at.dy, at.op("Min", x, 0.0)),
+    ]
+
+
+def clip(
+    at: Site, x: ir.Value, low: ir.Value | None = None, high: ir.Value | None = None
+) -> Sequence[Pull]:
+    """`dy` where x was left as it was."""
+
+    def bound() -> ir.Value:
+        raise at.refusal("a bound depends on what is differentiated for")
+
+    return [lambda: at.op("Mul", at.dy, at.mask(at.op("Equal", x, at.y))), bound, bound]
+
+
+def sigmoid(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`·y·(1 − y)."""
+    return [lambda: at.op("Mul", at.dy, at.op("Mul", at.y, at.op("Sub", 1.0, at.y)))]
+
+
+def hard_sigmoid(at: Site, x: ir.Value, *, alpha: float = 0.2, beta: float = 0.5) -> Sequence[Pull]:
+    """alpha·dy where 0 < y < 1."""
+
+    def pull() -> ir.Value:
+        inside = at.op("And", at.op("Greater", at.y, 0.0), at.op("Less", at.y, 1.0))
+        return at.op("Mul", at.dy, at.op("Mul", at.mask(inside), float(alpha)))
+
+    return [pull]
+
+
+def hard_swish(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`·(h + x/6 where 0 < h < 1), h = HardSigmoid(x) with alpha 1/6 and beta 1/2."""
+
+    def pull() -> ir.Value:
+        gate = at.op("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+        inside = at.op("Less", at.op("Abs", x), 3.0)
+        slope = at.op("Mul", at.op("Mul", x, 1 / 6), at.mask(inside))
+        return at.op("Mul", at.dy, at.op("Add", gate, slope))
+
+    return [pull]
+
+
+def tanh(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`·(1 − y²)."""
+    return [lambda: at.op("Mul", at.dy, _one_minus_square(at, at.y))]
+
+
+def softplus(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`·sigmoid(x)."""
+    return [lambda: at.op("Mul", at.dy, at.op("Sigmoid", x))]
+
+
+def elu(at: Site, x: ir.Value, *, alpha: float = 1.0) -> Sequence[Pull]:
+    """`dy` where x > 0, else dy·(y + alpha)."""
+
+    def pull() -> ir.Value:
+        below = at.op("Mul", at.dy, at.op("Add", at.y, float(alpha)))
+        return at.op("Where", at.op("Greater", x, 0.0), at.dy, below)
+
+    return [pull]
+
+
+def selu(
+    at: Site,
+    x: ir.Value,
+    *,
+    alpha: float = 1.67326319217681884765625,
+    gamma: float = 1.05070102214813232421875,
+) -> Sequence[Pull]:
+    """gamma·dy where x > 0, else dy·(y + alpha·gamma)."""
+
+    def pull() -> ir.Value:
+        above = at.op("Mul", at.dy, float(gamma))
+        below = at.op("Mul", at.dy, at.op("Add", at.y, float(alpha * gamma)))
+        return at.op("Where", at.op("Greater", x, 0.0), above, below)
+
+    return [pull]
+
+
+def gelu(at: Site, x: ir.Value, *, approximate: str = "none") -> Sequence[Pull]:
+    """`dy`·(Φ(x) + x·φ(x)), or the derivative of the tanh form (Hendrycks and Gimpel 2016)."""
+
+    def exact() -> ir.Value:
+        cdf = at.op("Mul", at.op("Add", at.op("Erf", at.op("Mul", x, 0.5**0.5)), 1.0), 0.5)
+        bell = at.op("Exp", at.op("Mul", at.op("Mul", x, x), -0.5))
+        slope = at.op("Mul", at.op("Mul", x, bell), 1 / math.sqrt(2 * math.pi))
+        return at.op("Mul", at.dy, at.op("Add", cdf, slope))
+
+    def by_tanh() -> ir.Value:
+        scale, cubic = math.sqrt(2 / math.pi), 0.044715
+        square = at.op("Mul", x, x)
+        inner = at.op("Mul", x, at.op("Add", at.op("Mul", square, scale * cubic), scale))
+        t = at.op("Tanh", inner)
+        inner_slope = at.op("Add", at.op("Mul", square, 3 * scale * cubic), scale)
+        rise = at.op("Mul", _one_minus_square(at, t), at.op("Mul", x, inner_slope))
+        slope = at.op("Mul", at.op("Add", at.op("Add", t, 1.0), rise), 0.5)
+        return at.op("Mul", at.dy, slope)
+
+    if approximate not in {"none", "tanh"}:
+        raise at.refusal(f"approximate={approximate!r}")
+    return [by_tanh if approximate == "tanh" else exact]
+
+
+def mish(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`·(t + x·sigmoid(x)·(1 − t²)), t = tanh(softplus(x))."""
+
+    def pull() -> ir.Value:
+        t = at.op("Tanh", at.op("Softplus", x))
+        rise = at.op("Mul", at.op("Mul", x, at.op("Sigmoid", x)), _one_minus_square(at, t))
+        return at.op("Mul", at.dy, at.op("Add", t, rise))
+
+    return [pull]
+
+
+def softmax(at: Site, x: ir.Value, *, axis: int = -1) -> Sequence[Pull]:
+    """y·(dy − Σ dy·y)."""
+
+    def pull() -> ir.Value:
+        mean = at.sum(at.op("Mul", at.dy, at.y), [axis])
+        return at.op("Mul", at.y, at.op("Sub", at.dy, mean))
+
+    return [pull]
+
+
+def log_softmax(at: Site, x: ir.Value, *, axis: int = -1) -> Sequence[Pull]:
+    """`dy` − exp(y)·Σ dy."""
+    return [lambda: at.op("Sub", at.dy, at.op("Mul", at.op("Exp", at.y), at.sum(at.dy, [axis])))]
+
+
+def _one_minus_square(at: Site, value: ir.Value) -> ir.Value:
+    return at.op("Sub", 1.0, at.op("Mul", value, value))

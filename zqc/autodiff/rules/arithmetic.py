@@ -1,0 +1,176 @@
+"""Gradients of elementwise arithmetic. The engine undoes broadcasts."""
+# ruff: noqa: ARG001 - the signature of a rule is the schema of its operator
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from passes.graph import scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx_ir as ir
+
+    from zqc.autodiff.site import Pull, Site
+
+
+def add(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+    """`dy` to both."""
+    return [lambda: at.dy, lambda: at.dy]
+
+
+def sub(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+    """`dy` and −dy."""
+    return [lambda: at.dy, lambda: at.op("Neg", at.dy)]
+
+
+def mul(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+    """`dy`·b and dy·a; 2·dy·a for a square; the whole of SiLU in 4 memory passes instead of 6."""
+    if a is b:
+        return [lambda: at.op("Mul", at.op("Mul", at.dy, 2.0), a), None]
+    if _is_sigmoid_of(b, a):
+        return [lambda: _silu(at, b), None]
+    if _is_sigmoid_of(a, b):
+        return [None, lambda: _silu(at, a)]
+    return [lambda: at.op("Mul", at.dy, b), lambda: at.op("Mul", at.dy, a)]
+
+
+def _is_sigmoid_of(value: ir.Value, x: ir.Value) -> bool:
+    node = value.producer()
+    return node is not None and node.op_type == "Sigmoid" and node.inputs[0] is x
+
+
+def _silu(at: Site, gate: ir.Value) -> ir.Value:
+    """Return dy·(s + y·(1 − s)), the derivative of y = x·s, s = sigmoid(x), through both."""
+    slope = at.op("Add", gate, at.op("Mul", at.y, at.op("Sub", 1.0, gate)))
+    return at.op("Mul", at.dy, slope)
+
+
+def div(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+    """`dy`/b and −dy·y/b."""
+    return [
+        lambda: at.op("Div", at.dy, b),
+        lambda: at.op("Neg", at.op("Div", at.op("Mul", at.dy, at.y), b)),
+    ]
+
+
+def power(at: Site, x: ir.Value, exponent: ir.Value) -> Sequence[Pull]:
+    """`dy`·p·x^(p−1); the exponent must not depend on what is differentiated for."""
+
+    def base() -> ir.Value:
+        if scalar(exponent) == 2:
+            return at.op("Mul", at.op("Mul", at.dy, 2.0), x)
+        p = exponent if exponent.dtype == x.dtype else at.cast(exponent, x)
+        lower = at.op("Pow", x, at.op("Sub", p, 1.0))
+        return at.op("Mul", at.dy, at.op("Mul", p, lower))
+
+    def refuse() -> ir.Value:
+        raise at.refusal("the exponent depends on what is differentiated for")
+
+    return [base, refuse]
+
+
+def neg(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """−dy."""
+    return [lambda: at.op("Neg", at.dy)]
+
+
+def absolute(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`·sign(x)."""
+    return [lambda: at.op("Mul", at.dy, at.op("Sign", x))]
+
+
+def sqrt(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`/(2y)."""
+    return [lambda: at.op("Div", at.op("Mul", at.dy, 0.5), at.y)]
+
+
+def exp(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`·y."""
+    return [lambda: at.op("Mul", at.dy, at.y)]
+
+
+def log(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`/x."""
+    return [lambda: at.op("Div", at.dy, x)]
+
+
+def reciprocal(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """−dy·y²."""
+    return [lambda: at.op("Neg", at.op("Mul", at.dy, at.op("Mul", at.y, at.y)))]
+
+
+def erf(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`·2/√π·exp(−x²)."""
+
+    def pull() -> ir.Value:
+        bell = at.op("Exp", at.op("Neg", at.op("Mul", x, x)))
+        return at.op("Mul", at.dy, at.op("Mul", bell, 2 / math.sqrt(math.pi)))
+
+    return [pull]
+
+
+def total(at: Site, *xs: ir.Value) -> Sequence[Pull]:
+    """`dy` to each (Sum)."""
+    return [lambda: at.dy for _ in xs]
+
+
+def mean(at: Site, *xs: ir.Value) -> Sequence[Pull]:
+    """`dy`/n to each."""
+    return [lambda: at.op("Mul", at.dy, 1 / len(xs)) for _ in xs]
+
+
+def extremum(at: Site, *xs: ir.Value) -> Sequence[Pull]:
+    """`dy` in equal shares to the inputs that attain the maximum or minimum."""
+    if len(xs) == 1:
+        return [lambda: at.dy]
+
+    def pull(x: ir.Value) -> ir.Value:
+        masks = {other: at.mask(at.op("Equal", other, at.y)) for other in xs}
+        share = at.op("Div", at.dy, at.total([masks[other] for other in xs]))
+        return at.op("Mul", share, masks[x])
+
+    return [partial(pull, x) for x in xs]
+
+
+def where(at: Site, condition: ir.Value, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+    """`dy` where the condition holds, and where it does not."""
+    return [
+        None,
+        lambda: at.op("Where", condition, at.dy, 0.0),
+        lambda: at.op("Where", condition, 0.0, at.dy),
+    ]
+
+
+def identity(at: Site, x: ir.Value) -> Sequence[Pull]:
+    """`dy`."""
+    return [lambda: at.dy]
+
+
+def cast(at: Site, x: ir.Value, *, to: int, saturate: int = 1) -> Sequence[Pull]:
+    """`dy` in the type of x."""
+    return [lambda: at.cast(at.dy, x)]
+
+
+def dropout(
+    at: Site,
+    x: ir.Value,
+    ratio: ir.Value | None = None,
+    training: ir.Value | None = None,
+    *,
+    seed: int = 0,
+) -> Sequence[Pull]:
+    """`dy`, in inference."""
+    if training is not None and np.any(at.fixed(training, "training_mode")):
+        raise at.refusal("it is in training mode")
+    return [lambda: at.dy, None, None]
+
+
+def expand(at: Site, x: ir.Value, shape: ir.Value) -> Sequence[Pull]:
+    """`dy` summed over what was repeated, by the engine."""
+    return [lambda: at.dy, None]

@@ -1,0 +1,267 @@
+"""Comparing a quantized model with its float model on pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from zqc.detection.average_precision import agreement, coco_accuracy, read_labels
+from zqc.detection.boxes import to_picture
+from zqc.detection.conventions import recognise
+from zqc.detection.nms import Detections
+from zqc.detection.parts import output_parts
+from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
+from zqc.images import InputFormat, open_images
+from zqc.progress import Silent
+from zqc.report.agreement import AgreementMeter
+from zqc.report.results import CheckResult
+from zqc.runtime import Runner, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zqc.detection.average_precision import Truth
+    from zqc.detection.conventions import Convention
+    from zqc.detection.parts import OutputPart
+    from zqc.images import ImageSet, Placement
+    from zqc.progress import Progress
+
+    Outputs = dict[str, NDArray[np.generic]]
+
+DEFAULT_FORMAT = InputFormat()
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model with one picture input."""
+
+    path: Path
+    runner: Runner
+    input_name: str
+    dimensions: tuple[int | None, ...]
+
+    def __call__(self, tensors: NDArray[np.float32]) -> Outputs:
+        """Run fewer pictures than a fixed batch has by repeating the last one."""
+        count, batch = len(tensors), self.dimensions[0] or len(tensors)
+        padded = np.concatenate([tensors, np.repeat(tensors[-1:], batch - count, axis=0)])
+        try:
+            outputs = self.runner({self.input_name: padded})
+        except RuntimeFailure as error:
+            raise RuntimeFailure(f"{self.path}: {error}") from error
+        if batch == count:
+            return outputs
+        return {name: value[:count] for name, value in outputs.items()}
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """What running both models over the pictures left."""
+
+    meters: tuple[AgreementMeter, ...]
+    found_float: tuple[Detections, ...]
+    found_quantized: tuple[Detections, ...]
+
+
+def check(
+    float_model: Path,
+    quantized: Path,
+    *,
+    images: Path,
+    labels: Path | None = None,
+    anchors: Path | None = None,
+    input_format: InputFormat = DEFAULT_FORMAT,
+    input_shape: tuple[int, int] | None = None,
+    limit: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> CheckResult:
+    """Run both models over pictures and compare what comes out.
+
+    The parts of the outputs are always compared. With a known output convention
+    (``zqc.detection.conventions``) the detections are compared too, and with labels the average
+    precision of both models is measured.
+
+    Args:
+        float_model: The ONNX file that was compiled.
+        quantized: The ONNX file that came out.
+        images: What ``zqc.images.open_images`` takes.
+        labels: COCO labels of the pictures.
+        anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w).
+        input_format: How pixels become input values.
+        input_shape: Height and width, where both models leave them open.
+        limit: Use only the first so many pictures.
+        threads: Threads inside an operator; all cores by default.
+        progress: Where to report; nowhere by default.
+
+    Raises:
+        ModelError: The models cannot be compared: inputs or outputs differ.
+        InputShapeError: Height and width are open in both models and not given.
+        RuntimeFailure: ONNX Runtime refuses one of them.
+        ImageError: The pictures cannot be used.
+        LabelError: The labels cannot be used or do not fit the pictures or the model.
+        OptionError: Labels or anchors were given for outputs of an unknown convention.
+    """
+    pair = (_open(float_model, threads), _open(quantized, threads))
+    batch, channels, height, width = shape = _common_shape(*pair, input_shape)
+    shapes = _output_shapes(*pair, np.zeros(shape, np.float32))
+    convention = recognise(shapes, height=height, width=width, anchors=anchors)
+    pictures = open_images(
+        images,
+        channels=channels,
+        height=height,
+        width=width,
+        input_format=input_format,
+        mode="letterbox" if convention is None else convention.mode,
+        limit=limit,
+        input_name=pair[0].input_name,
+    )
+    truth = None if labels is None else _read_truth(labels, pictures, convention, shapes)
+    parts = output_parts(_with_shapes(pair[0], shape, shapes))
+    seen = _observe(pair, pictures, batch, parts, convention, progress or Silent())
+    return CheckResult(
+        images=len(pictures),
+        parts=tuple(meter.result() for meter in seen.meters),
+        convention="" if convention is None else convention.name,
+        accuracy_float=None if truth is None else coco_accuracy(truth, seen.found_float),
+        accuracy_quantized=None if truth is None else coco_accuracy(truth, seen.found_quantized),
+        agreement=(
+            None if convention is None else agreement(seen.found_float, seen.found_quantized)
+        ),
+    )
+
+
+def _observe(
+    pair: tuple[_Model, _Model],
+    pictures: ImageSet,
+    batch: int,
+    parts: Sequence[OutputPart],
+    convention: Convention | None,
+    progress: Progress,
+) -> _Observed:
+    meters = tuple(AgreementMeter(part.name, part.kind) for part in parts)
+    found: tuple[list[Detections], list[Detections]] = ([], [])
+    with progress.task("check", len(pictures)) as task:
+        for tensors, placements in pictures.placed_batches(batch):
+            outputs = [model(tensors) for model in pair]
+            for meter, part in zip(meters, parts, strict=True):
+                expected, got = (o[part.output] for o in outputs)
+                if expected.shape != got.shape:
+                    raise ModelError(
+                        f"output {part.output} has the shape {expected.shape} in {pair[0].path} "
+                        f"and {got.shape} in {pair[1].path} for the same pictures; compare models "
+                        "without NMS in the graph"
+                    )
+                meter.update(part.values(expected), part.values(got))
+            if convention is not None:
+                for side, values in zip(found, outputs, strict=True):
+                    side.extend(_in_pictures(convention.decode(values), placements))
+            task.advance(steps=len(tensors))
+    return _Observed(meters, tuple(found[0]), tuple(found[1]))
+
+
+def _open(path: Path, threads: int | None) -> _Model:
+    if not path.is_file():
+        raise ModelError(f"model {path} does not exist")
+    runner = load(path, threads=threads)
+    inputs = runner.session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+        listed = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+        raise ModelError(
+            f"{path} has the inputs {listed or 'none'}; a model with one float32 input "
+            "N x C x H x W can be checked"
+        )
+    sizes = tuple(s if isinstance(s, int) and s > 0 else None for s in inputs[0].shape)
+    return _Model(path, runner, inputs[0].name, sizes)
+
+
+def _common_shape(
+    first: _Model, second: _Model, input_shape: tuple[int, int] | None
+) -> tuple[int, int, int, int]:
+    """The N,C,H,W to feed both models with; an open batch is 1, open channels are 3."""
+    sizes: list[int | None] = []
+    for one, other in zip(first.dimensions, second.dimensions, strict=True):
+        if one is not None and other is not None and one != other:
+            raise ModelError(
+                f"the input is {_shape(first.dimensions)} in {first.path}, but "
+                f"{_shape(second.dimensions)} in {second.path}; give the model that was compiled"
+            )
+        sizes.append(other if one is None else one)
+    for name, size, wanted in zip(("height", "width"), sizes[2:], input_shape or (), strict=False):
+        if size is not None and size != wanted:
+            raise OptionError(
+                f"the input shape says {name} {wanted}, but the models take {size}; leave it out"
+            )
+    height, width = sizes[2:] if input_shape is None else input_shape
+    if height is None or width is None:
+        raise InputShapeError(
+            f"{first.path} and {second.path} leave the height and width of the input open; give "
+            "the input shape, such as 640x640"
+        )
+    return sizes[0] or 1, sizes[1] or 3, height, width
+
+
+def _output_shapes(
+    first: _Model, second: _Model, zeros: NDArray[np.float32]
+) -> dict[str, tuple[int, ...]]:
+    one, other = ({n: v.shape for n, v in model(zeros).items()} for model in (first, second))
+    if one != other:
+        raise ModelError(
+            f"the outputs differ: {_outputs(one)} in {first.path}, {_outputs(other)} in "
+            f"{second.path}; give the model that was compiled"
+        )
+    return one
+
+
+def _read_truth(
+    path: Path,
+    pictures: ImageSet,
+    convention: Convention | None,
+    shapes: dict[str, tuple[int, ...]],
+) -> list[Truth]:
+    if convention is None:
+        raise OptionError(
+            f"labels were given, but it is not known how the outputs ({_outputs(shapes)}) hold "
+            "boxes and scores; leave the labels out, or give the anchors if this is an SSD"
+        )
+    labels = read_labels(path)
+    if len(labels.categories) > convention.classes:
+        raise LabelError(
+            f"{path} has {len(labels.categories)} categories, but the model knows "
+            f"{convention.classes} classes"
+        )
+    return labels.of(pictures.names)
+
+
+def _with_shapes(
+    model: _Model, shape: tuple[int, int, int, int], outputs: dict[str, tuple[int, ...]]
+) -> ir.Model:
+    graph_model = ir.load(model.path)
+    for value in graph_model.graph.inputs:
+        if value.name == model.input_name:
+            value.shape = ir.Shape(shape)
+    for value in graph_model.graph.outputs:
+        value.shape = ir.Shape(outputs[value.name or ""])
+    return graph_model
+
+
+def _in_pictures(
+    detections: Sequence[Detections], placements: Sequence[Placement]
+) -> list[Detections]:
+    return [
+        Detections(to_picture(found.boxes, placement), found.scores, found.labels)
+        for found, placement in zip(detections, placements, strict=True)
+    ]
+
+
+def _outputs(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {_shape(shape)}" for name, shape in shapes.items())
+
+
+def _shape(sizes: Sequence[int | None]) -> str:
+    return " x ".join("?" if size is None else str(size) for size in sizes)

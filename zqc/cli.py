@@ -1,0 +1,318 @@
+"""The command line: parse, call the library, print."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zqc import options
+from zqc.errors import ZqcError
+from zqc.options import PATH
+from zqc.recipe import BITS, TARGETS, Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.text import Text
+
+    from zqc.progress import Progress
+
+# ONNX Runtime and everything that needs it are imported inside the commands, so that --help and a
+# mistyped option answer at once.
+
+_EXIT_ERROR = 1
+_EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="zqc", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Quantize object detectors in ONNX, without data."""
+
+
+_bits = click.Choice([str(bits) for bits in BITS])
+
+
+@cli.command("compile")
+@click.argument("model", type=PATH)
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="Where the result goes.  [default: MODEL.int8.onnx, MODEL.w4a8.onnx, … beside MODEL]",
+)
+@click.option("--bits", type=_bits, default="8", show_default=True, help="Bits of the weights.")
+@click.option(
+    "--act-bits", type=_bits, default="8", show_default=True, help="Bits of the activations."
+)
+@click.option(
+    "--first-last-bits",
+    type=_bits,
+    default="8",
+    show_default=True,
+    help="Bits of the first and the last layers.",
+)
+@click.option(
+    "--images",
+    type=PATH,
+    metavar="DIR_OR_NPZ",
+    help="Calibrate with these pictures instead of synthesised ones.",
+)
+@options.synthesis_options
+@options.input_options
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default="ort-x86",
+    show_default=True,
+    help="The runtime that the result is for.",
+)
+@click.option(
+    "--keep-float",
+    multiple=True,
+    metavar="GLOB",
+    help="Keep layers whose names match in float; may be repeated.",
+)
+@options.threads_option
+@options.output_options
+def compile_command(
+    model: Path,
+    output: Path | None,
+    images: Path | None,
+    threads: int | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> None:
+    """Quantize MODEL, a float32 detector in ONNX."""
+    _log(verbose)
+    from zqc.compiler import compile_model
+    from zqc.report import summary
+
+    result = compile_model(
+        model,
+        output,
+        recipe=_recipe(**choices),
+        images=images,
+        progress=_progress(),
+        threads=threads,
+    )
+    _print(result, summary.compiled, as_json=as_json)
+
+
+@cli.command()
+@click.argument("model", type=PATH)
+@click.option(
+    "-o",
+    "--output",
+    "directory",
+    type=PATH,
+    metavar="DIR",
+    required=True,
+    help="Folder for the pictures as PNG and the exact tensors as .npz.",
+)
+@options.synthesis_options
+@options.input_options
+@options.threads_option
+@options.output_options
+def synthesize(
+    model: Path,
+    directory: Path,
+    threads: int | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> None:
+    """Make calibration pictures from the BatchNorm statistics in MODEL."""
+    _log(verbose)
+    from zqc.compiler import synthesize_to
+    from zqc.report import summary
+
+    result = synthesize_to(
+        model, directory, recipe=_recipe(**choices), progress=_progress(), threads=threads
+    )
+    _print(result, summary.synthesized, as_json=as_json)
+
+
+@cli.command()
+@click.argument("model", type=PATH)
+@click.option(
+    "--input-shape",
+    type=options.size,
+    metavar="HxW",
+    help="Height and width, for a model that leaves them open.",
+)
+@options.output_options
+def inspect(model: Path, input_shape: tuple[int, int] | None, as_json: bool, verbose: int) -> None:
+    """Print what MODEL is made of and where its post-processing begins."""
+    _log(verbose)
+    from zqc import inspection
+    from zqc.report import summary
+
+    result = inspection.inspect(model, input_shape=input_shape)
+    _print(result, summary.inspected, as_json=as_json)
+
+
+@cli.command()
+@click.argument("float_model", metavar="FLOAT", type=PATH)
+@click.argument("quantized", type=PATH)
+@click.option(
+    "--images", type=PATH, metavar="DIR_OR_NPZ", required=True, help="Pictures to compare on."
+)
+@click.option(
+    "--labels", type=PATH, metavar="JSON", help="Their labels in COCO's format, to measure mAP."
+)
+@click.option(
+    "--anchors", type=PATH, metavar="NPY", help="Anchors of an SSD: cy, cx, h, w in every row."
+)
+@options.input_options
+@options.threads_option
+@options.output_options
+def check(
+    float_model: Path,
+    quantized: Path,
+    images: Path,
+    labels: Path | None,
+    anchors: Path | None,
+    input_shape: tuple[int, int] | None,
+    threads: int | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> None:
+    """Compare FLOAT with QUANTIZED on real pictures."""
+    _log(verbose)
+    from zqc import checker
+    from zqc.report import summary
+
+    result = checker.check(
+        float_model,
+        quantized,
+        images=images,
+        labels=labels,
+        anchors=anchors,
+        input_format=options.input_format(**choices),
+        input_shape=input_shape,
+        threads=threads,
+        progress=_progress(),
+    )
+    _print(result, summary.checked, as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code.
+
+    0: done. 1: an error with a message. 2: the command line is wrong. 70: an unexpected error.
+    130: interrupted.
+    """
+    as_json = "--json" in arguments
+    try:
+        return int(cli.main(list(arguments), prog_name="zqc", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        if not as_json:
+            error.show()
+            return error.exit_code
+        return _fail(error, error.format_message(), error.exit_code, as_json=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _fail(error, "interrupted, nothing was written", _EXIT_INTERRUPTED, as_json=as_json)
+    except ZqcError as error:
+        return _fail(error, str(error), _EXIT_ERROR, as_json=as_json)
+    except BrokenPipeError:
+        # The reader left, as in `zqc inspect model.onnx | head -1`; Python would complain again
+        # when it flushes the output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_ERROR
+    except Exception as error:  # the last resort: a defect of zqc or of a library
+        message = f"unexpected {type(error).__name__}: {error}"
+        return _fail(error, message, _EXIT_UNEXPECTED, as_json=as_json)
+
+
+def _recipe(
+    *,
+    bits: str = "8",
+    act_bits: str = "8",
+    first_last_bits: str = "8",
+    input_range: tuple[float, float] | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    bgr: bool,
+    **same_names: Any,
+) -> Recipe:
+    return Recipe(
+        bits=int(bits),
+        act_bits=int(act_bits),
+        first_last_bits=int(first_last_bits),
+        input_format=options.input_format(input_range, mean, std, bgr),
+        **same_names,
+    )
+
+
+def _progress() -> Progress:
+    from zqc.progress import terminal_or_lines
+
+    return terminal_or_lines()
+
+
+def _log(verbose: int) -> None:
+    """Send the log to the standard error: warnings, with -v news, with -vv everything."""
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR, force=True)
+    for name in ("zqc", "passes"):
+        logging.getLogger(name).setLevel(levels[min(verbose, 2)])
+
+
+def _print(result: Any, render: Callable[[Any], Text], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(_json(dataclasses.asdict(result)))
+        return
+    from rich.console import Console
+
+    # Soft wrapping leaves lines whole: a terminal breaks them, and grep finds them in a pipe.
+    Console(file=sys.stdout, highlight=False).print(render(result), soft_wrap=True)
+
+
+def _fail(error: BaseException, message: str, code: int, *, as_json: bool) -> int:
+    message = " ".join(message.split())
+    log = logging.getLogger("zqc")
+    if code == _EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
+        message += "; --verbose shows where, please report it"
+    if as_json:
+        click.echo(_json({"error": {"type": type(error).__name__, "message": message}}))
+    else:
+        click.echo(f"Error: {message}", err=True)
+    if log.isEnabledFor(logging.DEBUG) or (
+        code == _EXIT_UNEXPECTED and log.isEnabledFor(logging.INFO)
+    ):
+        traceback.print_exception(error, file=sys.stderr)
+    return code
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has a form for: paths as text, numbers that are not finite as null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,257 @@
+"""The whole pipeline: a float detector goes in, a quantized one and a report come out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+import zqc
+from passes.topology import first_layers, last_layers
+from zqc import model_io, quantization, runtime, synthesis
+from zqc.atomic import atomic_directory
+from zqc.detection.parts import output_parts
+from zqc.errors import ModelError, OptionError
+from zqc.images import ImageSet, open_images, write_pngs
+from zqc.progress import Progress, Silent, Task
+from zqc.recipe import Effort, Recipe
+from zqc.report import kernels
+from zqc.report.agreement import AgreementMeter
+from zqc.report.latency import median_latencies
+from zqc.report.results import CompileResult, PartAgreement, SynthesisResult
+
+_EFFORTS: dict[Effort, tuple[int, int]] = {
+    "quick": (16, 60),
+    "standard": (64, 200),
+    "thorough": (128, 600),
+}
+"""Number of pictures and of optimiser steps."""
+
+_BATCH = 8
+"""Pictures that are run at once where the model leaves its batch free."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pictures to calibrate with, and where they came from in words."""
+
+    pictures: ImageSet
+    source: str
+
+
+def compile_model(
+    source: Path,
+    output: Path | None = None,
+    *,
+    recipe: Recipe | None = None,
+    images: Path | None = None,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> CompileResult:
+    """Quantize a float detector.
+
+    Args:
+        source: A float ONNX model.
+        output: Where the result goes; ``MODEL.int8.onnx`` or the like beside the input by default.
+        recipe: What is asked for.
+        images: A folder of pictures or an array file to calibrate with instead of synthesised ones.
+        progress: Where long work reports to; nowhere by default.
+        threads: Threads of ONNX Runtime; all cores by default.
+
+    Raises:
+        ZqcError: See ``zqc.errors``; nothing is written then.
+    """
+    started = time.monotonic()
+    recipe, progress = recipe or Recipe(), progress or Silent()
+    loaded = model_io.load(source, input_shape=recipe.input_shape)
+    output = output or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
+    _check_output(source, output)
+
+    calibration = _calibration(loaded.model, recipe, images, progress, threads)
+    pictures = calibration.pictures
+    model = quantization.prepare(loaded.model, recipe)
+    points = quantization.points_of(model, recipe)
+    kept = quantization.kept_float(model, recipe.keep_float)
+    with progress.task("Calibrating", len(pictures)) as task:
+        batches = _batches(pictures, model)
+        ranges = quantization.calibrate(
+            model, points, batches, recipe, pictures=len(pictures), task=task, threads=threads
+        )
+    quantized = quantization.quantize(model, ranges, recipe, kept)
+    lowered = quantization.lower(quantized, recipe.target)
+
+    model_io.save(lowered, output, metadata=_metadata(loaded, recipe, calibration))
+    executed = runtime.executed_graph(output)
+    with progress.task("Comparing", len(pictures)) as task:
+        agreement = _agreement(loaded.model, output, pictures, threads=threads, task=task)
+    before, after = _latencies(loaded.model, output, pictures)
+    edges = {node.name for node in (*first_layers(model.graph), *last_layers(model.graph))}
+    return CompileResult(
+        output=output,
+        precision=recipe.precision,
+        target=recipe.target,
+        calibration=calibration.source,
+        layers=kernels.layer_reports(quantized, executed, kept),
+        float_operators=kernels.float_operators(executed),
+        agreement=agreement,
+        bytes_before=loaded.bytes_on_disk,
+        bytes_after=output.stat().st_size,
+        latency_before_ms=before,
+        latency_after_ms=after,
+        post_processing=kernels.tail_starts(model),
+        first_last=tuple(node.name or "" for node in model.graph if node.name in edges),
+        seconds=time.monotonic() - started,
+    )
+
+
+def synthesize_to(
+    source: Path,
+    directory: Path,
+    *,
+    recipe: Recipe | None = None,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> SynthesisResult:
+    """Write synthesised calibration pictures: PNGs to look at, ``pictures.npz`` to calibrate with.
+
+    Args:
+        source: A float ONNX model with BatchNormalization in it.
+        directory: Where to; it appears complete or not at all.
+        recipe: Number of pictures, effort, seed and input convention are used.
+        progress: Where long work reports to; nowhere by default.
+        threads: Threads of ONNX Runtime; all cores by default.
+
+    Raises:
+        ZqcError: See ``zqc.errors``; nothing is written then.
+    """
+    started = time.monotonic()
+    recipe, progress = recipe or Recipe(), progress or Silent()
+    loaded = model_io.load(source, input_shape=recipe.input_shape)
+    with atomic_directory(directory) as folder:
+        layers = synthesis.harvest(loaded.model)
+        made = _synthesized(loaded.model, layers, recipe, progress, threads)
+        write_pngs(folder, made.tensors, recipe.input_format)
+        np.savez(folder / "pictures.npz", images=made.tensors)
+    return SynthesisResult(
+        directory=directory,
+        count=len(made.tensors),
+        shape=_picture_shape(loaded.model),
+        layers=len(layers),
+        first_loss=made.first_loss,
+        last_loss=made.last_loss,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _calibration(
+    model: ir.Model,
+    recipe: Recipe,
+    images: Path | None,
+    progress: Progress,
+    threads: int | None,
+) -> Calibration:
+    channels, height, width = _picture_shape(model)
+    if images is not None:
+        pictures = open_images(
+            images,
+            channels=channels,
+            height=height,
+            width=width,
+            input_format=recipe.input_format,
+            limit=recipe.samples,
+            input_name=model.graph.inputs[0].name,
+        )
+        return Calibration(pictures, pictures.source)
+    layers = synthesis.harvest(model)
+    made = _synthesized(model, layers, recipe, progress, threads)
+    source = (
+        f"{len(made.tensors)} pictures synthesised from {len(layers)} BatchNorm layers "
+        f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
+    )
+    return Calibration(ImageSet.of_tensors(made.tensors, source), source)
+
+
+def _synthesized(
+    model: ir.Model,
+    layers: Sequence[synthesis.LayerStatistics],
+    recipe: Recipe,
+    progress: Progress,
+    threads: int | None,
+) -> synthesis.Synthesis:
+    samples, steps = _EFFORTS[recipe.effort]
+    return synthesis.synthesize(
+        model,
+        layers,
+        picture=_picture_shape(model),
+        input_format=recipe.input_format,
+        schedule=synthesis.Schedule(recipe.samples or samples, steps, seed=recipe.seed),
+        progress=progress,
+        threads=threads,
+    )
+
+
+def _picture_shape(model: ir.Model) -> tuple[int, int, int]:
+    shape = model.graph.inputs[0].shape
+    sizes = () if shape is None else tuple(d for d in shape.dims[1:] if isinstance(d, int))
+    if len(sizes) != 3:
+        raise ModelError("the input is no picture of shape (N, C, H, W)")
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _batches(pictures: ImageSet, model: ir.Model) -> Iterator[NDArray[np.float32]]:
+    """The pictures in batches that the model takes; a fixed batch is filled by repetition."""
+    shape = model.graph.inputs[0].shape
+    fixed = shape[0] if shape is not None and isinstance(shape[0], int) else None
+    for batch in pictures.batches(fixed or _BATCH):
+        short = fixed is not None and len(batch) < fixed
+        yield np.resize(batch, (fixed, *batch.shape[1:])) if short and fixed else batch
+
+
+def _check_output(source: Path, output: Path) -> None:
+    if output.exists() and output.samefile(source):
+        raise OptionError(f"the output {output} is the input; give another one with -o")
+
+
+def _agreement(
+    model: ir.Model, output: Path, pictures: ImageSet, *, threads: int | None, task: Task
+) -> tuple[PartAgreement, ...]:
+    """Compare the outputs of both models over the calibration pictures."""
+    source = model.graph.inputs[0].name
+    assert source is not None  # model_io names every value
+    parts = output_parts(model)
+    meters = [AgreementMeter(part.name, part.kind) for part in parts]
+    runners = [runtime.load(model, threads=threads), runtime.load(output, threads=threads)]
+    for batch in _batches(pictures, model):
+        expected, got = (runner({source: batch}) for runner in runners)
+        for meter, part in zip(meters, parts, strict=True):
+            # With NMS in the graph the number of boxes may differ: then nothing can be compared.
+            if expected[part.output].shape == got[part.output].shape:
+                meter.update(part.values(expected[part.output]), part.values(got[part.output]))
+        task.advance(steps=len(batch))
+    return tuple(meter.result() for meter in meters)
+
+
+def _latencies(model: ir.Model, output: Path, pictures: ImageSet) -> tuple[float, float]:
+    source = model.graph.inputs[0].name
+    assert source is not None  # model_io names every value
+    shape = model.graph.inputs[0].shape
+    one = 1 if shape is None or not isinstance(shape[0], int) else shape[0]
+    feeds = {source: next(_batches(pictures, model))[:one]}
+    runners = [runtime.load(model, threads=1), runtime.load(output, threads=1)]
+    before, after = median_latencies(runners, feeds)
+    return before, after
+
+
+def _metadata(loaded: model_io.Source, recipe: Recipe, calibration: Calibration) -> dict[str, str]:
+    return {
+        "version": zqc.__version__,
+        "precision": recipe.precision,
+        "target": recipe.target,
+        "source_sha256": loaded.sha256,
+        "calibration": calibration.source,
+    }

@@ -1,0 +1,147 @@
+"""The options of the command line that several commands share, and how their values are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from zqc.errors import OptionError
+from zqc.images import InputFormat
+from zqc.recipe import EFFORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)  # whether it can be used, the library says better than click
+
+
+def _numbers(value: str) -> tuple[float, ...]:
+    """One number, or several with commas between them."""
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r} is no list of numbers such as 0.485,0.456,0.406"
+        ) from error
+
+
+def _range(value: str) -> tuple[float, float]:
+    """Two numbers with a colon between them."""
+    try:
+        low, high = (float(part) for part in value.split(":"))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r} is no range; write LO:HI, for example 0:1 or -1:1"
+        ) from error
+    return low, high
+
+
+def size(value: str) -> tuple[int, int]:
+    """``HxW``, ``H,W`` or the whole ``NxCxHxW``."""
+    parts = value.lower().replace(",", "x").split("x")
+    if len(parts) not in (2, 4) or not all(part.strip().isdecimal() for part in parts):
+        raise click.BadParameter(f"{value!r} is no size; write HxW, for example 640x640")
+    height, width = (int(part) for part in parts[-2:])
+    return height, width
+
+
+def group(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which ``--help`` shows them."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+input_options = group(
+    click.option(
+        "--input-range",
+        type=_range,
+        metavar="LO:HI",
+        help="Input values for pixels 0 and 255, such as -1:1 (write --input-range=-1:1)."
+        "  [default: 0:1]",
+    ),
+    click.option(
+        "--mean",
+        type=_numbers,
+        metavar="M,M,M",
+        help="Mean that inputs are normalised with, per channel of the model; goes with --std.",
+    ),
+    click.option(
+        "--std",
+        type=_numbers,
+        metavar="S,S,S",
+        help="Standard deviation that inputs are normalised with; goes with --mean.",
+    ),
+    click.option("--bgr", is_flag=True, help="The model's channels are in the order BGR."),
+    click.option(
+        "--input-shape",
+        type=size,
+        metavar="HxW",
+        help="Height and width, for a model that leaves them open.",
+    ),
+)
+
+synthesis_options = group(
+    click.option(
+        "--samples",
+        type=int,
+        metavar="N",
+        help="Number of calibration pictures.  [default: by effort]",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthesis."),
+    click.option(
+        "--effort",
+        type=click.Choice(EFFORTS),
+        default="standard",
+        show_default=True,
+        help="How long the synthesis works.",
+    ),
+)
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads of ONNX Runtime.  [default: all cores]",
+)
+
+output_options = group(
+    click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON object, errors included; numbers that are not finite become null.",
+    ),
+    click.option("-v", "--verbose", count=True, help="Tell more; -vv tells everything."),
+)
+
+
+def input_format(
+    input_range: tuple[float, float] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    bgr: bool,
+) -> InputFormat:
+    """Return what the input options say together.
+
+    Raises:
+        OptionError: They contradict each other, or one of a pair is missing.
+    """
+    if input_range is not None and (mean or std):
+        raise OptionError("--input-range and --mean/--std exclude each other; give one of the two")
+    if bool(mean) != bool(std):
+        given, missing = ("--mean", "--std") if mean else ("--std", "--mean")
+        raise OptionError(f"{given} needs {missing}; give both")
+    if mean and std:
+        return InputFormat.from_mean_std(mean, std, bgr=bgr)
+    low, high = input_range or (0.0, 1.0)
+    return InputFormat.from_range(low, high, bgr=bgr)

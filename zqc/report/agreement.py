@@ -1,0 +1,102 @@
+"""Agreement of a quantized output with the float one, summed up batch by batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from zqc.report.results import PartAgreement
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DISTINCT_LIMIT = 65536  # every 16-bit grid fits; a float tensor soon reaches it
+
+
+@dataclass
+class _Distinct:
+    """Counts distinct values up to ``DISTINCT_LIMIT``, so that memory stays bounded."""
+
+    values: NDArray[np.generic] | None = None
+
+    @property
+    def count(self) -> int:
+        return 0 if self.values is None else len(self.values)
+
+    def add(self, values: NDArray[np.generic]) -> None:
+        if self.count >= DISTINCT_LIMIT:
+            return
+        new = np.unique(values)
+        both = new if self.values is None else np.union1d(self.values, new)
+        self.values = both[:DISTINCT_LIMIT]
+
+
+@dataclass
+class AgreementMeter:
+    """Accumulates the agreement of one part of the outputs over any number of batches.
+
+    Means and co-moments are merged batch by batch (Chan, Golub & LeVeque 1983), so that large
+    offsets, such as boxes in pixels, do not cost precision.
+
+    Attributes:
+        part: Name of the part.
+        kind: What its numbers are.
+    """
+
+    part: str
+    kind: Literal["boxes", "scores", "raw"]
+    _count: int = 0
+    _signal: float = 0.0
+    _noise: float = 0.0
+    _mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    _moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 2)))
+    _float: _Distinct = field(default_factory=_Distinct)
+    _quantized: _Distinct = field(default_factory=_Distinct)
+
+    def update(self, reference: NDArray[np.generic], quantized: NDArray[np.generic]) -> None:
+        """Add the values of a batch: the float model's and the quantized model's, same shape."""
+        if reference.size == 0:
+            return
+        self._float.add(reference)
+        self._quantized.add(quantized)
+        pair = np.stack([reference.reshape(-1), quantized.reshape(-1)]).astype(np.float64)
+        self._signal += float(np.square(pair[0]).sum())
+        self._noise += float(np.square(pair[0] - pair[1]).sum())
+        new = pair.shape[1]
+        mean = pair.mean(axis=1)
+        centred = pair - mean[:, None]
+        shift = mean - self._mean
+        total = self._count + new
+        self._moments += centred @ centred.T + np.outer(shift, shift) * self._count * new / total
+        self._mean += shift * new / total
+        self._count = total
+
+    def result(self) -> PartAgreement:
+        """Return the agreement so far.
+
+        A perfect match has an SQNR of +∞ dB, an all-zero reference with any noise −∞. The
+        correlation of a part that does not vary is 1 for a perfect match and 0 otherwise.
+        ``distinct`` stops counting at ``DISTINCT_LIMIT``.
+        """
+        return PartAgreement(
+            part=self.part,
+            kind=self.kind,
+            sqnr_db=self._sqnr(),
+            correlation=self._correlation(),
+            distinct=self._quantized.count,
+            distinct_float=self._float.count,
+        )
+
+    def _sqnr(self) -> float:
+        if self._noise == 0:
+            return math.inf
+        return 10 * math.log10(self._signal / self._noise) if self._signal > 0 else -math.inf
+
+    def _correlation(self) -> float:
+        if self._noise == 0:
+            return 1.0
+        spread = math.sqrt(self._moments[0, 0]) * math.sqrt(self._moments[1, 1])
+        return float(np.clip(self._moments[0, 1] / spread, -1, 1)) if spread > 0 else 0.0

@@ -1,0 +1,125 @@
+"""Which layers really run on integer kernels: found by loading the result in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+import onnx_ir as ir
+
+from passes.topology import WEIGHTED, post_processing, weighted_layers
+from zqc.report.results import LayerReport
+
+_INTEGER_LAYERS = frozenset(
+    {
+        "QLinearConv",
+        "QLinearConvTranspose",
+        "QLinearMatMul",
+        "QGemm",
+        "MatMulIntegerToFloat",
+        "ConvInteger",
+        "MatMulInteger",
+    }
+)
+_BITS = {
+    ir.DataType.INT4: 4,
+    ir.DataType.UINT4: 4,
+    ir.DataType.INT8: 8,
+    ir.DataType.UINT8: 8,
+}
+_FLOAT_BITS = 32
+
+
+def layer_reports(
+    quantized: ir.Model, executed: ir.Model, kept: Collection[str]
+) -> tuple[LayerReport, ...]:
+    """Say of every weighted layer what became of it.
+
+    Args:
+        quantized: The canonical quantized model, which knows the bits.
+        executed: What ONNX Runtime makes of the file.
+        kept: Names of the nodes that the user keeps in float.
+    """
+    integer = {node.name for node in executed.graph if node.op_type in _INTEGER_LAYERS}
+    reports = []
+    for node in weighted_layers(quantized.graph):
+        name = node.name or ""
+        reports.append(
+            LayerReport(
+                name=name,
+                op_type=node.op_type,
+                weight_bits=_bits(node.inputs[1]),
+                act_bits=_bits(node.inputs[0]),
+                integer=name in integer,
+                reason="" if name in integer else _reason(node, kept),
+            )
+        )
+    return tuple(reports)
+
+
+def float_operators(executed: ir.Model) -> tuple[tuple[str, str], ...]:
+    """Operators before the post-processing that compute in float, other than weighted layers."""
+    graph = executed.graph
+    before: set[ir.Node] = set()
+    integers: set[ir.Value] = set()
+    for node in reversed(graph):
+        if node in before or node.op_type in _INTEGER_LAYERS | WEIGHTED:
+            before.add(node)
+            before.update(p for p in (v.producer() for v in node.inputs if v) if p is not None)
+    for node in graph:
+        # The saved graph does not always say types: data stays integer until DequantizeLinear.
+        if _makes_integers(node) or (
+            node.op_type != "DequantizeLinear" and any(v in integers for v in node.inputs)
+        ):
+            integers.update(node.outputs)
+    found = Counter(
+        node.op_type
+        for node in graph
+        if node in before
+        and node.op_type not in WEIGHTED | {"DequantizeLinear"}
+        and node.outputs[0] not in integers
+    )
+    return tuple(
+        (f"{count} × {kind}", "ONNX Runtime has no integer kernel for it")
+        for kind, count in sorted(found.items())
+    )
+
+
+def _makes_integers(node: ir.Node) -> bool:
+    return (
+        node.op_type in _INTEGER_LAYERS
+        or node.op_type == "QuantizeLinear"
+        or node.op_type.startswith("QLinear")
+    )
+
+
+def tail_starts(model: ir.Model) -> tuple[str, ...]:
+    """Names of the nodes with which the post-processing begins."""
+    tail = post_processing(model.graph)
+    return tuple(
+        f"{node.op_type} {node.name}"
+        for node in model.graph
+        if node in tail
+        and any(
+            v is not None and v.producer() is not None and v.producer() not in tail
+            for v in node.inputs
+        )
+    )
+
+
+def _bits(value: ir.Value | None) -> int:
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type != "DequantizeLinear" or node.inputs[0] is None:
+        return _FLOAT_BITS
+    kind = node.inputs[0].dtype
+    return _BITS[kind] if kind is not None else _FLOAT_BITS
+
+
+def _reason(node: ir.Node, kept: Collection[str]) -> str:
+    if node.name in kept:
+        return "kept by --keep-float"
+    if node.op_type == "ConvTranspose":
+        return "ONNX Runtime has no integer kernel for ConvTranspose"
+    if _bits(node.inputs[0]) == _FLOAT_BITS or _bits(node.inputs[1]) == _FLOAT_BITS:
+        return "an input is not quantized"
+    return "ONNX Runtime did not fuse it"

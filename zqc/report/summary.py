@@ -1,0 +1,210 @@
+"""What a command ends with on the terminal or in a pipe: one fact a line, no tables to break.
+
+Every function maps a result to text for ``rich``. Colours are styles, so they are gone where the
+output is no terminal; nothing is said by colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from zqc.inspection import Inspection, Tensor
+    from zqc.report.results import (
+        Accuracy,
+        CheckResult,
+        CompileResult,
+        LayerReport,
+        PartAgreement,
+        SynthesisResult,
+    )
+
+_LABEL_WIDTH = 17
+_LOW_CORRELATION = 0.9
+_NAMES_SHOWN = 6
+
+
+def compiled(result: CompileResult) -> Text:
+    """What ``zqc compile`` says: data, layers, size, latency, agreement, file."""
+    total = len(result.layers)
+    style = "green" if result.integer_layers == total else "yellow"
+    lines = [
+        _line("Calibration", result.calibration),
+        _line("Precision", f"{result.precision} for {result.target}{_first_last(result)}"),
+        _line("Integer kernels", f"{result.integer_layers}/{total} layers", style),
+        *_stayed_float(result),
+        _line("Size", _size(result)),
+        _line("Latency", _latency(result)),
+        *_agreement(result.agreement),
+        _line("Written", f"{result.output} in {_seconds(result.seconds)}", "bold"),
+    ]
+    return Text("\n").join(lines)
+
+
+def synthesized(result: SynthesisResult) -> Text:
+    """What ``zqc synthesize`` says: how many pictures, how well they match, where they are."""
+    channels, height, width = result.shape
+    return Text("\n").join(
+        [
+            _line("Pictures", f"{result.count} of {channels}x{height}x{width}"),
+            _line("Matched", f"{result.layers} BatchNorm layers"),
+            _line("Loss", f"{result.first_loss:.4g} → {result.last_loss:.4g}"),
+            _line("Written", f"{result.directory} in {_seconds(result.seconds)}", "bold"),
+        ]
+    )
+
+
+def checked(result: CheckResult) -> Text:
+    """What ``zqc check`` says: agreement of the outputs, average precision of both models."""
+    lines = [_line("Pictures", str(result.images)), *_agreement(result.parts)]
+    if result.convention:
+        lines.append(_line("Convention", result.convention))
+    lines += [
+        _accuracy("Float model", result.accuracy_float, "against the labels"),
+        _accuracy("Quantized model", result.accuracy_quantized, "against the labels"),
+        _accuracy("Detections", result.agreement, "against those of the float model"),
+    ]
+    if not result.convention:
+        note = "not compared: the outputs follow no known convention of boxes and scores"
+        lines.append(_line("Detections", note, "yellow"))
+    return Text("\n").join(line for line in lines if line)
+
+
+def inspected(result: Inspection) -> Text:
+    """What ``zqc inspect`` says: interface, operators, layers, where post-processing begins."""
+    begins = _names(result.post_processing_begins) or "nowhere"
+    written_by = f", by {result.producer}" if result.producer else ""
+    layers = Counter(layer.op_type for layer in result.layers)
+    batch_norms = str(result.batch_norms)
+    if not result.batch_norms:
+        batch_norms += ": no statistics to synthesise pictures from; compile with --images"
+    return Text("\n").join(
+        [
+            _line("File", f"{result.path}, {_bytes(result.bytes_on_disk)}{written_by}"),
+            _line("Format", f"opset {result.opset}, IR version {result.ir_version}"),
+            *(_line("Input", _tensor(value)) for value in result.inputs),
+            *(_line("Output", _tensor(value)) for value in result.outputs),
+            _line("Parameters", f"{result.parameters:,}"),
+            _line("Operators", _counts(result.operators)),
+            _line("Layers", f"{len(result.layers)} ({_counts(layers)})"),
+            _line("BatchNorm", batch_norms, "" if result.batch_norms else "yellow"),
+            _line("Post-processing", f"{result.post_processing} nodes, begins at {begins}"),
+            *(_line("Metadata", f"{key} = {value}") for key, value in result.metadata.items()),
+        ]
+    )
+
+
+def _line(label: str, value: str, style: str = "") -> Text:
+    return Text.assemble((f"{label:<{_LABEL_WIDTH}}", "bold"), (value, style))
+
+
+def _first_last(result: CompileResult) -> str:
+    """Which bits the first and the last layers have, and which layers these are."""
+    if not result.first_last:
+        return ""
+    bits = sorted({x.weight_bits for x in result.layers if x.name in set(result.first_last)})
+    said = " and ".join("float" if b > 8 else f"{b} bits" for b in bits)
+    return f"; first and last layers at {said}: {_names(result.first_last)}"
+
+
+def _stayed_float(result: CompileResult) -> list[Text]:
+    """A line for each reason, with the number of nodes and the names of the first ones."""
+    reasons: dict[str, list[LayerReport]] = {}
+    for layer in result.layers:
+        if not layer.integer:
+            reasons.setdefault(layer.reason, []).append(layer)
+    said = [
+        f"{_counts(Counter(layer.op_type for layer in layers))}: {reason} "
+        f"({_names([layer.name for layer in layers])})"
+        for reason, layers in reasons.items()
+    ]
+    said += [f"{operator}: {reason}" for operator, reason in result.float_operators]
+    if result.post_processing:
+        said.append(f"post-processing, which begins at {_names(result.post_processing)}")
+    return [_line("Stays float", text) for text in said]
+
+
+def _agreement(parts: Sequence[PartAgreement]) -> list[Text]:
+    lines = []
+    for part in parts:
+        text = f"{part.part}: SQNR {_decibels(part.sqnr_db)}, correlation {part.correlation:.4f}"
+        if part.kind == "scores":
+            text += f", {part.distinct:,} distinct values (float {part.distinct_float:,})"
+        lines.append(_line("Agreement", text))
+        lines += [_line("Warning", warning, "bold yellow") for warning in _warnings(part)]
+    return lines
+
+
+def _warnings(part: PartAgreement) -> list[str]:
+    """What must not be overlooked: a detector that finds nothing has a fine SQNR, too."""
+    if part.kind != "scores":
+        return []
+    if part.distinct <= 1 < part.distinct_float:
+        return [f"{part.part}: every score is the same, so the quantized detector finds nothing"]
+    if math.isnan(part.correlation) or part.correlation < _LOW_CORRELATION:
+        return [
+            f"{part.part}: correlation with the float scores is low; try --bits 8, "
+            "--effort thorough, or your own pictures with --images"
+        ]
+    return []
+
+
+def _accuracy(label: str, accuracy: Accuracy | None, what: str) -> Text:
+    if accuracy is None:
+        return Text()
+    text = f"AP {_percent(accuracy.ap)}, AP50 {_percent(accuracy.ap50)} {what}"
+    return _line(label, text)
+
+
+def _size(result: CompileResult) -> str:
+    share = result.bytes_after / result.bytes_before
+    before, after = _bytes(result.bytes_before), _bytes(result.bytes_after)
+    return f"{before} → {after} ({share:.3f} of the float model)"
+
+
+def _latency(result: CompileResult) -> str:
+    before, after = result.latency_before_ms, result.latency_after_ms
+    return (
+        f"{before:.3g} ms → {after:.3g} ms ({before / after:.2f} times as fast); "
+        "one picture, one thread"
+    )
+
+
+def _counts(counts: dict[str, int] | Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _names(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    more = len(names) - _NAMES_SHOWN
+    shown = names if more <= 1 else [*names[:_NAMES_SHOWN], f"{more} more"]
+    return ", ".join(shown)
+
+
+def _tensor(tensor: Tensor) -> str:
+    shape = "unknown shape" if tensor.shape is None else "×".join(map(str, tensor.shape))
+    return f"{tensor.name}: {tensor.dtype} {shape}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _seconds(value: float) -> str:
+    minutes, seconds = divmod(round(value), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{value:.1f} s"
+
+
+def _decibels(value: float) -> str:
+    return "∞ dB" if value == math.inf else f"{value:.1f} dB"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
