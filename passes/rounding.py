@@ -53,5 +53,4 @@ def _inverse_root(moments: NDArray[np.floating]) -> NDArray[np.float64]:
     exact = moments.astype(np.float64)
     damping = _DAMPING * max(float(np.mean(np.diag(exact))), 1e-12)
     inverse = np.linalg.inv(exact + damping * np.eye(len(exact)))
-    upper: NDArray[np.float64] = np.linalg.cholesky((inverse + inverse.T) / 2).T
-    return upper
+    return np.asarray(np.linalg.cholesky((inverse + inverse.T) / 2).T, np.float64)

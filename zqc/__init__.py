@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from zqc.compiler import compile_model as compile  # noqa: A004 - the name users expect
     from zqc.compiler import synthesize_to as synthesize
     from zqc.errors import ZqcError
-    from zqc.images import InputFormat
+    from zqc.input_format import InputFormat
     from zqc.recipe import Recipe
     from zqc.report.results import CheckResult, CompileResult, SynthesisResult
 
@@ -34,7 +34,7 @@ __all__ = [
 _HOMES = {
     "CheckResult": ("zqc.report.results", "CheckResult"),
     "CompileResult": ("zqc.report.results", "CompileResult"),
-    "InputFormat": ("zqc.images", "InputFormat"),
+    "InputFormat": ("zqc.input_format", "InputFormat"),
     "Recipe": ("zqc.recipe", "Recipe"),
     "SynthesisResult": ("zqc.report.results", "SynthesisResult"),
     "ZqcError": ("zqc.errors", "ZqcError"),

@@ -14,7 +14,8 @@ from zqc.detection.conventions import recognise
 from zqc.detection.nms import Detections
 from zqc.detection.parts import output_parts
 from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
-from zqc.images import InputFormat, open_images
+from zqc.images import open_images
+from zqc.input_format import InputFormat
 from zqc.progress import Silent
 from zqc.report.agreement import AgreementMeter
 from zqc.report.results import CheckResult

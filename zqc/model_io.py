@@ -28,12 +28,6 @@ MINIMUM_OPSET = 13  # the first with QuantizeLinear and DequantizeLinear per cha
 INT4_OPSET = 21  # the first with INT4 in Cast and DequantizeLinear
 METADATA_PREFIX = "zqc."
 
-# The lowest IR version for tensor types that it did not have from its beginning.
-_IR_VERSIONS = {
-    ir.DataType.INT4: 10,
-    ir.DataType.UINT4: 10,
-}
-
 
 @dataclass(frozen=True)
 class Source:
@@ -120,7 +114,7 @@ def save(model: ir.Model, path: Path, *, metadata: Mapping[str, str]) -> None:
     """
     proto = ir.to_proto(model)
     del proto.graph.value_info[:]
-    proto.ir_version = _lowest_ir_version(model, proto)
+    proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
     added = {METADATA_PREFIX + key: value for key, value in metadata.items()}
     onnx.helper.set_model_props(proto, dict(sorted((model.metadata_props | added).items())))
     try:
@@ -155,7 +149,6 @@ def _tidied(model: ir.Model) -> ir.Model:
     passes = ir.passes.Sequential(
         common.RemoveInitializersFromInputsPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.IdentityEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedOpsetsPass(),
         common.ClearMetadataAndDocStringPass(),
@@ -265,13 +258,3 @@ def _merged(inferred: ir.Shape | None, declared: ir.Value) -> ir.Shape | None:
     return ir.Shape(
         new if isinstance(new, int) else old for new, old in zip(inferred, known, strict=True)
     )
-
-
-def _lowest_ir_version(model: ir.Model, proto: onnx.ModelProto) -> int:
-    """The lowest IR version for the operator sets and the tensor types of a model."""
-    needed = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            if value.dtype is not None:
-                needed = max(needed, _IR_VERSIONS.get(value.dtype, needed))
-    return needed

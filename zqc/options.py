@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zqc.errors import OptionError
-from zqc.images import InputFormat
+from zqc.input_format import InputFormat
 from zqc.recipe import EFFORTS
 
 if TYPE_CHECKING:

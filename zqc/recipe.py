@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from zqc.errors import OptionError
-from zqc.images import InputFormat
+from zqc.input_format import InputFormat
 
 Effort = Literal["quick", "standard", "thorough"]
 Target = Literal["ort-x86", "portable"]

@@ -123,8 +123,10 @@ def nearest_error(row, weights, exponent, bits):
 def test_weight_exponents_are_the_best_of_all(bits, axis, weighted, rng):
     """No exponent has a smaller error than the chosen one, by brute force over all of them."""
     weight = rng.standard_t(3, (5, 6, 7)).astype(np.float32) * np.float32(0.3)
-    weight *= np.exp2(rng.uniform(-4, 4, weight.shape[axis])).astype(np.float32).reshape(
-        [-1 if i == axis % 3 else 1 for i in range(3)]
+    weight *= (
+        np.exp2(rng.uniform(-4, 4, weight.shape[axis]))
+        .astype(np.float32)
+        .reshape([-1 if i == axis % 3 else 1 for i in range(3)])
     )
     importance = rng.uniform(0.1, 5, weight.shape).astype(np.float32) if weighted else None
     chosen = weight_exponents(weight, bits=bits, axis=axis, importance=importance)

@@ -18,7 +18,7 @@ from zqc.errors import (
     OptionError,
     RuntimeFailure,
 )
-from zqc.images import InputFormat
+from zqc.input_format import InputFormat
 
 # A detector in the convention of YOLO for 64 x 64 pictures (64 + 16 + 4 cells of the strides 8, 16
 # and 32) that finds one square, of one class: the score of its only candidate is the mean of the

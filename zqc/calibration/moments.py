@@ -48,7 +48,8 @@ def input_moments(
     per_block = _channels_per_block(per_group, kernel)
     columns = rows.reshape(samples, groups, per_group // per_block, per_block * kernel)
     stacked = columns.transpose(1, 2, 3, 0)
-    return (stacked @ stacked.swapaxes(-1, -2)).astype(np.float64) / samples
+    products: NDArray[np.float64] = np.matmul(stacked, stacked.swapaxes(-1, -2)) / samples
+    return products
 
 
 def _channels_per_block(channels: int, kernel: int) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zqc import runtime
 from zqc.errors import RuntimeFailure
-from zqc.images import InputFormat
+from zqc.input_format import InputFormat
 from zqc.progress import Progress
 from zqc.synthesis.objective import STATE, finish_model, step_model
 from zqc.synthesis.statistics import LayerStatistics

@@ -16,7 +16,7 @@ from passes.fold_arithmetic import FoldArithmetic
 from passes.fold_batchnorm import FoldBatchNorm
 from passes.graph import add_initializer, constant
 from zqc.autodiff import adam_step, gradient
-from zqc.images import InputFormat
+from zqc.input_format import InputFormat
 from zqc.synthesis.statistics import LayerStatistics
 
 STATE = ("pictures", "first_moment", "second_moment")

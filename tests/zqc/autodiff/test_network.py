@@ -28,6 +28,7 @@ class ConvUnit(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(i, o, kernel, stride, kernel // 2, groups=group, bias=False)
         self.norm = nn.BatchNorm2d(o)
+        nn.init.kaiming_normal_(self.conv.weight)  # else all pixels come out almost equal
         nn.init.normal_(self.norm.running_mean, std=0.1)
         nn.init.uniform_(self.norm.running_var, 0.5, 1.5)
         nn.init.uniform_(self.norm.weight, 0.5, 1.5)
@@ -105,7 +106,7 @@ def export(network: nn.Module, x: Tensor) -> ir.Model:
         skipped_optimizers=["fuse_bn_into_conv", "fuse_add_bias_into_conv"],
     )
     model = ir.from_proto(proto)
-    LiftConstantsToInitializersPass(lift_all_constants=True)(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     return model
 
 

@@ -8,7 +8,8 @@ import pytest
 from zqc.detection.boxes import iou_matrix, to_picture
 from zqc.detection.conventions import SsdLite, Yolo, YoloV3Tiny, recognise
 from zqc.errors import OptionError
-from zqc.images import InputFormat, open_images
+from zqc.images import open_images
+from zqc.input_format import InputFormat
 from zqc.runtime import load
 
 SHARED = Path(__file__).parents[4] / "shared"

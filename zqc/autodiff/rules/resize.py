@@ -35,7 +35,8 @@ def resize(
 ) -> Sequence[Pull]:
     """Mᵀ·dy along each resized axis, M being the interpolation matrix (nearest or linear).
 
-    Enlarging by a whole factor with mode nearest is undone by AveragePool times the factor.
+    Enlarging by a whole factor with mode nearest is undone by AveragePool times the factor. A
+    dynamic axis 0 is a batch, which is never resized.
     """
 
     def pull() -> ir.Value:
@@ -46,7 +47,8 @@ def resize(
         given = at.fixed(scales, "scales").tolist() if sizes is None else None
         matrices = {}
         for i, axis in enumerate(along):
-            if at.dims(x)[axis] == at.dims(at.y)[axis]:
+            is_batch = axis == 0 and not isinstance(at.dims(x)[axis], int)
+            if is_batch or at.dims(x)[axis] == at.dims(at.y)[axis]:
                 continue
             (old,), (new,) = at.sizes(x, [axis]), at.sizes(at.y, [axis])
             matrices[axis] = _matrix(

@@ -1,0 +1,34 @@
+"""What all tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from tests import nets
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def rng():
+    """A seeded generator of random numbers."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def detector_file(tmp_path):
+    """The file of a small detector, alone in its folder."""
+    path = tmp_path / "detector.onnx"
+    onnx.save(nets.detector(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_models():
+    """A folder of real detectors, for those who have it; tests that ask for it skip elsewhere."""
+    folder = ROOT / ".." / "shared" / "models"
+    if not folder.is_dir():
+        pytest.skip("no real models here")
+    return folder.resolve()

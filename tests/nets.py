@@ -1,0 +1,70 @@
+"""A few small networks, as ONNX text, for tests of the border and of the command line."""
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+NORM = ("scale", "bias", "mean", "variance")
+
+DETECTOR = """
+net (float[{batch}, 3, {height}, {width}] images) => (float[{batch}, 6, cells] output) {{
+    stem = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (images, stem_weight)
+    normed = BatchNormalization <epsilon = 0.001> (stem, scale, bias, mean, variance)
+    features = Relu (normed)
+    boxes = Conv (features, box_weight)
+    flat_boxes = Reshape (boxes, flat)
+    pixels = Mul (flat_boxes, stride)
+    scores = Conv (features, score_weight)
+    flat_scores = Reshape (scores, flat)
+    probabilities = Sigmoid (flat_scores)
+    output = Concat <axis = 1> (pixels, probabilities)
+}}
+"""
+"""Boxes in pixels and scores in 0…1 in one output, as YOLOv8 has them."""
+
+
+def model(text, *, opset=13, ir_version=8, domains=(), **arrays):
+    """Read the text of a graph and add the arrays as initializers."""
+    imports = ", ".join([f'"" : {opset}', *(f'"{name}" : 1' for name in domains)])
+    proto = onnx.parser.parse_model(f"<ir_version: {ir_version}, opset_import: [{imports}]> {text}")
+    for name, array in arrays.items():
+        proto.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    return proto
+
+
+def weights(seed=0, channels=8):
+    """The parameters of a 3×3 Conv from 3 channels and of the BatchNormalization behind it."""
+    rng = np.random.default_rng(seed)
+    return {
+        "weight": rng.normal(size=(channels, 3, 3, 3)).astype(np.float32),
+        "scale": rng.uniform(0.5, 2, channels).astype(np.float32),
+        "bias": rng.normal(size=channels).astype(np.float32),
+        "mean": rng.normal(size=channels).astype(np.float32),
+        "variance": rng.uniform(0.5, 2, channels).astype(np.float32),
+    }
+
+
+def detector(*, batch="N", height=16, width=16, opset=13, seed=0):
+    """Return a detector of three convolutions with one BatchNormalization."""
+    rng = np.random.default_rng(seed)
+    parameters = weights(seed)
+    return model(
+        DETECTOR.format(batch=batch, height=height, width=width),
+        opset=opset,
+        stem_weight=parameters["weight"],
+        **{name: parameters[name] for name in NORM},
+        box_weight=rng.normal(size=(4, 8, 1, 1)).astype(np.float32),
+        score_weight=rng.normal(size=(2, 8, 1, 1)).astype(np.float32),
+        flat=np.array([0, 0, -1]),
+        stride=np.float32(8),
+    )
+
+
+def initializers_as_inputs(proto):
+    """List every initializer among the inputs, too, as IR version 3 asked for."""
+    for tensor in proto.graph.initializer:
+        proto.graph.input.append(
+            helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        )
+    proto.ir_version = 3
+    return proto

@@ -1,0 +1,125 @@
+"""Time and difference of image gradients: ONNX Runtime against PyTorch's autograd.
+
+    python tools/bench_gradients.py examples/detector.onnx
+
+The loss is the one of data synthesis in short: per-channel means and mean squares of every Conv
+output, squared and summed. Both sides get the same graph, BatchNorm folded unless told otherwise,
+and run in turn.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import onnx_ir as ir
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # so that it runs without installation and finds its neighbour
+
+from passes.fold_batchnorm import FoldBatchNorm  # noqa: E402
+from tools.onnx_to_torch import TorchTwin  # noqa: E402
+from zqc import autodiff, model_io, runtime  # noqa: E402
+
+
+@click.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--batch", default=8, show_default=True)
+@click.option("--size", type=int, help="Height and width, for a model that leaves them open.")
+@click.option("--threads", default=1, show_default=True)
+@click.option("--repeats", default=9, show_default=True)
+@click.option("--keep-batchnorm", is_flag=True, help="Do not fold BatchNorm into the convolutions.")
+def main(
+    path: Path, batch: int, size: int | None, threads: int, repeats: int, keep_batchnorm: bool
+) -> None:
+    """Compare the gradient of a statistics loss with regard to the picture."""
+    model = model_io.load(path, input_shape=(size, size) if size else None).model
+    if not keep_batchnorm:
+        model = FoldBatchNorm()(model).model
+    image = model.graph.inputs[0]
+    shape = [batch if i == 0 else dim for i, dim in enumerate(image.shape)]
+    if image.shape[0] not in {batch} and isinstance(image.shape[0], int):
+        click.echo(f"the model has a fixed batch of {image.shape[0]}")
+        shape[0] = image.shape[0]
+    watched = [node.outputs[0].name for node in model.graph if node.op_type == "Conv"]
+    twin = TorchTwin(model)
+    data = np.random.default_rng(0).random(shape, np.float32)
+
+    started = time.perf_counter()
+    loss = statistics_loss(model, watched)
+    forward_nodes = len(model.graph)
+    (gradient,) = autodiff.gradient(model, loss, [image])
+    click.echo(
+        f"gradient built in {time.perf_counter() - started:.2f} s: "
+        f"{forward_nodes} nodes forward, {len(model.graph) - forward_nodes} backward"
+    )
+    model.graph.outputs[:] = [loss, gradient]
+    run = runtime.load(model, threads=threads)
+    torch.set_num_threads(threads)
+
+    def in_torch() -> tuple[float, np.ndarray]:
+        x = torch.tensor(data, requires_grad=True)
+        value = torch_loss(twin({image.name: x}), watched)
+        value.backward()
+        return value.item(), x.grad.numpy()
+
+    def in_onnx() -> tuple[float, np.ndarray]:
+        result = run({image.name: data})
+        return float(result[loss.name]), result[gradient.name]
+
+    (loss_torch, expected), (loss_onnx, actual) = in_torch(), in_onnx()
+    difference = np.abs(actual - expected).max() / np.abs(expected).max()
+    click.echo(f"loss {loss_onnx:.6g} (PyTorch {loss_torch:.6g})")
+    click.echo(f"largest gradient difference, relative to the largest gradient: {difference:.2e}")
+    times: dict[str, list[float]] = {"ONNX Runtime": [], "PyTorch": []}
+    for _ in range(repeats):
+        for name, step in (("ONNX Runtime", in_onnx), ("PyTorch", in_torch)):
+            started = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - started)
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    for name, median in medians.items():
+        click.echo(f"{name}: {1e3 * median:.1f} ms for forward and backward")
+    click.echo(f"PyTorch / ONNX Runtime: {medians['PyTorch'] / medians['ONNX Runtime']:.2f}")
+
+
+def statistics_loss(model: ir.Model, watched: list[str]) -> ir.Value:
+    """Append Σ mean² + (mean of squares)² over the channels of the watched values."""
+    by_name = {y.name: y for node in model.graph for y in node.outputs}
+    terms = []
+
+    def op(op_type: str, *inputs: ir.Value, **attributes: object) -> ir.Value:
+        node = ir.node(op_type, inputs, attributes)
+        model.graph.append(node)
+        return node.outputs[0]
+
+    for name in watched:
+        z = by_name[name]
+        axes = [0, *range(2, len(z.shape))]
+        for moment in (z, op("Mul", z, z)):
+            if model.graph.opset_imports[""] < 18:
+                mean = op("ReduceMean", moment, axes=axes)
+            else:
+                constant = ir.val(f"{moment.name}_axes", const_value=ir.tensor(axes))
+                model.graph.register_initializer(constant)
+                mean = op("ReduceMean", moment, constant)
+            terms.append(op("ReduceSum", op("Mul", mean, mean), keepdims=0))
+    return op("Sum", *terms)
+
+
+def torch_loss(values: dict[str, torch.Tensor], watched: list[str]) -> torch.Tensor:
+    """Return the same number in PyTorch."""
+    terms = []
+    for name in watched:
+        z = values[name]
+        axes = (0, *range(2, z.ndim))
+        terms += [z.mean(axes).square().sum(), z.square().mean(axes).square().sum()]
+    return torch.stack(terms).sum()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Runs an ONNX graph with PyTorch, operator by operator, so that autograd can differentiate it.
+
+It knows the operators of the example detector and of the detectors that zqc was tried on, in the
+forms that occur there. It is for comparisons: an operator or attribute it does not know is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from torch import Tensor
+
+CONVOLUTIONS = {1: (F.conv1d, F.conv_transpose1d), 2: (F.conv2d, F.conv_transpose2d)}
+
+
+class TorchTwin:
+    """The graph of an ONNX model on PyTorch tensors."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._nodes = list(model.graph)
+        self._constants = {
+            name: torch.tensor(value.const_value.numpy())
+            for name, value in model.graph.initializers.items()
+        }
+
+    def __call__(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return every value of the graph by its name."""
+        values: dict[str, Any] = {**self._constants, **feeds}
+        for node in self._nodes:
+            inputs = [None if value is None else values[value.name] for value in node.inputs]
+            attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+            if node.op_type == "Split":
+                attributes.setdefault("num_outputs", len(node.outputs))
+            results = OPERATORS[node.op_type](*inputs, **attributes)
+            if not isinstance(results, tuple):
+                results = (results,)
+            for output, result in zip(node.outputs, results, strict=True):
+                values[output.name] = result
+        return values
+
+
+def conv(x, w, b=None, *, dilations=1, group=1, kernel_shape=(), pads=(), strides=1):
+    x, pads = _padded(x, pads)
+    run = CONVOLUTIONS[w.ndim - 2][0]
+    return run(x, w, b, stride=strides, padding=pads, dilation=dilations, groups=group)
+
+
+def conv_transpose(x, w, b=None, *, dilations=1, group=1, kernel_shape=(), pads=(), strides=1):
+    before, after = _halves(pads)
+    if before != after:
+        raise NotImplementedError(f"ConvTranspose with pads {pads}")
+    run = CONVOLUTIONS[w.ndim - 2][1]
+    return run(x, w, b, stride=strides, padding=before or 0, groups=group, dilation=dilations)
+
+
+def max_pool(x, *, kernel_shape, pads=(), strides=1, ceil_mode=0, dilations=1):
+    x, pads = _padded(x, pads, fill=-torch.inf)
+    return F.max_pool2d(x, kernel_shape, strides, pads, dilations, ceil_mode=bool(ceil_mode))
+
+
+def resize(
+    x,
+    roi=None,
+    scales=None,
+    sizes=None,
+    *,
+    coordinate_transformation_mode="half_pixel",
+    cubic_coeff_a=-0.75,
+    mode="nearest",
+    nearest_mode="round_prefer_floor",
+):
+    size = sizes.tolist() if sizes is not None else (torch.tensor(x.shape) * scales).int().tolist()
+    known = {("nearest", "asymmetric", "floor"): "nearest"}
+    if mode == "linear" and coordinate_transformation_mode in {"half_pixel", "pytorch_half_pixel"}:
+        return F.interpolate(x, size[2:], mode="bilinear")
+    how = (mode, coordinate_transformation_mode, nearest_mode)
+    whole = all(new % old == 0 for new, old in zip(size, x.shape, strict=True))
+    if how not in known and not (mode == "nearest" and whole):
+        raise NotImplementedError(f"Resize with {how}")
+    return F.interpolate(x, size[2:], mode="nearest")
+
+
+def reshape(x, shape, *, allowzero=0):
+    return x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(shape.tolist())])
+
+
+def split(x, sizes=None, *, axis=0, num_outputs):
+    if sizes is None:
+        return x.chunk(num_outputs, axis)
+    return x.split(sizes.tolist(), axis)
+
+
+def slice_(x, starts, ends, axes=None, steps=None):
+    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        axis = i if axes is None else int(axes[i])
+        step = 1 if steps is None else int(steps[i])
+        index = torch.arange(x.shape[axis])[slice(start, end, step)]
+        x = x.index_select(axis, index)
+    return x
+
+
+def unsqueeze(x, axes):
+    for axis in sorted(axes.tolist()):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def batch_norm(x, scale, bias, mean, variance, *, epsilon=1e-5, momentum=0.9):
+    return F.batch_norm(x, mean, variance, scale, bias, training=False, eps=epsilon)
+
+
+def hard_sigmoid(x, *, alpha=0.2, beta=0.5):
+    return (alpha * x + beta).clamp(0, 1)
+
+
+def _halves(pads):
+    half = len(pads) // 2
+    return tuple(pads[:half]), tuple(pads[half:])
+
+
+def _padded(x, pads, fill=0.0):
+    """Return the tensor, padded if its padding is asymmetric, and the padding that is left."""
+    before, after = _halves(pads)
+    if before == after:
+        return x, before or 0
+    widths = [n for pair in zip(reversed(before), reversed(after), strict=True) for n in pair]
+    return F.pad(x, widths, value=fill), 0
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "Add": torch.add,
+    "BatchNormalization": batch_norm,
+    "Clip": torch.clamp,
+    "Concat": lambda *xs, axis: torch.cat(xs, axis),
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "Div": torch.div,
+    "Exp": torch.exp,
+    "Flatten": lambda x, *, axis=1: x.flatten(axis) if axis == 1 else x.flatten(0, axis - 1),
+    "Gather": lambda x, index, *, axis=0: x.index_select(axis, index.reshape(-1)).reshape(
+        [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]
+    ),
+    "GlobalAveragePool": lambda x: x.mean((2, 3), keepdim=True),
+    "HardSigmoid": hard_sigmoid,
+    "Identity": lambda x: x,
+    "LeakyRelu": lambda x, *, alpha=0.01: F.leaky_relu(x, alpha),
+    "MatMul": torch.matmul,
+    "MaxPool": max_pool,
+    "Mul": torch.mul,
+    "Relu": torch.relu,
+    "Reshape": reshape,
+    "Resize": resize,
+    "Shape": lambda x: torch.tensor(x.shape),
+    "Sigmoid": torch.sigmoid,
+    "Slice": slice_,
+    "Softmax": lambda x, *, axis=-1: x.softmax(axis),
+    "Split": split,
+    "Sub": torch.sub,
+    "Transpose": lambda x, *, perm: x.permute(*perm),
+    "Unsqueeze": unsqueeze,
+}
