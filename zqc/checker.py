@@ -12,13 +12,12 @@ from zqc.detection.average_precision import agreement, coco_accuracy, read_label
 from zqc.detection.boxes import to_picture
 from zqc.detection.conventions import recognise
 from zqc.detection.nms import Detections
-from zqc.detection.parts import output_parts
 from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
 from zqc.images import open_images
 from zqc.input_format import InputFormat
 from zqc.progress import Silent
-from zqc.report.agreement import AgreementMeter
-from zqc.report.results import CheckResult
+from zqc.report.agreement import OutputsMeter
+from zqc.report.results import CheckResult, PartAgreement
 from zqc.runtime import Runner, load
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class _Model:
 class _Observed:
     """What running both models over the pictures left."""
 
-    meters: tuple[AgreementMeter, ...]
+    parts: tuple[PartAgreement, ...]
     found_float: tuple[Detections, ...]
     found_quantized: tuple[Detections, ...]
 
@@ -127,7 +126,7 @@ def check(
     seen = _observe(pair, pictures, batch, parts, convention, progress or Silent())
     return CheckResult(
         images=len(pictures),
-        parts=tuple(meter.result() for meter in seen.meters),
+        parts=seen.parts,
         convention="" if convention is None else convention.name,
         accuracy_float=None if truth is None else coco_accuracy(truth, seen.found_float),
         accuracy_quantized=None if truth is None else coco_accuracy(truth, seen.found_quantized),
@@ -145,25 +144,28 @@ def _observe(
     convention: Convention | None,
     progress: Progress,
 ) -> _Observed:
-    meters = tuple(AgreementMeter(part.name, part.kind) for part in parts)
+    meter = OutputsMeter.of(_with_input_shape(pair[0].path, shape))
     found: tuple[list[Detections], list[Detections]] = ([], [])
     with progress.task("check", len(pictures)) as task:
         for tensors, placements in pictures.placed_batches(batch):
             outputs = [model(tensors) for model in pair]
-            for meter, part in zip(meters, parts, strict=True):
-                expected, got = (o[part.output] for o in outputs)
-                if expected.shape != got.shape:
-                    raise ModelError(
-                        f"output {part.output} has the shape {expected.shape} in {pair[0].path} "
-                        f"and {got.shape} in {pair[1].path} for the same pictures; compare models "
-                        "without NMS in the graph"
-                    )
-                meter.update(part.values(expected), part.values(got))
+            _check_shapes(pair, *outputs)
+            meter.update(*outputs)
             if convention is not None:
                 for side, values in zip(found, outputs, strict=True):
                     side.extend(_in_pictures(convention.decode(values), placements))
             task.advance(steps=len(tensors))
-    return _Observed(meters, tuple(found[0]), tuple(found[1]))
+    return _Observed(meter.results(), tuple(found[0]), tuple(found[1]))
+
+
+def _check_shapes(pair: tuple[_Model, _Model], expected: Outputs, got: Outputs) -> None:
+    for name, values in expected.items():
+        if values.shape != got[name].shape:
+            raise ModelError(
+                f"output {name} has the shape {values.shape} in {pair[0].path} and "
+                f"{got[name].shape} in {pair[1].path} for the same pictures; compare models "
+                "without NMS in the graph"
+            )
 
 
 def _open(path: Path, threads: int | None) -> _Model:

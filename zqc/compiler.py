@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 import zqc
 from passes.topology import first_layers, last_layers
 from zqc import model_io, quantization, runtime, synthesis
-from zqc.atomic import atomic_directory
-from zqc.detection.parts import output_parts
+from zqc.atomic import atomic_directory, atomic_write, check_file
 from zqc.errors import ModelError, OptionError
 from zqc.images import ImageSet, open_images, write_pngs
 from zqc.progress import Progress, Silent, Task
 from zqc.recipe import Effort, Recipe
 from zqc.report import kernels
-from zqc.report.agreement import AgreementMeter
+from zqc.report.agreement import OutputsMeter
 from zqc.report.latency import median_latencies
 from zqc.report.results import CompileResult, PartAgreement, SynthesisResult
 
@@ -85,11 +84,14 @@ def compile_model(
     quantized = quantization.quantize(model, ranges, recipe, kept)
     lowered = quantization.lower(quantized, recipe.target)
 
-    model_io.save(lowered, output, metadata=_metadata(loaded, recipe, calibration))
-    executed = runtime.executed_graph(output)
+    # Everything is proven on the bytes; only then does the file appear.
+    content = model_io.serialize(lowered, metadata=_metadata(loaded, recipe, calibration))
+    executed = runtime.executed_graph(content)
     with progress.task("Comparing", len(pictures)) as task:
-        agreement = _agreement(loaded.model, output, pictures, threads=threads, task=task)
-    before, after = _latencies(loaded.model, output, pictures)
+        agreement = _agreement(loaded.model, content, pictures, threads=threads, task=task)
+    before, after = _latencies(loaded.model, content, pictures)
+    with atomic_write(output) as file:
+        file.write(content)
     edges = {node.name for node in (*first_layers(model.graph), *last_layers(model.graph))}
     return CompileResult(
         output=output,
@@ -100,7 +102,7 @@ def compile_model(
         float_operators=kernels.float_operators(executed),
         agreement=agreement,
         bytes_before=loaded.bytes_on_disk,
-        bytes_after=output.stat().st_size,
+        bytes_after=len(content),
         latency_before_ms=before,
         latency_after_ms=after,
         post_processing=kernels.tail_starts(model),
@@ -164,7 +166,7 @@ def _calibration(
             width=width,
             input_format=recipe.input_format,
             limit=recipe.samples,
-            input_name=model.graph.inputs[0].name,
+            input_name=_input_name(model),
         )
         return Calibration(pictures, pictures.source)
     layers = synthesis.harvest(model)
@@ -203,48 +205,51 @@ def _picture_shape(model: ir.Model) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
+def _fixed_batch(model: ir.Model) -> int | None:
+    shape = model.graph.inputs[0].shape
+    return shape[0] if shape is not None and isinstance(shape[0], int) else None
+
+
 def _batches(pictures: ImageSet, model: ir.Model) -> Iterator[NDArray[np.float32]]:
     """The pictures in batches that the model takes; a fixed batch is filled by repetition."""
-    shape = model.graph.inputs[0].shape
-    fixed = shape[0] if shape is not None and isinstance(shape[0], int) else None
+    fixed = _fixed_batch(model)
     for batch in pictures.batches(fixed or _BATCH):
-        short = fixed is not None and len(batch) < fixed
-        yield np.resize(batch, (fixed, *batch.shape[1:])) if short and fixed else batch
+        yield np.resize(batch, (fixed, *batch.shape[1:])) if fixed else batch
 
 
 def _check_output(source: Path, output: Path) -> None:
+    check_file(output)
     if output.exists() and output.samefile(source):
         raise OptionError(f"the output {output} is the input; give another one with -o")
 
 
 def _agreement(
-    model: ir.Model, output: Path, pictures: ImageSet, *, threads: int | None, task: Task
+    model: ir.Model, content: bytes, pictures: ImageSet, *, threads: int | None, task: Task
 ) -> tuple[PartAgreement, ...]:
     """Compare the outputs of both models over the calibration pictures."""
-    source = model.graph.inputs[0].name
-    assert source is not None  # model_io names every value
-    parts = output_parts(model)
-    meters = [AgreementMeter(part.name, part.kind) for part in parts]
-    runners = [runtime.load(model, threads=threads), runtime.load(output, threads=threads)]
+    source = _input_name(model)
+    meter = OutputsMeter.of(model)
+    runners = [runtime.load(model, threads=threads), runtime.load(content, threads=threads)]
     for batch in _batches(pictures, model):
         expected, got = (runner({source: batch}) for runner in runners)
-        for meter, part in zip(meters, parts, strict=True):
-            # With NMS in the graph the number of boxes may differ: then nothing can be compared.
-            if expected[part.output].shape == got[part.output].shape:
-                meter.update(part.values(expected[part.output]), part.values(got[part.output]))
+        meter.update(expected, got)
         task.advance(steps=len(batch))
-    return tuple(meter.result() for meter in meters)
+    return meter.results()
 
 
-def _latencies(model: ir.Model, output: Path, pictures: ImageSet) -> tuple[float, float]:
-    source = model.graph.inputs[0].name
-    assert source is not None  # model_io names every value
-    shape = model.graph.inputs[0].shape
-    one = 1 if shape is None or not isinstance(shape[0], int) else shape[0]
-    feeds = {source: next(_batches(pictures, model))[:one]}
-    runners = [runtime.load(model, threads=1), runtime.load(output, threads=1)]
+def _latencies(model: ir.Model, content: bytes, pictures: ImageSet) -> tuple[float, float]:
+    """Median latency of both models on the smallest batch, one thread, in milliseconds."""
+    smallest = _fixed_batch(model) or 1
+    feeds = {_input_name(model): next(_batches(pictures, model))[:smallest]}
+    runners = [runtime.load(model, threads=1), runtime.load(content, threads=1)]
     before, after = median_latencies(runners, feeds)
     return before, after
+
+
+def _input_name(model: ir.Model) -> str:
+    name = model.graph.inputs[0].name
+    assert name is not None  # model_io names every value
+    return name
 
 
 def _metadata(loaded: model_io.Source, recipe: Recipe, calibration: Calibration) -> dict[str, str]:

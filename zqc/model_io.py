@@ -97,20 +97,18 @@ def raise_opset(model: ir.Model, version: int) -> ir.Model:
     return raised
 
 
-def save(model: ir.Model, path: Path, *, metadata: Mapping[str, str]) -> None:
-    """Write a model, complete or not at all, with the lowest IR version that holds it.
+def serialize(model: ir.Model, *, metadata: Mapping[str, str]) -> bytes:
+    """Return the file of a model, with the lowest IR version that holds it.
 
     The opset stays as the model declares it. The same model gives the same bytes: shapes of
     intermediate values are left out, since every runtime infers them itself.
 
     Args:
         model: What to write; it stays as it is.
-        path: Where to.
         metadata: Added to the model's own ``metadata_props``, each key behind ``zqc.``.
 
     Raises:
-        OutputError: The model is not valid ONNX, larger than protobuf can hold, or cannot be
-            written.
+        OutputError: The model is not valid ONNX, or larger than protobuf can hold.
     """
     proto = ir.to_proto(model)
     del proto.graph.value_info[:]
@@ -118,14 +116,23 @@ def save(model: ir.Model, path: Path, *, metadata: Mapping[str, str]) -> None:
     added = {METADATA_PREFIX + key: value for key, value in metadata.items()}
     onnx.helper.set_model_props(proto, dict(sorted((model.metadata_props | added).items())))
     try:
-        content = proto.SerializeToString(deterministic=True)
+        content: bytes = proto.SerializeToString(deterministic=True)
         onnx.checker.check_model(proto)
     except (EncodeError, ValueError) as error:
-        raise OutputError(f"{path} would be larger than 2 GB, which ONNX cannot hold") from error
+        raise OutputError("the result would be larger than 2 GB, which ONNX cannot hold") from error
     except onnx.checker.ValidationError as error:
-        raise OutputError(f"{path} would not be valid ONNX: {error}") from error
+        raise OutputError(f"the result would not be valid ONNX: {error}") from error
+    return content
+
+
+def save(model: ir.Model, path: Path, *, metadata: Mapping[str, str]) -> None:
+    """Write the file of a model, complete or not at all, see ``serialize``.
+
+    Raises:
+        OutputError: The model cannot be serialized, or the file cannot be written.
+    """
     with atomic_write(path) as file:
-        file.write(content)
+        file.write(serialize(model, metadata=metadata))
 
 
 def _normalized(proto: onnx.ModelProto) -> ir.Model:

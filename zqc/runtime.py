@@ -64,13 +64,13 @@ def load(
     options = _options(level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL)
     if threads is not None:
         options.intra_op_num_threads = threads
-    session = _session(str(model) if isinstance(model, Path) else _bytes(model), options)
+    session = _session(_source(model), options)
     names = tuple(outputs) if outputs is not None else tuple(o.name for o in session.get_outputs())
     return Runner(session, names)
 
 
-def executed_graph(path: Path) -> ir.Model:
-    """Return the graph that ONNX Runtime makes of a file: which kernels really run.
+def executed_graph(model: ir.Model | bytes | Path) -> ir.Model:
+    """Return the graph that ONNX Runtime makes of a model: which kernels really run.
 
     Fused layers keep the name of the Conv, Gemm or MatMul that they came from. The last level of
     optimisation only changes memory layouts (and drops names), so it is left out.
@@ -82,7 +82,7 @@ def executed_graph(path: Path) -> ir.Model:
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "executed.onnx"
         options.optimized_model_filepath = str(written)
-        _session(str(path), options)
+        _session(_source(model), options)
         return ir.from_proto(onnx.load(str(written)))
 
 
@@ -100,5 +100,7 @@ def _session(source: str | bytes, options: ort.SessionOptions) -> ort.InferenceS
         raise RuntimeFailure(f"ONNX Runtime cannot load the model: {error}") from error
 
 
-def _bytes(model: ir.Model | bytes) -> bytes:
+def _source(model: ir.Model | bytes | Path) -> str | bytes:
+    if isinstance(model, Path):
+        return str(model)
     return model if isinstance(model, bytes) else ir.to_proto(model).SerializeToString()

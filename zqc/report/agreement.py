@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from zqc.detection.parts import OutputPart, output_parts
 from zqc.report.results import PartAgreement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import onnx_ir as ir
     from numpy.typing import NDArray
 
 DISTINCT_LIMIT = 65536  # every 16-bit grid fits; a float tensor soon reaches it
@@ -100,3 +104,40 @@ class AgreementMeter:
             return 1.0
         spread = math.sqrt(self._moments[0, 0]) * math.sqrt(self._moments[1, 1])
         return float(np.clip(self._moments[0, 1] / spread, -1, 1)) if spread > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class OutputsMeter:
+    """Accumulates the agreement of all outputs, part by part.
+
+    Attributes:
+        parts: The parts of the outputs.
+        meters: One for each.
+    """
+
+    parts: tuple[OutputPart, ...]
+    meters: tuple[AgreementMeter, ...]
+
+    @classmethod
+    def of(cls, model: ir.Model) -> OutputsMeter:
+        """Make one for the outputs of a model."""
+        parts = output_parts(model)
+        return cls(parts, tuple(AgreementMeter(part.name, part.kind) for part in parts))
+
+    def update(
+        self,
+        reference: Mapping[str, NDArray[np.generic]],
+        quantized: Mapping[str, NDArray[np.generic]],
+    ) -> None:
+        """Add the outputs of a batch by name.
+
+        Outputs of different shapes (the number of boxes behind an NMS may differ) count nothing.
+        """
+        for meter, part in zip(self.meters, self.parts, strict=True):
+            expected, got = reference[part.output], quantized[part.output]
+            if expected.shape == got.shape:
+                meter.update(part.values(expected), part.values(got))
+
+    def results(self) -> tuple[PartAgreement, ...]:
+        """Return the agreement of every part so far."""
+        return tuple(meter.result() for meter in self.meters)

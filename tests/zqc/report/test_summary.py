@@ -1,0 +1,143 @@
+"""The summaries say what happened, honestly, and fit a terminal as well as a pipe."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from zqc.report import summary
+from zqc.report.results import (
+    Accuracy,
+    CheckResult,
+    CompileResult,
+    LayerReport,
+    PartAgreement,
+    SynthesisResult,
+)
+
+BOXES = PartAgreement("boxes", "boxes", 40.0, 0.9999, 5000, 6000)
+SCORES = PartAgreement("scores", "scores", 20.0, 0.98, 900, 6000)
+
+RESULT = CompileResult(
+    output=Path("out/detector.w4a8.onnx"),
+    precision="w4a8",
+    target="ort-x86",
+    calibration="64 pictures synthesised from 57 BatchNorm layers",
+    layers=(
+        LayerReport("stem", "Conv", 8, 8, True),
+        LayerReport("body", "Conv", 4, 8, True),
+        LayerReport("up1", "ConvTranspose", 4, 8, False, "no integer kernel"),
+        LayerReport("up2", "ConvTranspose", 4, 8, False, "no integer kernel"),
+        LayerReport("head", "Conv", 8, 8, True),
+    ),
+    float_operators=(("2 × HardSigmoid", "no integer kernel for it"),),
+    agreement=(BOXES, SCORES),
+    bytes_before=12_500_000,
+    bytes_after=2_000_000,
+    latency_before_ms=30.0,
+    latency_after_ms=10.0,
+    post_processing=("Reshape flat",),
+    first_last=("stem", "head"),
+    seconds=75.2,
+)
+
+
+def lines(text):
+    """The lines of a summary, by label."""
+    found = {}
+    for line in text.plain.splitlines():
+        label, value = line[:17].strip(), line[17:]
+        found.setdefault(label, []).append(value)
+    return found
+
+
+def test_compiled():
+    """Source of the data, layers, what stays float, sizes, latencies, agreement and the file."""
+    found = lines(summary.compiled(RESULT))
+    assert found == {
+        "Calibration": ["64 pictures synthesised from 57 BatchNorm layers"],
+        "Precision": ["w4a8 for ort-x86; first and last layers at 8 bits: stem, head"],
+        "Integer kernels": ["3/5 layers"],
+        "Stays float": [
+            "2 ConvTranspose: no integer kernel (up1, up2)",
+            "2 × HardSigmoid: no integer kernel for it",
+            "post-processing, which begins at Reshape flat",
+        ],
+        "Size": ["12.50 MB → 2.00 MB (0.160 of the float model)"],
+        "Latency": ["30 ms → 10 ms (3.00 times as fast); one picture, one thread"],
+        "Agreement": [
+            "boxes: SQNR 40.0 dB, correlation 0.9999",
+            "scores: SQNR 20.0 dB, correlation 0.9800, 900 distinct values (float 6,000)",
+        ],
+        "Written": ["out/detector.w4a8.onnx in 1 min 15 s"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("scores", "warning"),
+    [
+        (dataclasses.replace(SCORES, distinct=1, correlation=math.nan), "every score is the same"),
+        (dataclasses.replace(SCORES, correlation=0.5), "correlation with the float scores is low"),
+        (dataclasses.replace(SCORES, correlation=math.nan), "is low"),
+        (dataclasses.replace(SCORES, kind="raw", correlation=0.1), None),
+        (dataclasses.replace(SCORES, distinct=1, distinct_float=1, correlation=1.0), None),
+        (SCORES, None),
+    ],
+)
+def test_dead_scores_are_said(scores, warning):
+    """A detector whose scores died gets a warning, whatever its SQNR; a sound one gets none."""
+    result = dataclasses.replace(RESULT, agreement=(BOXES, scores))
+    warnings = lines(summary.compiled(result)).get("Warning", [])
+    assert len(warnings) == (warning is not None)
+    assert all(warning in text for text in warnings)
+
+
+def test_what_became_worse_is_said():
+    """A result that is larger or slower is not made to look better."""
+    result = dataclasses.replace(RESULT, bytes_after=25_000_000, latency_after_ms=60.0)
+    found = lines(summary.compiled(result))
+    assert "(2.000 of the float model)" in found["Size"][0]
+    assert "(0.50 times as fast)" in found["Latency"][0]
+
+
+def test_many_names_are_shortened():
+    """A long list of names ends with how many more there are."""
+    layers = tuple(LayerReport(f"l{i}", "Conv", 32, 32, False, "why") for i in range(20))
+    found = lines(summary.compiled(dataclasses.replace(RESULT, layers=layers, first_last=())))
+    assert found["Stays float"][0] == "20 Conv: why (l0, l1, l2, l3, l4, l5, 14 more)"
+
+
+def test_synthesized():
+    """Number and size of the pictures, layers, losses and the folder."""
+    result = SynthesisResult(Path("pictures"), 64, (3, 192, 160), 57, 1.5, 0.25, 12.0)
+    assert lines(summary.synthesized(result)) == {
+        "Pictures": ["64 of 3x192x160"],
+        "Matched": ["57 BatchNorm layers"],
+        "Loss": ["1.5 → 0.25"],
+        "Written": ["pictures in 12.0 s"],
+    }
+
+
+def test_checked():
+    """Agreement, and average precision of both models where there are labels."""
+    result = CheckResult(
+        images=200,
+        parts=(dataclasses.replace(BOXES, sqnr_db=math.inf), SCORES),
+        convention="yolov8",
+        accuracy_float=Accuracy(0.634, 0.901),
+        accuracy_quantized=Accuracy(0.612, 0.888),
+        agreement=Accuracy(0.95, 0.99),
+    )
+    found = lines(summary.checked(result))
+    assert found["Agreement"][0] == "boxes: SQNR ∞ dB, correlation 0.9999"
+    assert found["Float model"] == ["AP 63.4 %, AP50 90.1 % against the labels"]
+    assert found["Quantized model"] == ["AP 61.2 %, AP50 88.8 % against the labels"]
+    assert found["Detections"] == ["AP 95.0 %, AP50 99.0 % against those of the float model"]
+
+
+def test_checked_without_convention():
+    """Without a known convention nothing is said about detections but why."""
+    found = lines(summary.checked(CheckResult(images=1, parts=(BOXES,))))
+    assert set(found) == {"Pictures", "Agreement", "Detections"}
+    assert "no known convention" in found["Detections"][0]
