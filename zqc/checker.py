@@ -12,6 +12,7 @@ from zqc.detection.average_precision import agreement, coco_accuracy, read_label
 from zqc.detection.boxes import to_picture
 from zqc.detection.conventions import recognise
 from zqc.detection.nms import Detections
+from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
 from zqc.images import open_images
 from zqc.input_format import InputFormat
@@ -140,11 +141,11 @@ def _observe(
     pair: tuple[_Model, _Model],
     pictures: ImageSet,
     batch: int,
-    parts: Sequence[OutputPart],
+    parts: tuple[OutputPart, ...],
     convention: Convention | None,
     progress: Progress,
 ) -> _Observed:
-    meter = OutputsMeter.of(_with_input_shape(pair[0].path, shape))
+    meter = OutputsMeter.of(parts)
     found: tuple[list[Detections], list[Detections]] = ([], [])
     with progress.task("check", len(pictures)) as task:
         for tensors, placements in pictures.placed_batches(batch):

@@ -15,6 +15,7 @@ import zqc
 from passes.topology import first_layers, last_layers
 from zqc import model_io, quantization, runtime, synthesis
 from zqc.atomic import atomic_directory, atomic_write, check_file
+from zqc.detection.parts import output_parts
 from zqc.errors import ModelError, OptionError
 from zqc.images import ImageSet, open_images, write_pngs
 from zqc.progress import Progress, Silent, Task
@@ -228,7 +229,7 @@ def _agreement(
 ) -> tuple[PartAgreement, ...]:
     """Compare the outputs of both models over the calibration pictures."""
     source = _input_name(model)
-    meter = OutputsMeter.of(model)
+    meter = OutputsMeter.of(output_parts(model))
     runners = [runtime.load(model, threads=threads), runtime.load(content, threads=threads)]
     for batch in _batches(pictures, model):
         expected, got = (runner({source: batch}) for runner in runners)

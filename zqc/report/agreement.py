@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from zqc.detection.parts import OutputPart, output_parts
 from zqc.report.results import PartAgreement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import onnx_ir as ir
     from numpy.typing import NDArray
+
+    from zqc.detection.parts import OutputPart
 
 DISTINCT_LIMIT = 65536  # every 16-bit grid fits; a float tensor soon reaches it
 
@@ -119,9 +119,8 @@ class OutputsMeter:
     meters: tuple[AgreementMeter, ...]
 
     @classmethod
-    def of(cls, model: ir.Model) -> OutputsMeter:
-        """Make one for the outputs of a model."""
-        parts = output_parts(model)
+    def of(cls, parts: tuple[OutputPart, ...]) -> OutputsMeter:
+        """Make one for the parts of a model's outputs (``output_parts``)."""
         return cls(parts, tuple(AgreementMeter(part.name, part.kind) for part in parts))
 
     def update(
