@@ -10,6 +10,7 @@ from passes.integer_clips import IntegerClips
 from passes.quantize_activations import QuantizeActivations
 from passes.quantize_weights import QuantizeWeights
 from passes.short_names import ShortNames
+from passes.split_branches import SplitBranches
 from passes.unsigned_activations import UnsignedActivations
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "QuantizeActivations",
     "QuantizeWeights",
     "ShortNames",
+    "SplitBranches",
     "UnsignedActivations",
 ]

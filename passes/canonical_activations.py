@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, float_attribute, replace, scalar, sole_consumer
+from passes.graph import Namer, float_attribute, is_float, replace, scalar, sole_consumer
 
 HARD_SWISH_OPSET = 14
 
@@ -22,7 +22,8 @@ class CanonicalActivations(ir.passes.InPlacePass):
        to 14, which changes no other operator's defaults.
     4. x / (1 + exp(−x)) → x · Sigmoid(x), and 1 / (1 + exp(−x)) → Sigmoid(x).
 
-    An intermediate result that somebody else reads as well is no part of a spelling.
+    An intermediate result that somebody else reads as well is no part of a spelling, nor are
+    integers. What computed the intermediate results is left for the removal of dead code.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -32,7 +33,8 @@ class CanonicalActivations(ir.passes.InPlacePass):
         modified = False
         for rewrite in (_relu, _hard_sigmoid, _hard_swish, _sigmoid):
             for node in list(graph):
-                new = rewrite(node) if node.graph is graph and node.domain == "" else None
+                known = node.graph is graph and node.domain == "" and is_float(node.outputs[0])
+                new = rewrite(node) if known else None
                 if new is None:
                     continue
                 for step in new:

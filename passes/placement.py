@@ -49,6 +49,9 @@ _KEEPS_SIGN = SAME_GRID | {
 }
 
 
+_MOVES = (SAME_GRID - {"MaxPool", "ReduceMax", "ReduceMin", "Resize"}) | {"Concat"}
+
+
 @dataclass(frozen=True)
 class Point:
     """Tensors that are quantized on one grid.
@@ -57,11 +60,14 @@ class Point:
         names: Their names; the first is the tensor whose values all the others only select from.
         nonnegative: Whether no value can be below zero, whatever the picture.
         edge: Whether a tensor feeds a first or a last layer or comes after the last ones.
+        squashed: Whether nothing but Sigmoid reads it, perhaps after operators that move values:
+            then the scores count, not the logits.
     """
 
     names: tuple[str, ...]
     nonnegative: bool
     edge: bool
+    squashed: bool
 
 
 def quantization_points(
@@ -104,6 +110,7 @@ def quantization_points(
             names=(_name(first), *(_name(v) for v in members if v is not first)),
             nonnegative=first in nonnegative,
             edge=any(value in edges for value in members),
+            squashed=_is_squashed(first),
         )
         for first, members in groups.items()
     ]
@@ -161,6 +168,17 @@ def _shared_grids(region: list[ir.Node], quantized: set[ir.Value]) -> dict[ir.Va
             if output in quantized:
                 leader[output] = source
     return leader
+
+
+def _is_squashed(value: ir.Value) -> bool:
+    """Whether every way from the value leads into a Sigmoid, through moves of values alone."""
+    if value.is_graph_output() or not value.uses():
+        return False
+    return all(
+        use.node.op_type == "Sigmoid"
+        or (use.node.op_type in _MOVES and all(_is_squashed(v) for v in use.node.outputs))
+        for use in value.uses()
+    )
 
 
 def _root(leader: dict[ir.Value, ir.Value], value: ir.Value) -> ir.Value:

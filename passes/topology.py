@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
-LAYOUT = frozenset(
+_LAYOUT = frozenset(
     {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split"}
 )
-"""Operators that move values and compute nothing."""
+_TRANSPARENT = _LAYOUT | {"QuantizeLinear", "DequantizeLinear"}
+"""Operators that move or round values: the same graph, quantized, has the same topology."""
 
 
 def is_weighted(node: ir.Node) -> bool:
@@ -78,7 +79,7 @@ def is_expectation(node: ir.Node) -> bool:
     weight = constant(node.inputs[1])
     rows = 0 if weight is None else weight.shape[0 if node.op_type == "Conv" else -1]
     source = node.inputs[0].producer() if node.inputs[0] is not None else None
-    while source is not None and source.op_type in LAYOUT:
+    while source is not None and source.op_type in _TRANSPARENT:
         source = source.inputs[0].producer() if source.inputs[0] is not None else None
     return rows == 1 and source is not None and source.op_type == "Softmax"
 

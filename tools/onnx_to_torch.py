@@ -1,8 +1,10 @@
 """Runs an ONNX graph with PyTorch, operator by operator, so that autograd can differentiate it.
 
 It knows the operators of the example detector and of the detectors that zqc was tried on, in the
-forms that occur there. It is for comparisons: an operator or attribute it does not know is an error.
+forms that occur there. It is for comparisons: an operator or attribute that it does not know is an
+error.
 """
+# ruff: noqa: ARG001 - a function's signature is the schema of its operator
 
 from __future__ import annotations
 
@@ -22,10 +24,10 @@ CONVOLUTIONS = {1: (F.conv1d, F.conv_transpose1d), 2: (F.conv2d, F.conv_transpos
 class TorchTwin:
     """The graph of an ONNX model on PyTorch tensors."""
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, dtype: torch.dtype = torch.float32) -> None:
         self._nodes = list(model.graph)
         self._constants = {
-            name: torch.tensor(value.const_value.numpy())
+            name: _in_type(torch.tensor(value.const_value.numpy()), dtype)
             for name, value in model.graph.initializers.items()
         }
 
@@ -45,13 +47,17 @@ class TorchTwin:
         return values
 
 
-def conv(x, w, b=None, *, dilations=1, group=1, kernel_shape=(), pads=(), strides=1):
+def _in_type(constant: Tensor, dtype: torch.dtype) -> Tensor:
+    return constant.to(dtype) if constant.is_floating_point() else constant
+
+
+def _conv(x, w, b=None, *, dilations=1, group=1, kernel_shape=(), pads=(), strides=1):
     x, pads = _padded(x, pads)
     run = CONVOLUTIONS[w.ndim - 2][0]
     return run(x, w, b, stride=strides, padding=pads, dilation=dilations, groups=group)
 
 
-def conv_transpose(x, w, b=None, *, dilations=1, group=1, kernel_shape=(), pads=(), strides=1):
+def _conv_transpose(x, w, b=None, *, dilations=1, group=1, kernel_shape=(), pads=(), strides=1):
     before, after = _halves(pads)
     if before != after:
         raise NotImplementedError(f"ConvTranspose with pads {pads}")
@@ -59,12 +65,12 @@ def conv_transpose(x, w, b=None, *, dilations=1, group=1, kernel_shape=(), pads=
     return run(x, w, b, stride=strides, padding=before or 0, groups=group, dilation=dilations)
 
 
-def max_pool(x, *, kernel_shape, pads=(), strides=1, ceil_mode=0, dilations=1):
+def _max_pool(x, *, kernel_shape, pads=(), strides=1, ceil_mode=0, dilations=1):
     x, pads = _padded(x, pads, fill=-torch.inf)
     return F.max_pool2d(x, kernel_shape, strides, pads, dilations, ceil_mode=bool(ceil_mode))
 
 
-def resize(
+def _resize(
     x,
     roi=None,
     scales=None,
@@ -86,17 +92,17 @@ def resize(
     return F.interpolate(x, size[2:], mode="nearest")
 
 
-def reshape(x, shape, *, allowzero=0):
+def _reshape(x, shape, *, allowzero=0):
     return x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(shape.tolist())])
 
 
-def split(x, sizes=None, *, axis=0, num_outputs):
+def _split(x, sizes=None, *, axis=0, num_outputs):
     if sizes is None:
         return x.chunk(num_outputs, axis)
     return x.split(sizes.tolist(), axis)
 
 
-def slice_(x, starts, ends, axes=None, steps=None):
+def _slice(x, starts, ends, axes=None, steps=None):
     for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         axis = i if axes is None else int(axes[i])
         step = 1 if steps is None else int(steps[i])
@@ -105,17 +111,17 @@ def slice_(x, starts, ends, axes=None, steps=None):
     return x
 
 
-def unsqueeze(x, axes):
+def _unsqueeze(x, axes):
     for axis in sorted(axes.tolist()):
         x = x.unsqueeze(axis)
     return x
 
 
-def batch_norm(x, scale, bias, mean, variance, *, epsilon=1e-5, momentum=0.9):
+def _batch_norm(x, scale, bias, mean, variance, *, epsilon=1e-5, momentum=0.9):
     return F.batch_norm(x, mean, variance, scale, bias, training=False, eps=epsilon)
 
 
-def hard_sigmoid(x, *, alpha=0.2, beta=0.5):
+def _hard_sigmoid(x, *, alpha=0.2, beta=0.5):
     return (alpha * x + beta).clamp(0, 1)
 
 
@@ -135,11 +141,11 @@ def _padded(x, pads, fill=0.0):
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "Add": torch.add,
-    "BatchNormalization": batch_norm,
+    "BatchNormalization": _batch_norm,
     "Clip": torch.clamp,
     "Concat": lambda *xs, axis: torch.cat(xs, axis),
-    "Conv": conv,
-    "ConvTranspose": conv_transpose,
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Div": torch.div,
     "Exp": torch.exp,
     "Flatten": lambda x, *, axis=1: x.flatten(axis) if axis == 1 else x.flatten(0, axis - 1),
@@ -147,21 +153,21 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]
     ),
     "GlobalAveragePool": lambda x: x.mean((2, 3), keepdim=True),
-    "HardSigmoid": hard_sigmoid,
+    "HardSigmoid": _hard_sigmoid,
     "Identity": lambda x: x,
     "LeakyRelu": lambda x, *, alpha=0.01: F.leaky_relu(x, alpha),
     "MatMul": torch.matmul,
-    "MaxPool": max_pool,
+    "MaxPool": _max_pool,
     "Mul": torch.mul,
     "Relu": torch.relu,
-    "Reshape": reshape,
-    "Resize": resize,
+    "Reshape": _reshape,
+    "Resize": _resize,
     "Shape": lambda x: torch.tensor(x.shape),
     "Sigmoid": torch.sigmoid,
-    "Slice": slice_,
+    "Slice": _slice,
     "Softmax": lambda x, *, axis=-1: x.softmax(axis),
-    "Split": split,
+    "Split": _split,
     "Sub": torch.sub,
     "Transpose": lambda x, *, perm: x.permute(*perm),
-    "Unsqueeze": unsqueeze,
+    "Unsqueeze": _unsqueeze,
 }

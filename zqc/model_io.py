@@ -16,8 +16,9 @@ import onnx_ir as ir
 from google.protobuf.message import EncodeError
 from onnx_ir.passes import common
 
+from passes.fold_batch_size import FoldBatchSize
 from zqc import onnx_file, upgrade
-from zqc.admission import check_image_input, check_operators, check_opset, described
+from zqc.admission import check_image_input, check_operators, check_opset, described, dimensions
 from zqc.atomic import atomic_write
 from zqc.errors import InputShapeError, ModelError, OutputError
 
@@ -70,11 +71,12 @@ def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> Source:
         check_operators(model)
         _forget_shapes(model)
         given = _fix_size(check_image_input(model), input_shape)
-        raised = upgrade.raise_opset(ir.to_proto(model), MINIMUM_OPSET)
+        # The converter spells operators more plainly where it knows the rank of their inputs.
+        known = ir.to_proto(_inferred(ir.to_proto(model)))
+        raised = upgrade.raise_opset(known, MINIMUM_OPSET)
         if given:
             _check_size(raised)
-        simplified = upgrade.simplify(raised)
-        model = _tidied(ir.from_proto(upgrade.infer_shapes(simplified)))
+        model = _inferred(upgrade.simplify(raised))
     except ModelError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
     _keep_interface(file.proto, model)
@@ -92,7 +94,7 @@ def raise_opset(model: ir.Model, version: int) -> ir.Model:
     if model.opset_imports[""] >= version:
         return model
     proto = ir.to_proto(model)
-    raised = _tidied(ir.from_proto(upgrade.infer_shapes(upgrade.raise_opset(proto, version))))
+    raised = _inferred(upgrade.raise_opset(proto, version))
     _keep_interface(proto, raised)
     return raised
 
@@ -149,6 +151,14 @@ def _normalized(proto: onnx.ModelProto) -> ir.Model:
         if node.domain == "ai.onnx":
             node.domain = ""
     return _tidied(model)
+
+
+def _inferred(proto: onnx.ModelProto) -> ir.Model:
+    """Infer shapes, and fold what they show not to depend on the batch, until nothing changes."""
+    model = _tidied(ir.from_proto(upgrade.infer_shapes(proto)))
+    while FoldBatchSize()(model).modified:
+        model = _tidied(ir.from_proto(upgrade.infer_shapes(ir.to_proto(model))))
+    return model
 
 
 def _tidied(model: ir.Model) -> ir.Model:
@@ -257,11 +267,12 @@ def _keep_interface(before: onnx.ModelProto, model: ir.Model) -> None:
 
 def _merged(inferred: ir.Shape | None, declared: ir.Value) -> ir.Shape | None:
     """The inferred shape, with the declared size or name where inference found no number."""
-    known = [None if isinstance(d, int) and d < 1 else d for d in declared.shape or ()]
-    if inferred is not None and len(inferred) != len(known):
+    if declared.shape is None:
         return inferred
+    known = [None if size == "?" else size for size in dimensions(declared.shape)]
     if inferred is None:
-        return ir.Shape(known) if declared.shape is not None else None
-    return ir.Shape(
-        new if isinstance(new, int) else old for new, old in zip(inferred, known, strict=True)
-    )
+        return ir.Shape(known)
+    if len(inferred) != len(known):
+        return inferred
+    pairs = zip(inferred, known, strict=True)
+    return ir.Shape(new if isinstance(new, int) or old is None else old for new, old in pairs)

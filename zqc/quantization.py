@@ -22,12 +22,13 @@ from passes import (
     QuantizeActivations,
     QuantizeWeights,
     ShortNames,
+    SplitBranches,
     UnsignedActivations,
 )
 from passes.arithmetic import Grid
 from passes.placement import Point, quantization_points
 from zqc import model_io
-from zqc.calibration import choose_grid, collect
+from zqc.calibration import choose_grid, collect, identity, sigmoid
 from zqc.errors import OptionError
 from zqc.progress import Task
 from zqc.recipe import Recipe, Target
@@ -38,6 +39,7 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     BatchNormToConv(),
     FoldArithmetic(),
     CanonicalActivations(),
+    SplitBranches(),
     RemoveUnusedNodesPass(),
 )
 """Exact passes on the float model."""
@@ -133,7 +135,12 @@ def calibrate(
     for point in points:
         bits = recipe.first_last_bits if point.edge else recipe.act_bits
         histogram = seen.tensors[point.names[0]].histogram
-        grid = choose_grid(histogram, bits=bits, signed=not point.nonnegative)
+        grid = choose_grid(
+            histogram,
+            bits=bits,
+            signed=not point.nonnegative,
+            seen_through=sigmoid if point.squashed else identity,
+        )
         grids.update(dict.fromkeys(point.names, grid))
     means = {name: seen.tensors[name].mean for name in tensors}
     return Ranges(grids, means, seen.moments)

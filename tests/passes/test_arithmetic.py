@@ -162,7 +162,7 @@ floats = st.floats(-1e6, 1e6, width=32)
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(kinds, st.integers(MIN_EXPONENT, 20), st.lists(floats, min_size=1, max_size=20))
 def test_fake_quantize_holds_its_properties(kind, exponent, numbers):
-    """It is idempotent, monotone, at most Δ/2 off inside the range and on the grid's ends beyond."""
+    """It is idempotent and monotone, at most Δ/2 off inside the range and clipped beyond."""
     bits, signed = kind
     grid = Grid(exponent, bits, signed)
     x = np.sort(np.float32(numbers))

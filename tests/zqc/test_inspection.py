@@ -20,7 +20,7 @@ def test_inspect(detector_file):
     assert result.operators["Conv"] == 3
     assert sum(result.operators.values()) == 10
     assert [layer.op_type for layer in result.layers] == ["Conv"] * 3
-    assert isinstance(result.layers[0], NodeName)
+    assert result.layers[0] == NodeName("Conv", "conv")
     assert result.batch_norms == 1
     assert result.post_processing == 5
     assert [begin.split()[0] for begin in result.post_processing_begins] == ["Reshape", "Reshape"]

@@ -67,7 +67,8 @@ def gradient(model: ir.Model, loss: ir.Value, wrt: Sequence[ir.Value]) -> list[i
         dys = tuple(tally.total(y, compact=elementwise) for y in call.node.outputs)
         if all(dy is None for dy in dys):
             continue
-        for x, pull in zip(call.node.inputs, call(Site(call.node, dys, emitter)), strict=True):
+        site = Site(call.node, dys, frozenset(wrt), emitter)
+        for x, pull in zip(call.node.inputs, call(site), strict=True):
             if x in path.values and pull is not None:
                 tally.add(x, pull())
     return [emitter.named(tally.total(x) or _zeros(emitter, x), f"{x.name}_gradient") for x in wrt]

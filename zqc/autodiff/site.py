@@ -33,11 +33,13 @@ class Site:
     Attributes:
         node: The node of the forward graph.
         dys: Gradients of its outputs; None for an output that the loss does not depend on.
+        asked: The values whose gradient the caller wants.
         emitter: Appends to the graph.
     """
 
     node: ir.Node
     dys: tuple[ir.Value | None, ...]
+    asked: frozenset[ir.Value]
     emitter: Emitter
 
     @property

@@ -2,6 +2,14 @@
 
 from zqc.calibration.histogram import Histogram
 from zqc.calibration.ranges import Statistics, TensorStatistics, collect
-from zqc.calibration.thresholds import choose_grid
+from zqc.calibration.thresholds import choose_grid, identity, sigmoid
 
-__all__ = ["Histogram", "Statistics", "TensorStatistics", "choose_grid", "collect"]
+__all__ = [
+    "Histogram",
+    "Statistics",
+    "TensorStatistics",
+    "choose_grid",
+    "collect",
+    "identity",
+    "sigmoid",
+]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from passes.arithmetic import MIN_EXPONENT, Grid, fake_quantize, integer_range
 from zqc.calibration.histogram import Histogram
@@ -11,32 +14,60 @@ CANDIDATES = 10
 """2P, P, P/2, … as in HPTQ's search (arXiv 2109.09113): ten thresholds."""
 
 
-def choose_grid(histogram: Histogram, *, bits: int, signed: bool) -> Grid:
+Floats = NDArray[np.floating]
+Function = Callable[[Floats], Floats]
+
+
+def identity(x: Floats) -> Floats:
+    """Return x: the values themselves count."""
+    return x
+
+
+def sigmoid(x: Floats) -> Floats:
+    """Return 1 / (1 + e^−x): what counts of a logit is its score."""
+    return 0.5 * (1 + np.tanh(x / 2))
+
+
+def choose_grid(
+    histogram: Histogram, *, bits: int, signed: bool, seen_through: Function = identity
+) -> Grid:
     """Return the grid with the least mean squared error over the histogram.
 
     P is the smallest power of two that no value exceeds; P·2 is tried as well, because a signed
     grid ends one step below its threshold. A tensor that was always zero gets the smallest grid.
+
+    Args:
+        histogram: The values that were seen.
+        bits: Bits of the grid.
+        signed: Whether it reaches below zero.
+        seen_through: The error is that of f(x). The logits of a class score reach far below
+            zero, where the score is 0 in any case: on a grid for all of them a step would be half
+            of a logit. Our choice.
     """
     if not np.any(histogram.counts):
         return Grid(MIN_EXPONENT, bits, signed)
     top = _no_clipping(histogram) + 1
     exponents = [max(top - i, MIN_EXPONENT) for i in range(CANDIDATES)]
     grids = [Grid(exponent, bits, signed) for exponent in exponents]
-    return min(grids, key=lambda grid: mean_squared_error(histogram, grid))
+    return min(grids, key=lambda grid: mean_squared_error(histogram, grid, seen_through))
 
 
-def mean_squared_error(histogram: Histogram, grid: Grid) -> float:
-    """Mean of (Q(x) − x)² with every value at the centre of its bin.
+def mean_squared_error(
+    histogram: Histogram, grid: Grid, seen_through: Function = identity
+) -> float:
+    """Mean of (f(Q(x)) − f(x))² with every value at the centre of its bin.
 
-    Where a step of the grid is no wider than a bin, the centre says nothing about the rounding; the
-    error of values inside the grid is then that of evenly spread ones, Δ²/12.
+    Where a step of the grid is no wider than a bin, the centre says nothing about the rounding: the
+    values inside are then moved by the root mean square error of evenly spread ones, Δ/√12.
     """
     used = histogram.counts > 0
     centres, counts = histogram.centres[used], histogram.counts[used]
-    errors = (fake_quantize(centres, grid.scale, bits=grid.bits, signed=grid.signed) - centres) ** 2
+    rounded: Floats = fake_quantize(centres, grid.scale, bits=grid.bits, signed=grid.signed)
     if grid.scale <= histogram.width:
         low, high = (end * grid.scale for end in integer_range(bits=grid.bits, signed=grid.signed))
-        errors = np.where((centres >= low) & (centres <= high), grid.scale**2 / 12, errors)
+        inside = (centres >= low) & (centres <= high)
+        rounded = np.where(inside, centres + grid.scale / np.sqrt(12), rounded)
+    errors = (seen_through(rounded) - seen_through(centres)) ** 2
     return float(np.average(errors, weights=counts))
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 17
 _LOW_CORRELATION = 0.9
-_NAMES_SHOWN = 6
+_NAMES_SHOWN = 3
 
 
 def compiled(result: CompileResult) -> Text:
@@ -149,8 +149,8 @@ def _warnings(part: PartAgreement) -> list[str]:
         return [f"{part.part}: every score is the same, so the quantized detector finds nothing"]
     if math.isnan(part.correlation) or part.correlation < _LOW_CORRELATION:
         return [
-            f"{part.part}: correlation with the float scores is low; try --bits 8, "
-            "--effort thorough, or your own pictures with --images"
+            f"{part.part}: correlation with the float scores is low; compile with --bits 8, "
+            "--effort thorough, or pictures of your own (--images)"
         ]
     return []
 

@@ -141,6 +141,21 @@ def test_silu_counts_each_path_once() -> None:
     np.testing.assert_allclose(gradient, s + x * s * (1 - s) + s * (1 - s), rtol=1e-5)
 
 
+def test_gradient_of_the_gate_of_silu() -> None:
+    """Asked for the gradient of the sigmoid itself, it is that of the product alone: x."""
+    model = _parse("""
+        (float[6] x) => (float loss) {
+            s = Sigmoid(x)
+            y = Mul(x, s)
+            loss = ReduceSum<keepdims=0>(y)
+        }""")
+    gate = model.graph.node(0).outputs[0]
+    model.graph.outputs[:] = autodiff.gradient(model, model.graph.outputs[0], [gate])
+    x = np.linspace(-2, 2, 6, dtype=np.float32)
+    (gradient,) = runtime.load(model)({"x": x}).values()
+    np.testing.assert_array_equal(gradient, x)
+
+
 @pytest.mark.parametrize("op", ["Max", "ReduceMax", "MaxPool"])
 def test_ties_share_the_gradient(op: str) -> None:
     """Elements that attain a maximum together share its gradient, so it sums to that of y."""

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from tests.zqc.autodiff.cases import CASES, Case
+from tests.zqc.autodiff.cases import CASES
 from zqc import autodiff, runtime
 
 if TYPE_CHECKING:
@@ -16,13 +16,30 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tests.zqc.autodiff.case import Case
+
     Array = NDArray[np.generic]
 
 # A five-point stencil: exact for polynomials of degree 4, so the step can be so large that float32
 # rounding hardly matters. In the domain "spaced" no kink lies within twice the step of an input.
 STEP = 0.02
 WEIGHTS = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
-TOLERANCE = 1e-3  # of the norms of cotangent and gradient; a wrong factor of 1.01 fails
+TOLERANCE = 1e-4  # of the norms of cotangent and gradient; a factor of 1.01 fails 404 of 413 rows
+
+
+def _batch_can_be_symbolic(case: Case) -> bool:
+    """Whether the first input has a batch axis: rank 3 or more, and axis 0 is not acted upon."""
+    if case.op == "Squeeze" and len(case.inputs) == 1:
+        return False  # what Squeeze leaves would be unknown
+    acted = {"Slice", "Gather", "Pad", "Tile", "Expand", "MatMul", "Resize", "Gemm"}
+    first = case.inputs[0]
+    return (
+        isinstance(first, tuple)
+        and len(first) > 2
+        and first[0] > 1
+        and case.op not in acted
+        and all(case.attributes.get("axes") != axes for axes in ([0],))
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -54,11 +71,9 @@ def test_gradient_equals_central_difference(case: Case) -> None:
         assert np.sum(array * direction) == pytest.approx(expected, abs=TOLERANCE * scale)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if _batch_can_be_symbolic(case)], ids=str)
 def test_gradient_holds_no_batch_size(case: Case) -> None:
     """Built with a symbolic batch dimension, the gradient is the same."""
-    if not _batch_can_be_symbolic(case):
-        pytest.skip("axis 0 is no batch here")
     results = []
     for symbolic in (False, True):
         rng = np.random.default_rng(0)
@@ -149,18 +164,3 @@ def _node(model: ir.Model, op: str, *inputs: ir.Value, **attributes: int) -> ir.
     node = ir.node(op, inputs, attributes)
     model.graph.append(node)
     return node.outputs[0]
-
-
-def _batch_can_be_symbolic(case: Case) -> bool:
-    """Whether the first input has a batch axis: rank 3 or more, and axis 0 is not acted upon."""
-    if case.op == "Squeeze" and len(case.inputs) == 1:
-        return False  # what Squeeze leaves would be unknown
-    acted = {"Slice", "Gather", "Pad", "Tile", "Expand", "MatMul", "Resize", "Gemm"}
-    first = case.inputs[0]
-    return (
-        isinstance(first, tuple)
-        and len(first) > 2
-        and first[0] > 1
-        and case.op not in acted
-        and all(case.attributes.get("axes") != axes for axes in ([0],))
-    )

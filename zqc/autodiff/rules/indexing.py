@@ -43,7 +43,7 @@ def scatter(at: Site, g: ir.Value, axis: int, index: NDArray[np.int64], size: in
     for row, place in enumerate(index.tolist()):
         if 0 <= place < size:
             sources[place].append(row)
-    layers = max(1, *(len(rows) for rows in sources))
+    layers = max([1, *map(len, sources)])
     if any(len(rows) < layers for rows in sources):
         behind = len(at.dims(at.x)) - 1 - axis
         g = at.pad(g, [0] * (behind + 1), [1, *[0] * behind])

@@ -100,8 +100,9 @@ def max_pool(
     """`dy` in equal shares to the elements of a window that attain its maximum.
 
     The output Indices would name one of them, but with it the forward pool of ONNX Runtime is ten
-    times slower (2×2, 8×64×64²: 12.7 ms against 1.15) and overlapping windows would need the
-    reduction of ScatterElements, which opset 16 brought.
+    times slower and overlapping windows would need the reduction of ScatterElements, which opset
+    16 brought. Forward and backward, 1 thread, that against this: 2×2, 8×64×64²: 10.5 and 5.2 ms;
+    5×5, stride 1, 8×128×8²: 3.0 and 2.2; 3×3, stride 2, 8×64×40²: 5.8 and 9.3.
     """
 
     def pull() -> ir.Value:
@@ -115,15 +116,15 @@ def max_pool(
             strides=strides,
             dilations=dilations,
         )
-        if _is_tiling(at, x, shape):
+        if _is_tiling(shape):
             return _tiled_max(at, x, shape)
         return _separable_max(at, x, shape)
 
     return [pull]
 
 
-def _is_tiling(at: Site, x: ir.Value, shape: Window) -> bool:
-    """Whether every element lies in exactly one window and the windows are squares."""
+def _is_tiling(shape: Window) -> bool:
+    """Whether every pixel lies in exactly one window."""
     return (
         len(shape.kernel) == 2
         and shape.kernel == shape.strides

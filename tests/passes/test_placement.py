@@ -1,0 +1,230 @@
+"""Which tensors are quantized, and on which grids."""
+
+import numpy as np
+import pytest
+
+from passes.arithmetic import Grid
+from passes.placement import absorbs_negative, quantization_points
+
+WEIGHTS = {
+    "w": np.ones((4, 3, 1, 1), np.float32),
+    "v": np.ones((4, 4, 1, 1), np.float32),
+    "zero": 0.0,
+    "six": 6.0,
+    "small": 0.3,
+    "half": 0.5,
+    "minus": -1.0,
+    "positive": np.ones((4, 1, 1), np.float32),
+    "signs": np.float32([1, -1, 1, 1]).reshape(4, 1, 1),
+    "twice": np.float32([1, 1, 2, 2]),
+    "split": np.array([1, 3]),
+    "flat": np.array([1, 4, 64]),
+    "square": np.array([1, 4, 8, 8]),
+    "starts": np.array([0]),
+    "ends": np.array([4]),
+    "axes": np.array([2]),
+}
+
+
+def model_of(build, body):
+    """A first Conv, what is tested between ``first`` and ``last``, and two more Convs."""
+    text = f"""{{ first = Conv(x, w) {body} middle = Conv(last, v) y = Conv(middle, v) }}"""
+    read = set(text.replace("(", " ").replace(")", " ").replace(",", " ").split())
+    constants = {name: array for name, array in WEIGHTS.items() if name in read}
+    return build(f"(float[1,3,8,8] x) => (float[n,c,h,w] y) {text}", **constants)
+
+
+def points_of(build, body, **options):
+    """The quantization points between the Convs, by the names of their tensors."""
+    points = quantization_points(model_of(build, body).graph, **options)
+    return {point.names: point for point in points}
+
+
+@pytest.mark.parametrize("body", ["last = Relu(first)", "last = Clip(first, zero)"])
+def test_relu_is_absorbed(build, body):
+    """The Conv before a ReLU has no point of its own, and the grid behind it is unsigned."""
+    points = points_of(build, body)
+    assert list(points) == [("x",), ("last",), ("middle",), ("y",)]
+    assert points["last",].nonnegative
+
+
+def test_relu6_is_absorbed(build):
+    """Clip from 0 to 6 is an integer Clip on every grid it can get."""
+    points = points_of(build, "last = Clip(first, zero, six)")
+    assert ("first",) not in points
+    assert points["last",].nonnegative
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "last = LeakyRelu(first)",
+        "last = Sigmoid(first)",
+        "last = Clip(first, zero, small)",
+        "last = Clip(first, minus, six)",
+        "last = Clip(first, , six)",
+    ],
+)
+def test_other_functions_are_not_absorbed(build, body):
+    """Around any other function, a Clip at 0.3 or one below 0 there are two points."""
+    points = points_of(build, body)
+    assert list(points) == [("x",), ("first",), ("last",), ("middle",), ("y",)]
+    assert not points["first",].nonnegative
+
+
+def test_relu_is_not_absorbed_when_its_input_is_read_elsewhere(build):
+    """Somebody else needs the negative values."""
+    points = points_of(build, "r = Relu(first) last = Add(first, r)")
+    assert list(points) == [("x",), ("first",), ("r",), ("last",), ("middle",), ("y",)]
+
+
+@pytest.mark.parametrize(
+    ("high", "absorbed"), [(6.0, True), (1.0, True), (0.5, True), (0.3, False)]
+)
+def test_absorption_needs_an_integer_bound(build, high, absorbed):
+    """h/Δ must be an integer even on the coarsest grid that may be chosen: 4 bits, one above."""
+    model = build("(float[4] x) => (float[4] y) { y = Clip(x, zero, high) }", zero=0.0, high=high)
+    assert absorbs_negative(model.graph[0]) is absorbed
+    if absorbed:
+        exponent = int(np.ceil(np.log2(high))) + 1
+        assert (high / Grid(exponent, 4, signed=False).scale).is_integer()
+
+
+@pytest.mark.parametrize("bound", ["nothing", "low", "high"])
+def test_a_computed_bound_is_not_absorbed(build, bound):
+    """Bounds that come from outside are unknown."""
+    names = {"nothing": "low, high", "low": "zero, high", "high": "low, six"}[bound]
+    constants = {name: WEIGHTS[name] for name in ("zero", "six") if name in names}
+    free = "".join(f", float {name}" for name in ("low", "high") if name in names)
+    model = build(f"(float[4] x{free}) => (float[4] y) {{ y = Clip(x, {names}) }}", **constants)
+    assert not absorbs_negative(model.graph[0])
+
+
+SELECTIONS = {
+    "MaxPool": "last = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(first)",
+    "Resize": 'last = Resize<mode="nearest">(first, , twice)',
+    "linear Resize": 'last = Resize<mode="linear">(first, , twice)',
+    "Reshape": "a = Reshape(first, flat) last = Reshape(a, square)",
+    "Transpose": "last = Transpose<perm=[0,1,3,2]>(first)",
+    "Slice": "last = Slice(first, starts, ends, axes)",
+    "Identity": "last = Identity(first)",
+}
+
+
+@pytest.mark.parametrize("body", SELECTIONS.values(), ids=SELECTIONS.keys())
+def test_operators_that_select_share_a_grid(build, body):
+    """The source's grid serves all that only select from it, and the source comes first."""
+    points = list(points_of(build, body))
+    names = ("first", "a", "last") if "a =" in body else ("first", "last")
+    assert points == [("x",), names, ("middle",), ("y",)]
+
+
+def test_both_halves_of_a_split_share_the_grid(build):
+    """Split, then Concat in the other order: one grid before, another behind."""
+    points = list(
+        points_of(build, "a, b = Split<axis=1>(first, split) last = Concat<axis=1>(b, a)")
+    )
+    assert points == [("x",), ("first", "a", "b"), ("last",), ("middle",), ("y",)]
+
+
+def test_a_cubic_resize_overshoots(build):
+    """A cubic interpolation leaves the range of its input and so has a grid of its own."""
+    points = list(points_of(build, 'last = Resize<mode="cubic">(first, , twice)'))
+    assert points == [("x",), ("first",), ("last",), ("middle",), ("y",)]
+
+
+def test_parameters_of_a_resize_are_not_quantized(build):
+    """Region and scales of a Resize stay what they are, computed or constant."""
+    model = build(
+        """(float[1,3,8,8] x, float[4] scales, float[8] roi) => (float[n,c,h,w] y) {
+            r = Resize<mode="nearest">(x, roi, scales)
+            y = Conv(r, w)
+        }""",
+        w=WEIGHTS["w"],
+    )
+    points = quantization_points(model.graph)
+    assert [point.names for point in points] == [("x", "r"), ("y",)]
+
+
+def test_indices_of_a_maxpool_are_not_quantized(build):
+    """Integers are not quantized."""
+    body = "last, indices = MaxPool<kernel_shape=[1,1]>(first)"
+    assert list(points_of(build, body)) == [("x",), ("first", "last"), ("middle",), ("y",)]
+
+
+@pytest.mark.parametrize(
+    ("body", "nonnegative"),
+    [
+        ("last = Sigmoid(first)", True),
+        ("last = HardSigmoid(first)", True),
+        ("last = Softmax<axis=1>(first)", True),
+        ("last = Abs(first)", True),
+        ("last = Tanh(first)", False),
+        ("last = LeakyRelu(first)", False),
+        ("a = Relu(first) last = Add(a, a)", True),
+        ("a = Relu(first) last = Add(a, positive)", True),
+        ("a = Relu(first) last = Mul(positive, a)", True),
+        ("a = Relu(first) last = Add(a, signs)", False),
+        ("a = Relu(first) last = Sub(a, positive)", False),
+        ("a = Relu(first) last = Mul(a, signs)", False),
+        ("a = Sigmoid(first) last = Mul(first, a)", False),
+        ("a = Relu(first) last = AveragePool<kernel_shape=[1,1]>(a)", True),
+        ("a = Relu(first) b = Sigmoid(first) last = Concat<axis=2>(a, b)", True),
+        ("a = Relu(first) last = Concat<axis=2>(a, first)", False),
+        ("a = Relu(first) last = MaxPool<kernel_shape=[1,1]>(a)", True),
+        ("a = Abs(first) last = Neg(a)", False),
+    ],
+)
+def test_nonnegative_tensors_are_known(build, body, nonnegative):
+    """A sign is known from the function, or from every operand of what keeps signs."""
+    points = points_of(build, body)
+    found = [point.nonnegative for names, point in points.items() if "last" in names]
+    assert found == [nonnegative]
+
+
+def test_pixels_may_be_nonnegative(build):
+    """The input's grid is unsigned where the caller knows that pixels are not negative."""
+    body = "last = LeakyRelu(first)"
+    assert not points_of(build, body)["x",].nonnegative
+    assert points_of(build, body, nonnegative_inputs=True)["x",].nonnegative
+
+
+def test_edges_are_what_first_and_last_layers_touch(build):
+    """The first layers' input, the last layers' inputs and what comes after those."""
+    points = points_of(build, "last = LeakyRelu(first)")
+    edges = {names[0]: point.edge for names, point in points.items()}
+    assert edges == {"x": True, "first": False, "last": False, "middle": True, "y": True}
+
+
+def test_kept_nodes_are_left_out(build):
+    """A tensor is left out only if all its neighbours are kept; the others still quantize it."""
+    body = "a = LeakyRelu(first) b = Tanh(a) last = Sigmoid(b)"
+    kept = ["make_a", "make_b"]
+    assert list(points_of(build, body, keep_float=kept)) == [
+        ("x",),
+        ("first",),
+        ("b",),
+        ("last",),
+        ("middle",),
+        ("y",),
+    ]
+
+
+def test_a_kept_relu_absorbs_nothing(build):
+    """When the ReLU stays float, the Conv before it has its own, signed point."""
+    points = points_of(build, "last = Relu(first)", keep_float=["make_last"])
+    assert not points["first",].nonnegative
+    assert ("last",) in points
+
+
+def test_post_processing_is_left_out(build):
+    """The last layer's output is quantized; what is computed from it is not."""
+    model = build(
+        """(float[1,3,8,8] x) => (float[n,c,h,w] y) {
+            a = Conv(x, w)
+            b = Sigmoid(a)
+            y = Relu(b)
+        }""",
+        w=WEIGHTS["w"],
+    )
+    assert [point.names for point in quantization_points(model.graph)] == [("x",), ("a",)]
