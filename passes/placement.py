@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -49,6 +50,25 @@ _KEEPS_SIGN = SAME_GRID | {
 }
 
 
+_ACTIVATIONS = frozenset(
+    {
+        "Celu",
+        "Elu",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Mish",
+        "PRelu",
+        "Selu",
+        "Sigmoid",
+        "Softplus",
+        "Softsign",
+        "Tanh",
+    }
+)
+"""Activation functions with quantized tensors on both sides."""
+
 _MOVES = (SAME_GRID - {"MaxPool", "ReduceMax", "ReduceMin", "Resize"}) | {"Concat"}
 
 
@@ -60,14 +80,17 @@ class Point:
         names: Their names; the first is the tensor whose values all the others only select from.
         nonnegative: Whether no value can be below zero, whatever the picture.
         edge: Whether a tensor feeds a first or a last layer or comes after the last ones.
-        squashed: Whether nothing but Sigmoid reads it, perhaps after operators that move values:
-            then the scores count, not the logits.
+        internal: Whether the tensors stand inside an activation function, such as between a Conv
+            and its SiLU: no quantization point by the paper, only one for the runtime.
+        squashed_by: ``Sigmoid`` or ``Softmax`` where nothing else reads the values, perhaps after
+            operators that move them: then the scores count, not the logits. Empty otherwise.
     """
 
     names: tuple[str, ...]
     nonnegative: bool
     edge: bool
-    squashed: bool
+    internal: bool
+    squashed_by: Literal["", "Sigmoid", "Softmax"]
 
 
 def quantization_points(
@@ -101,6 +124,7 @@ def quantization_points(
     quantized = [v for v in values if not _is_absorbed(v, inside)]
     leader = _shared_grids(region, set(quantized))
     edges = _edge_values(graph, region)
+    internal = _internal_values(region)
     nonnegative = _nonnegative_values(graph, nonnegative_inputs=nonnegative_inputs)
     groups: dict[ir.Value, list[ir.Value]] = {}
     for value in quantized:
@@ -110,7 +134,8 @@ def quantization_points(
             names=(_name(first), *(_name(v) for v in members if v is not first)),
             nonnegative=first in nonnegative,
             edge=any(value in edges for value in members),
-            squashed=_is_squashed(first),
+            internal=all(value in internal for value in members),
+            squashed_by=_squashed_by(first),
         )
         for first, members in groups.items()
     ]
@@ -170,13 +195,19 @@ def _shared_grids(region: list[ir.Node], quantized: set[ir.Value]) -> dict[ir.Va
     return leader
 
 
-def _is_squashed(value: ir.Value) -> bool:
-    """Whether every way from the value leads into a Sigmoid, through moves of values alone."""
+def _squashed_by(value: ir.Value) -> Literal["", "Sigmoid", "Softmax"]:
+    if _ends_in(value, "Sigmoid"):
+        return "Sigmoid"
+    return "Softmax" if _ends_in(value, "Softmax") else ""
+
+
+def _ends_in(value: ir.Value, op_type: str) -> bool:
+    """Whether every way from the value leads into the operator, through moves of values alone."""
     if value.is_graph_output() or not value.uses():
         return False
     return all(
-        use.node.op_type == "Sigmoid"
-        or (use.node.op_type in _MOVES and all(_is_squashed(v) for v in use.node.outputs))
+        use.node.op_type == op_type
+        or (use.node.op_type in _MOVES and all(_ends_in(v, op_type) for v in use.node.outputs))
         for use in value.uses()
     )
 
@@ -193,6 +224,23 @@ def _edge_values(graph: ir.Graph, region: list[ir.Node]) -> set[ir.Value]:
     after = after_last_layers(graph)
     edges.update(output for node in region if node in after for output in node.outputs)
     return edges
+
+
+def _internal_values(region: list[ir.Node]) -> set[ir.Value]:
+    """Inputs that only an activation function f reads, and f(x) inside of x·f(x)."""
+    found: set[ir.Value] = set()
+    for node in region:
+        x, y = node.inputs[0] if node.inputs else None, node.outputs[0]
+        if node.op_type not in _ACTIVATIONS or x is None:
+            continue
+        gate = sole_consumer(y)
+        gated = gate is not None and gate.op_type == "Mul" and set(gate.inputs) == {x, y}
+        if gated:
+            found.add(y)
+        readers = {use.node for use in x.uses()} - {node} - ({gate} if gated else set())
+        if not readers and not x.is_graph_output() and not x.is_graph_input():
+            found.add(x)
+    return found
 
 
 def _nonnegative_values(graph: ir.Graph, *, nonnegative_inputs: bool) -> set[ir.Value]:

@@ -7,9 +7,7 @@ from itertools import count
 
 import onnx_ir as ir
 
-from passes.graph import Namer, is_float
-
-_INSERTED = frozenset({"QuantizeLinear", "DequantizeLinear", "Cast"})
+from passes.graph import Namer
 
 
 @dataclass(frozen=True)
@@ -19,8 +17,8 @@ class ShortNames(ir.passes.InPlacePass):
     In a small network with 4-bit weights these names are a tenth of the file. Everything the user's
     model named keeps its name: inputs, outputs, layers, activations, weights.
 
-    1. Results of QuantizeLinear, DequantizeLinear, Cast and of operators on integers, unless they
-       are graph outputs: ``0``, ``1``, …; the nodes of the first three lose their names.
+    1. Results of QuantizeLinear, DequantizeLinear, Cast of a constant and Clip of UINT8, unless
+       they are graph outputs: ``0``, ``1``, …; the nodes lose their names.
     2. Anything else is left alone.
     """
 
@@ -30,10 +28,17 @@ class ShortNames(ir.passes.InPlacePass):
         name = Namer(graph)
         numbers = count()
         for node in graph:
-            on_integers = node.outputs[0].dtype is not None and not is_float(node.outputs[0])
-            if node.op_type in _INSERTED or (on_integers and node.op_type == "Clip"):
+            if _is_inserted(node):
                 for output in node.outputs:
                     if not output.is_graph_output():
                         output.name = name(f"{next(numbers)}")
                 node.name = ""
         return ir.passes.PassResult(model, modified=True)
+
+
+def _is_inserted(node: ir.Node) -> bool:
+    if node.op_type == "Cast":
+        return node.inputs[0] is not None and node.inputs[0].is_initializer()
+    if node.op_type == "Clip":
+        return node.outputs[0].dtype == ir.DataType.UINT8
+    return node.op_type in ("QuantizeLinear", "DequantizeLinear")

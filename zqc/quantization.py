@@ -28,7 +28,7 @@ from passes import (
 from passes.arithmetic import Grid
 from passes.placement import Point, quantization_points
 from zqc import model_io
-from zqc.calibration import choose_grid, collect, identity, sigmoid
+from zqc.calibration import choose_grid, collect, identity, sigmoid, softplus
 from zqc.errors import OptionError
 from zqc.progress import Task
 from zqc.recipe import Recipe, Target
@@ -57,6 +57,10 @@ LOWERINGS: dict[Target, tuple[ir.passes.InPlacePass, ...]] = {
 }
 """Exact passes on the quantized model, by target."""
 
+
+_SEEN_THROUGH = {"": identity, "Sigmoid": sigmoid, "Softmax": softplus}
+
+_INTERNAL_BITS = 8
 
 _POSITIONS = 8192
 """Output positions over all pictures at which the input of a layer is looked at."""
@@ -133,17 +137,24 @@ def calibrate(
     seen = collect(model, tensors, batches, samples=samples, task=task, threads=threads)
     grids: dict[str, Grid] = {}
     for point in points:
-        bits = recipe.first_last_bits if point.edge else recipe.act_bits
+        bits = _bits(point, recipe)
         histogram = seen.tensors[point.names[0]].histogram
         grid = choose_grid(
             histogram,
             bits=bits,
             signed=not point.nonnegative,
-            seen_through=sigmoid if point.squashed else identity,
+            seen_through=_SEEN_THROUGH[point.squashed_by],
         )
         grids.update(dict.fromkeys(point.names, grid))
     means = {name: seen.tensors[name].mean for name in tensors}
     return Ranges(grids, means, seen.moments)
+
+
+def _bits(point: Point, recipe: Recipe) -> int:
+    """Bits of a tensor; inside an activation function there is no reason to save any."""
+    if point.edge:
+        return recipe.first_last_bits
+    return _INTERNAL_BITS if point.internal else recipe.act_bits
 
 
 def quantize(model: ir.Model, ranges: Ranges, recipe: Recipe, kept: Collection[str]) -> ir.Model:

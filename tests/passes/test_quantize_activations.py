@@ -119,7 +119,7 @@ def test_nothing_to_do(build, operators):
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize("positive", [False, True])
 def test_constant_operands_are_quantized(build, run, x, rng, op_type, function, swapped, positive):
-    """The constant of an Add or Mul gets 8 bits, its error at most half a step, and fits its sign."""
+    """The constant of an Add or Mul gets 8 bits of its sign and is half a step off at most."""
     k = rng.uniform(0.1 if positive else -3, 3, (2, 4, 4)).astype(np.float32)
     operands = "k, x" if swapped else "x, k"
     model = build(f"(float[1,2,4,4] x) => (float[1,2,4,4] y) {{ y = {op_type}({operands}) }}", k=k)

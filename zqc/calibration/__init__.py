@@ -2,7 +2,7 @@
 
 from zqc.calibration.histogram import Histogram
 from zqc.calibration.ranges import Statistics, TensorStatistics, collect
-from zqc.calibration.thresholds import choose_grid, identity, sigmoid
+from zqc.calibration.thresholds import choose_grid, identity, sigmoid, softplus
 
 __all__ = [
     "Histogram",
@@ -12,4 +12,5 @@ __all__ = [
     "collect",
     "identity",
     "sigmoid",
+    "softplus",
 ]

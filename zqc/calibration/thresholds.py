@@ -28,6 +28,11 @@ def sigmoid(x: Floats) -> Floats:
     return 0.5 * (1 + np.tanh(x / 2))
 
 
+def softplus(x: Floats) -> Floats:
+    """Return log(1 + e^x): what counts of a logit among others is e^x where that is small."""
+    return np.logaddexp(0, x)
+
+
 def choose_grid(
     histogram: Histogram, *, bits: int, signed: bool, seen_through: Function = identity
 ) -> Grid:
@@ -40,9 +45,10 @@ def choose_grid(
         histogram: The values that were seen.
         bits: Bits of the grid.
         signed: Whether it reaches below zero.
-        seen_through: The error is that of f(x). The logits of a class score reach far below
-            zero, where the score is 0 in any case: on a grid for all of them a step would be half
-            of a logit. Our choice.
+        seen_through: The error is that of f(x). The logits of class scores and of box bins reach
+            far below zero, where the score is 0 in any case: on a grid that holds all of them a
+            step would be half of a logit. Our choice: ``sigmoid`` for logits of a Sigmoid,
+            ``softplus`` for those of a Softmax.
     """
     if not np.any(histogram.counts):
         return Grid(MIN_EXPONENT, bits, signed)

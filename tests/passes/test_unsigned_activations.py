@@ -1,0 +1,92 @@
+"""Every quantized tensor becomes UINT8 without changing a value."""
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from passes import QuantizeActivations, UnsignedActivations
+from passes.arithmetic import Grid
+
+PRECISIONS = pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4), (8, 4)])
+
+
+@PRECISIONS
+def test_values_stay(mixed, run, rng, bits, act_bits):
+    """A net with every operator computes the same bits, its tensors all being UINT8."""
+    model = mixed(bits, act_bits)
+    x = rng.normal(0, 3, (1, 3, 16, 16)).astype(np.float32)
+    before = run(model, x=x)
+    assert UnsignedActivations()(model).modified
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    for node in model.graph:
+        if node.op_type == "QuantizeLinear":
+            assert node.inputs[2].dtype == node.outputs[0].dtype == ir.DataType.UINT8
+    after = run(model, x=x)
+    for name, expected in before.items():
+        np.testing.assert_array_equal(after[name], expected)
+
+
+@PRECISIONS
+def test_weights_and_biases_are_left_alone(mixed, bits, act_bits):
+    """What layers read beside their input is stored as before."""
+
+    def parameters(model):
+        layers = [node for node in model.graph if node.op_type == "Conv"]
+        stored = [v.producer().inputs[0] for node in layers for v in node.inputs[1:]]
+        return [(v.name, v.dtype, v.const_value.numpy().tolist()) for v in stored]
+
+    model = mixed(bits, act_bits)
+    before = parameters(model)
+    UnsignedActivations()(model)
+    assert parameters(model) == before
+
+
+@pytest.mark.parametrize(
+    ("bits", "signed", "zero", "clip"),
+    [
+        (8, True, 128, None),
+        (8, False, 0, None),
+        (4, True, 128, (120, 135)),
+        (4, False, 0, (0, 15)),
+    ],
+)
+def test_zero_points_and_clips(build, run, bits, signed, zero, clip):
+    """Each type gets its zero point and, below 8 bits, its Clip; values far outside saturate."""
+    model = build("(float[n] x) => (float[n] y) { y = Identity(x) }")
+    grid = Grid(1, bits, signed)
+    QuantizeActivations({"x": grid})(model)
+    x = np.linspace(-5, 5, 1001, dtype=np.float32)
+    expected = run(model, x=x)["y"]
+    UnsignedActivations()(model)
+    (quantizer,) = (n for n in model.graph if n.op_type == "QuantizeLinear")
+    clips = [n for n in model.graph if n.op_type == "Clip"]
+    assert quantizer.inputs[2].const_value.numpy() == zero
+    assert [tuple(int(v.const_value.numpy()) for v in n.inputs[1:]) for n in clips] == (
+        [] if clip is None else [clip]
+    )
+    np.testing.assert_array_equal(run(model, x=x)["y"], expected)
+    low, high = grid.integers
+    assert (expected.min(), expected.max()) == (low * grid.scale, high * grid.scale)
+
+
+def test_a_constant_operand_is_stored_unsigned(build, run, rng):
+    """The constant of a Mul becomes UINT8 with zero point 128, of the same value."""
+    model = build(
+        "(float[3,4] x) => (float[3,4] y) { y = Mul(x, k) }",
+        k=rng.normal(size=4).astype(np.float32),
+    )
+    QuantizeActivations({"x": Grid(1, 8, signed=True)})(model)
+    x = rng.normal(size=(3, 4)).astype(np.float32)
+    expected = run(model, x=x)["y"]
+    UnsignedActivations()(model)
+    dequantizer = model.graph[-1].inputs[1].producer()
+    assert dequantizer.inputs[0].dtype == dequantizer.inputs[2].dtype == ir.DataType.UINT8
+    np.testing.assert_array_equal(run(model, x=x)["y"], expected)
+
+
+def test_nothing_to_do(build, operators):
+    """A float graph stays."""
+    model = build("(float[n] x) => (float[n] y) { y = Relu(x) }")
+    assert not UnsignedActivations()(model).modified
+    assert operators(model) == ["Relu"]
