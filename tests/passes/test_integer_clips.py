@@ -5,7 +5,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from passes import IntegerClips, UnsignedActivations
+from passes import IntegerClips, QuantizeActivations, UnsignedActivations
+from passes.arithmetic import Grid
 
 PAIR = """(float[n] x) => (float[n] y {output}) {{
     a = {function}
@@ -68,6 +69,18 @@ def test_every_case(build, run, operators, function, exponent, clip):
     assert IntegerClips()(model).modified
     assert integer_bounds(model) == clip
     assert operators(model)[0] == "QuantizeLinear"
+    np.testing.assert_array_equal(run(model, x=x)["y"], expected)
+
+
+def test_a_bound_above_a_narrower_clip_adds_none(build, run):
+    """Behind 4 bits that end at 3.75 a ReLU6 does nothing, at whatever integer its bound lies."""
+    model = build("(float[n] x) => (float[n] y) { y = Clip(x, zero, six) }", zero=0.0, six=6.0)
+    QuantizeActivations({"y": Grid(2, 4, signed=False)})(model)
+    UnsignedActivations()(model)
+    x = np.linspace(-2, 9, 999, dtype=np.float32)
+    expected = run(model, x=x)["y"]
+    assert IntegerClips()(model).modified
+    assert integer_bounds(model) == [15]
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
 
 

@@ -217,6 +217,13 @@ def test_a_kept_relu_absorbs_nothing(build):
     assert ("last",) in points
 
 
+def test_nothing_is_absorbed_into_a_kept_layer(build):
+    """A layer that stays float cannot saturate, so that the tensor behind it has its own point."""
+    points = points_of(build, "last = Relu(first)", keep_float=["make_first"])
+    assert ("first",) in points
+    assert not points["first",].nonnegative
+
+
 def test_post_processing_is_left_out(build):
     """The last layer's output is quantized; what is computed from it is not."""
     model = build(
@@ -228,3 +235,58 @@ def test_post_processing_is_left_out(build):
         w=WEIGHTS["w"],
     )
     assert [point.names for point in quantization_points(model.graph)] == [("x",), ("a",)]
+
+
+@pytest.mark.parametrize(
+    ("body", "internal"),
+    [
+        ("last = LeakyRelu(first)", {"first"}),
+        ("s = Sigmoid(first) last = Mul(first, s)", {"first", "s"}),
+        ("s = Sigmoid(first) last = Mul(s, first)", {"first", "s"}),
+        ("last = HardSwish(first)", {"first"}),
+        ("s = Sigmoid(first) last = Add(first, s)", set()),
+        ("s = Sigmoid(first) m = Mul(first, s) last = Add(m, first)", {"s"}),
+        ("s = Sigmoid(first) m = Mul(first, s) last = Add(m, s)", set()),
+        ("last = Relu(first)", set()),
+        ("last = Abs(first)", set()),
+    ],
+)
+def test_what_stands_inside_an_activation_function(build, body, internal):
+    """The input of f that only x·f(x) reads, and f(x) in it, are internal; nothing else is."""
+    points = points_of(build, body)
+    assert {names[0] for names, point in points.items() if point.internal} == internal
+
+
+@pytest.mark.parametrize(
+    ("tail", "squashed_by"),
+    [
+        ("y = Sigmoid(a)", "Sigmoid"),
+        ("y = Softmax<axis=1>(a)", "Softmax"),
+        ("b = Transpose<perm=[0,1,3,2]>(a) y = Sigmoid(b)", "Sigmoid"),
+        ("b, c = Split<axis=1>(a, split) d = Sigmoid(b) e = Sigmoid(c) y = Add(d, e)", "Sigmoid"),
+        ("b, c = Split<axis=1>(a, split) d = Sigmoid(b) y = Concat<axis=1>(d, c)", ""),
+        ("b = Sigmoid(a) c = Softmax<axis=1>(a) y = Add(b, c)", ""),
+        ("b = Mul(a, half) y = Sigmoid(b)", ""),
+        ("y = MaxPool<kernel_shape=[1,1]>(a)", ""),
+        ("y = Tanh(a)", ""),
+    ],
+)
+def test_logits_are_known(build, tail, squashed_by):
+    """Only when every way leads into a Sigmoid, or every one into a Softmax, do scores count."""
+    read = {"w": "w", "split": "a, split", "half": "a, half"}
+    used = {name: WEIGHTS[name] for name, text in read.items() if name == "w" or text in tail}
+    model = build(f"(float[1,3,8,8] x) => (float[n,c,h,w] y) {{ a = Conv(x, w) {tail} }}", **used)
+    (point,) = [p for p in quantization_points(model.graph) if p.names[0] == "a"]
+    assert point.squashed_by == squashed_by
+
+
+def test_a_logit_that_is_an_output_counts_itself(build):
+    """A graph output is looked at by others."""
+    model = build(
+        """(float[1,3,8,8] x) => (float[n,c,h,w] y, float[n,c,h,w] a) {
+            a = Conv(x, w)
+            y = Sigmoid(a)
+        }""",
+        w=WEIGHTS["w"],
+    )
+    assert [point.squashed_by for point in quantization_points(model.graph)] == ["", ""]

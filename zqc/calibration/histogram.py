@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 from passes.arithmetic import MIN_EXPONENT, exponent_of
 
 BINS = 8192
-"""Bins over [−2^k, 2^k): at 8 bits, one step of the grid that does not clip spans 32 of them."""
+"""Bins over [−2^k, 2^k]: at 8 bits, one step of the grid that does not clip spans 32 of them."""
 
 
 @dataclass(frozen=True)
 class Histogram:
     """Counts of the values of one tensor.
 
+    A value on the edge of two bins is counted in the one nearer to zero, so that ±2^k are inside
+    the range and a value stays in its bin when the range grows; zero is counted as positive.
+
     Attributes:
-        exponent: k of the range [−2^k, 2^k); no value seen was outside it.
+        exponent: k of the range [−2^k, 2^k]; no value seen was outside it.
         counts: Shape (BINS,), int64.
     """
 
@@ -53,9 +56,10 @@ def add(histogram: Histogram, values: NDArray[np.float32]) -> Histogram:
         raise FloatingPointError("a value is infinite or not a number")
     exponent = max(histogram.exponent, int(exponent_of(largest)))
     grown = widen(histogram, exponent)
-    indices = np.floor(values.ravel() * np.float32(1 / grown.width)).astype(np.int32) + BINS // 2
-    # Only +2^k itself falls outside, by one bin.
-    np.minimum(indices, BINS - 1, out=indices)
+    scaled = values.ravel() * np.float32(1 / grown.width)
+    bins = np.floor(scaled)
+    bins -= (bins == scaled) & (scaled > 0)
+    indices = bins.astype(np.int32) + BINS // 2
     return Histogram(exponent, grown.counts + np.bincount(indices, minlength=BINS))
 
 

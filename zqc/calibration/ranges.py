@@ -82,7 +82,7 @@ def collect(
     generator = np.random.default_rng(0)
     pictures = 0
     for batch in batches:
-        outputs = {source: batch, **runner({source: batch})}
+        outputs = {source: batch, **(runner({source: batch}) if computed else {})}
         values = {name: outputs[name].astype(np.float32, copy=False) for name in tensors}
         for name, array in values.items():
             try:

@@ -62,6 +62,9 @@ def step_model(
     copy = _matched_part(model, layers, shape)
     graph = copy.graph
     source = graph.inputs[0]
+    matched = {value.name: value for node in graph for value in node.outputs if value.name}
+    for value in (*graph.initializers.values(), *matched.values()):
+        value.name = f"model/{value.name}"  # apart from the names of the step
     tape = Tape(graph)
     state = [_input(name, shape) for name in STATE]
     flips = _input("flips", (shape[0], 1, 1, 1))
@@ -71,7 +74,7 @@ def step_model(
     graph.inputs.clear()
     graph.inputs.extend([*state, flips, step_size, correction])
     graph.sort()
-    loss = _loss(tape, layers, {v.name: v for node in graph for v in node.outputs})
+    loss = _loss(tape, layers, matched)
     graph.outputs.clear()
     graph.outputs.append(loss)
     ShapeInferencePass()(copy)
@@ -172,20 +175,15 @@ def _mapped(tape: Tape, pictures: ir.Value, input_format: InputFormat, count: in
     return tape.op("Add", [scaled, add_initializer(graph, "pixel_offset", low)])
 
 
-def _loss(
-    tape: Tape, layers: Sequence[LayerStatistics], values: dict[str | None, ir.Value]
-) -> ir.Value:
+def _loss(tape: Tape, layers: Sequence[LayerStatistics], values: dict[str, ir.Value]) -> ir.Value:
     graph = _graph(tape)
     terms = []
     for layer in layers:
         output = values[layer.output]
-        assert output.shape is not None
-        axes = (0, *range(2, len(output.shape)))
+        axes, attributes = _axes_but_channels(graph, output, f"{layer.output}_axes")
         unit = layer.unit
-        mean = tape.op("ReduceMean", [output], {"axes": axes, "keepdims": 0})
-        second = tape.op(
-            "ReduceMean", [tape.op("Mul", [output, output])], {"axes": axes, "keepdims": 0}
-        )
+        mean = tape.op("ReduceMean", [output, *axes], attributes)
+        second = tape.op("ReduceMean", [tape.op("Mul", [output, output]), *axes], attributes)
         variance = tape.op("Sub", [second, tape.op("Mul", [mean, mean])])
         # Rounding may leave a variance below zero; the floor keeps the slope of the root finite.
         floor = _number(graph, f"{layer.output}_floor", 1e-6 * unit**2)
@@ -204,6 +202,17 @@ def _loss(
     loss.name = "loss"
     loss.type, loss.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(())
     return loss
+
+
+def _axes_but_channels(
+    graph: ir.Graph, value: ir.Value, name: str
+) -> tuple[list[ir.Value], dict[str, int | tuple[int, ...]]]:
+    """All axes but 1 for a ReduceMean: an attribute until opset 17, an input from 18 on."""
+    assert value.shape is not None
+    axes = (0, *range(2, len(value.shape)))
+    if graph.opset_imports[""] < 18:
+        return [], {"axes": axes, "keepdims": 0}
+    return [add_initializer(graph, name, np.array(axes))], {"keepdims": 0}
 
 
 def _input(name: str, shape: tuple[int, ...]) -> ir.Value:
