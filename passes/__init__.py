@@ -3,7 +3,9 @@
 from passes.batchnorm_to_conv import BatchNormToConv
 from passes.canonical_activations import CanonicalActivations
 from passes.derived_bias_scales import DerivedBiasScales
+from passes.float_barriers import FloatBarriers
 from passes.fold_arithmetic import FoldArithmetic
+from passes.fold_batch_size import FoldBatchSize
 from passes.fold_batchnorm import FoldBatchNorm
 from passes.int4_weights_by_cast import Int4WeightsByCast
 from passes.integer_clips import IntegerClips
@@ -17,8 +19,10 @@ __all__ = [
     "BatchNormToConv",
     "CanonicalActivations",
     "DerivedBiasScales",
+    "FloatBarriers",
     "FoldArithmetic",
     "FoldBatchNorm",
+    "FoldBatchSize",
     "Int4WeightsByCast",
     "IntegerClips",
     "QuantizeActivations",

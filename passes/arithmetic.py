@@ -93,8 +93,8 @@ def weight_exponents(
 ) -> NDArray[np.int64]:
     """Threshold exponent of every channel that minimises the mean squared error.
 
-    The candidates are 2P, P, P/2, … for P = 2^ceil(log2 max|w|) (HPTQ's grid search, ``methods``
-    §1a: ten candidates, the first one step above the threshold that does not clip).
+    The candidates are 2P, P, P/2, … with P the smallest power of two whose grid holds max|w|: its
+    positive end is P − Δ (the grid search of HPTQ, arXiv 2109.09113).
 
     Args:
         weight: Any shape, float.

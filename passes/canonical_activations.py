@@ -148,7 +148,7 @@ def _is_sixth_gate(gate: ir.Value, x: ir.Value) -> bool:
     return (
         node is not None
         and node.inputs[0] is x
-        and bool(np.isclose(float_attribute(node, "alpha", 0.2), 1 / 6, rtol=1e-4))
+        and bool(np.isclose(float_attribute(node, "alpha", 0.2), 1 / 6, rtol=1e-6))
         and float_attribute(node, "beta", 0.5) == 0.5
     )
 

@@ -26,8 +26,8 @@ from zqc.report.latency import median_latencies
 from zqc.report.results import CompileResult, PartAgreement, SynthesisResult
 
 _EFFORTS: dict[Effort, tuple[int, int]] = {
-    "quick": (16, 50),
-    "standard": (32, 120),
+    "quick": (16, 80),
+    "standard": (32, 200),
     "thorough": (128, 500),
 }
 """Number of pictures and of optimiser steps."""

@@ -15,6 +15,7 @@ from passes import (
     BatchNormToConv,
     CanonicalActivations,
     DerivedBiasScales,
+    FloatBarriers,
     FoldArithmetic,
     FoldBatchNorm,
     Int4WeightsByCast,
@@ -48,6 +49,7 @@ LOWERINGS: dict[Target, tuple[ir.passes.InPlacePass, ...]] = {
     "ort-x86": (
         UnsignedActivations(),
         IntegerClips(),
+        FloatBarriers(),
         Int4WeightsByCast(),
         DerivedBiasScales(),
         ShortNames(),
@@ -71,9 +73,7 @@ def prepare(model: ir.Model, recipe: Recipe) -> ir.Model:
     prepared = model.clone()
     for change in PREPARE:
         change(prepared)
-    weight_bits = {recipe.bits, recipe.first_last_bits}
-    stored = weight_bits if recipe.target == "ort-x86" else {*weight_bits, recipe.act_bits}
-    if 4 in stored:
+    if 4 in {recipe.bits, recipe.act_bits, recipe.first_last_bits}:
         prepared = model_io.raise_opset(prepared, model_io.INT4_OPSET)
     ShapeInferencePass()(prepared)
     return prepared
