@@ -72,11 +72,11 @@ def compile_model(
     output = output or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
     _check_output(source, output)
 
+    model = quantization.prepare(loaded.model, recipe)
+    kept = quantization.kept_float(model, recipe.keep_float)
+    points = quantization.points_of(model, recipe, kept)
     calibration = _calibration(loaded.model, recipe, images, progress, threads)
     pictures = calibration.pictures
-    model = quantization.prepare(loaded.model, recipe)
-    points = quantization.points_of(model, recipe)
-    kept = quantization.kept_float(model, recipe.keep_float)
     with progress.task("Calibrating", len(pictures)) as task:
         batches = _batches(pictures, model)
         ranges = quantization.calibrate(

@@ -97,11 +97,11 @@ def kept_float(model: ir.Model, patterns: Sequence[str]) -> frozenset[str]:
     return frozenset(kept)
 
 
-def points_of(model: ir.Model, recipe: Recipe) -> list[Point]:
+def points_of(model: ir.Model, recipe: Recipe, kept: Collection[str]) -> list[Point]:
     """Which tensors of a prepared model are quantized."""
     return quantization_points(
         model.graph,
-        keep_float=kept_float(model, recipe.keep_float),
+        keep_float=kept,
         nonnegative_inputs=min(recipe.input_format.low) >= 0,
     )
 

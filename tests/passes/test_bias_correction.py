@@ -19,7 +19,11 @@ LAYERS = {
     "Gemm, transposed": ("Gemm<transB=1>", (6, 4), 6),
     "ConvTranspose": ("ConvTranspose<strides=[2,2]>", (4, 6, 2, 2), 6),
     "grouped ConvTranspose": ("ConvTranspose<strides=[2,2], group=2>", (4, 3, 2, 2), 6),
-    "ConvTranspose with gaps": ("ConvTranspose<strides=[3,2]>", (4, 6, 2, 1), 6),
+    "ConvTranspose with gaps": (
+        "ConvTranspose<strides=[3,2], output_padding=[1,1]>",
+        (4, 6, 2, 1),
+        6,
+    ),
 }
 """Layers in which every input value meets every weight equally often."""
 

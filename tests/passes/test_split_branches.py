@@ -5,6 +5,7 @@ import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from passes import SplitBranches
+from passes.placement import quantization_points
 
 CONSTANTS = {
     "sizes": np.array([4, 2]),
@@ -116,3 +117,64 @@ def test_declines(build, operators, body):
     before = operators(model)
     assert not SplitBranches()(model).modified
     assert operators(model) == before
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("declared", ["{batch}", "N"])
+@pytest.mark.parametrize("first", [-1, 0, None])
+def test_boxes_and_classes_get_grids_of_their_own(build, run, rng, batch, declared, first):
+    """For a fixed and an open batch, of one picture or three: equal outputs, other grids."""
+    size = declared.format(batch=batch)
+    if first is None and declared == "N":
+        pytest.skip("an open batch has no number")
+    leading = batch if first is None else first
+    model = build(
+        f"""(float[{size},3,4,4] x) => (float[n,4,m] boxes, float[n,2,m] scores) {{
+            near = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x)
+            b1 = Conv(x, box_weight)
+            c1 = Conv(x, class_weight)
+            b2 = Conv(near, box_weight)
+            c2 = Conv(near, class_weight)
+            s1 = Concat<axis=1>(b1, c1)
+            s2 = Concat<axis=1>(b2, c2)
+            f1 = Reshape(s1, shape1)
+            f2 = Reshape(s2, shape2)
+            all = Concat<axis=2>(f1, f2)
+            logits, classes = Split<axis=1>(all, sizes)
+            boxes = Relu(logits)
+            scores = Sigmoid(classes)
+        }}""",
+        box_weight=rng.normal(size=(4, 3, 1, 1)).astype(np.float32),
+        class_weight=rng.normal(size=(2, 3, 1, 1)).astype(np.float32),
+        shape1=np.array([leading, 6, 16]),
+        shape2=np.array([leading, 6, 4]),
+        sizes=CONSTANTS["sizes"],
+    )
+    x = rng.normal(size=(batch, 3, 4, 4)).astype(np.float32)
+    before = run(model, x=x)
+    assert SplitBranches()(model).modified
+    RemoveUnusedNodesPass()(model)
+    ShapeInferencePass()(model)
+    assert "Split" not in [node.op_type for node in model.graph]
+    after = run(model, x=x)
+    for name, values in before.items():
+        np.testing.assert_array_equal(after[name], values)
+    assert {p.names for p in quantization_points(model.graph)} == {
+        ("x", "near"),
+        *((name,) for name in ("b1", "c1", "b2", "c2")),
+    }
+
+
+def test_unknown_sizes_are_declined(build, operators):
+    """With channels that only the picture decides, nothing is known to fit."""
+    model = build(
+        """(float[1,p,4] b1, float[1,q,4] c1) => (float[1,a,4] y, float[1,b,4] z) {
+            a = Concat<axis=1>(b1, c1)
+            b, c = Split<axis=1>(a, sizes)
+            y = Tanh(b)
+            z = Tanh(c)
+        }""",
+        sizes=CONSTANTS["sizes"],
+    )
+    assert not SplitBranches()(model).modified
+    assert "Split" in operators(model)

@@ -177,8 +177,8 @@ def pictures(seed, count=4):
 def quantized_of(model, recipe, batch):
     """Prepare, calibrate and quantize; return the prepared and the canonical model."""
     prepared = quantization.prepare(model, recipe)
-    points = quantization.points_of(prepared, recipe)
     kept = quantization.kept_float(prepared, recipe.keep_float)
+    points = quantization.points_of(prepared, recipe, kept)
     with Silent().task("", 0) as task:
         ranges = quantization.calibrate(
             prepared, points, [batch], recipe, pictures=len(batch), task=task, threads=1
@@ -301,7 +301,9 @@ def test_patterns_are_united():
 def test_the_pixels_range_decides_the_sign_of_the_input(low, signed):
     """Pixels that cannot be negative get an unsigned grid."""
     recipe = precision_of(8, 8, input_format=InputFormat((low,), (1.0,)))
-    points = quantization.points_of(quantization.prepare(whole_network(), recipe), recipe)
+    points = quantization.points_of(
+        quantization.prepare(whole_network(), recipe), recipe, frozenset()
+    )
     assert points[0].names == ("x",)
     assert points[0].nonnegative is not signed
 

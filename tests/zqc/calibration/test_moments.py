@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration import moments
@@ -93,3 +94,41 @@ def test_other_layers_have_none(size, call):
     model = build_model(f"(float[{size}] x) => (float[{rank}] y) {{ y = {call} }}", **read)
     x = np.ones([int(n) for n in size.split(",")], np.float32)
     assert input_moments(model.graph[0], x, everywhere(4)) is None
+
+
+UNFOLDED = {
+    "1x1": ((5, 4, 1, 1), {}),
+    "stride, uneven pads": ((5, 4, 3, 2), {"strides": (2, 1), "pads": (0, 1, 2, 1)}),
+    "dilated": ((5, 4, 3, 3), {"dilations": (2, 1), "pads": (1, 0, 1, 2), "strides": (1, 2)}),
+    "grouped": ((6, 2, 3, 3), {"group": 2, "pads": (1, 1, 1, 1)}),
+    "depthwise": ((4, 1, 3, 3), {"group": 4, "strides": (2, 2), "pads": (1, 1, 0, 0)}),
+}
+
+
+@pytest.mark.parametrize("layer", UNFOLDED)
+def test_they_are_those_of_pytorchs_unfold(rng, layer):
+    """At all positions, every entry is the mean product of two rows of im2col (1e-5)."""
+    shape, options = UNFOLDED[layer]
+    written = ", ".join(
+        f"{name}={list(value) if isinstance(value, tuple) else value}"
+        for name, value in options.items()
+    )
+    call = f"Conv<{written}>" if written else "Conv"
+    model = build_model(
+        f"(float[3,4,8,7] x) => (float[n,c,h,w] y) {{ y = {call}(x, w) }}",
+        w=np.ones(shape, np.float32),
+    )
+    x = rng.normal(0.3, 1, (3, 4, 8, 7)).astype(np.float32)
+    top, left, bottom, right = options.get("pads", (0, 0, 0, 0))
+    columns = torch.nn.functional.unfold(
+        torch.nn.functional.pad(torch.tensor(x, dtype=torch.float64), (left, right, top, bottom)),
+        shape[2:],
+        dilation=options.get("dilations", (1, 1)),
+        stride=options.get("strides", (1, 1)),
+    )
+    groups, size = options.get("group", 1), int(np.prod(shape[1:]))
+    rows = columns.permute(1, 0, 2).reshape(groups, size, -1).numpy()
+    expected = rows @ rows.swapaxes(1, 2) / rows.shape[2]
+    found = input_moments(model.graph[0], x, everywhere(rows.shape[2]))
+    assert found.shape == (groups, 1, size, size)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-5, atol=1e-6)
