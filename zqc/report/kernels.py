@@ -78,11 +78,17 @@ def float_operators(executed: ir.Model) -> tuple[tuple[str, str], ...]:
         if node in before
         and node.op_type not in WEIGHTED | {"DequantizeLinear"}
         and node.outputs[0] not in integers
+        and not _is_barrier(node)
     )
     return tuple(
         (f"{count} × {kind}", "ONNX Runtime has no integer kernel for it")
         for kind, count in sorted(found.items())
     )
+
+
+def _is_barrier(node: ir.Node) -> bool:
+    """Whether the node computes nothing, see ``passes.FloatBarriers``."""
+    return node.op_type == "Max" and len(node.inputs) == 1
 
 
 def _makes_integers(node: ir.Node) -> bool:
