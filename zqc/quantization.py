@@ -144,6 +144,7 @@ def calibrate(
             bits=bits,
             signed=not point.nonnegative,
             seen_through=_SEEN_THROUGH[point.squashed_by],
+            keeps_top=point.squashed_by == "Softmax",
         )
         grids.update(dict.fromkeys(point.names, grid))
     means = {name: seen.tensors[name].mean for name in tensors}

@@ -34,7 +34,12 @@ def softplus(x: Floats) -> Floats:
 
 
 def choose_grid(
-    histogram: Histogram, *, bits: int, signed: bool, seen_through: Function = identity
+    histogram: Histogram,
+    *,
+    bits: int,
+    signed: bool,
+    seen_through: Function = identity,
+    keeps_top: bool = False,
 ) -> Grid:
     """Return the grid with the least mean squared error over the histogram.
 
@@ -49,11 +54,14 @@ def choose_grid(
             far below zero, where the score is 0 in any case: on a grid that holds all of them a
             step would be half of a logit. Our choice: ``sigmoid`` for logits of a Sigmoid,
             ``softplus`` for those of a Softmax.
+        keeps_top: Whether the largest value seen must not be clipped. Among the logits of a Softmax
+            the largest ones decide, and they are rarer in pictures than their weight.
     """
     if not np.any(histogram.counts):
         return Grid(MIN_EXPONENT, bits, signed)
     top = _no_clipping(histogram) + 1
-    exponents = [max(top - i, MIN_EXPONENT) for i in range(CANDIDATES)]
+    lowest = _exponent_of_largest(histogram) if keeps_top else MIN_EXPONENT
+    exponents = [max(top - i, lowest) for i in range(CANDIDATES)]
     grids = [Grid(exponent, bits, signed) for exponent in exponents]
     return min(grids, key=lambda grid: mean_squared_error(histogram, grid, seen_through))
 
@@ -80,6 +88,16 @@ def mean_squared_error(
 def _no_clipping(histogram: Histogram) -> int:
     """Exponent of the smallest range that holds every populated bin."""
     positions = np.flatnonzero(histogram.counts) - len(histogram.counts) // 2
-    outermost = max(-int(positions.min()), int(positions.max()) + 1, 1)
-    halvings = (len(histogram.counts) // 2 // outermost).bit_length() - 1
+    return _exponent(histogram, max(-int(positions.min()), int(positions.max()) + 1))
+
+
+def _exponent_of_largest(histogram: Histogram) -> int:
+    """Exponent of the smallest power of two that no value exceeds, small negative ones aside."""
+    last = int(np.flatnonzero(histogram.counts).max()) - len(histogram.counts) // 2
+    return max(_exponent(histogram, last + 1), MIN_EXPONENT)
+
+
+def _exponent(histogram: Histogram, outermost: int) -> int:
+    """Exponent of the smallest range with so many bins on each side."""
+    halvings = (len(histogram.counts) // 2 // max(outermost, 1)).bit_length() - 1
     return histogram.exponent - halvings

@@ -123,3 +123,13 @@ def test_logits_are_judged_by_what_they_become(rng, function, bits):
 
     chosen = choose_grid(histogram_of(logits), bits=bits, signed=True, seen_through=function)
     assert true(chosen.exponent) <= 1.02 * min(true(k) for k in range(MIN_EXPONENT, 12))
+
+
+def test_keeping_the_top_clips_only_the_other_side():
+    """The threshold holds the largest value, however rare it is, and may cut off the negative tail."""
+    middle = np.random.default_rng(0).uniform(0, 1, 100_000)
+    rare_top = np.concatenate([middle, np.full(3_000, -50.0), [9.0]])
+    seen = add(empty(), rare_top.astype(np.float32))
+    free = choose_grid(seen, bits=8, signed=True, seen_through=softplus)
+    kept = choose_grid(seen, bits=8, signed=True, seen_through=softplus, keeps_top=True)
+    assert free.threshold < 9.0 <= kept.threshold == 16.0
