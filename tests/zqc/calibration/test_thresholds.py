@@ -126,7 +126,7 @@ def test_logits_are_judged_by_what_they_become(rng, function, bits):
 
 
 def test_keeping_the_top_clips_only_the_other_side():
-    """The threshold holds the largest value, however rare it is, and may cut off the negative tail."""
+    """The threshold holds the largest value, however rare, and may cut off the negative tail."""
     middle = np.random.default_rng(0).uniform(0, 1, 100_000)
     rare_top = np.concatenate([middle, np.full(3_000, -50.0), [9.0]])
     seen = add(empty(), rare_top.astype(np.float32))
