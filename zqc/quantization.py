@@ -59,8 +59,8 @@ LOWERINGS: dict[Target, tuple[ir.passes.InPlacePass, ...]] = {
 }
 """Exact passes on the quantized model, by target."""
 
-
 _SEEN_THROUGH = {"": identity, "Sigmoid": sigmoid, "Softmax": softplus}
+"""What the errors of a tensor are measured through, by what it is squashed by."""
 
 _INTERNAL_BITS = 8
 
@@ -70,9 +70,7 @@ _POSITIONS = 8192
 
 def prepare(model: ir.Model, recipe: Recipe) -> ir.Model:
     """Return the float model in the form that is quantized: BatchNorm folded, opset high enough."""
-    prepared = model.clone()
-    for change in PREPARE:
-        change(prepared)
+    prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
     if 4 in {recipe.bits, recipe.act_bits, recipe.first_last_bits}:
         prepared = model_io.raise_opset(prepared, model_io.INT4_OPSET)
     ShapeInferencePass()(prepared)
@@ -176,6 +174,5 @@ def quantize(model: ir.Model, ranges: Ranges, recipe: Recipe, kept: Collection[s
 def lower(model: ir.Model, target: Target) -> ir.Model:
     """Return the model in the form that the target fuses; every tensor keeps its value."""
     lowered = model.clone()
-    for change in LOWERINGS[target]:
-        change(lowered)
-    return lowered
+    # Sequential names the pass that fails, and those that ran before it.
+    return ir.passes.Sequential(*LOWERINGS[target])(lowered).model if LOWERINGS[target] else lowered

@@ -107,8 +107,8 @@ def _matched_part(
     """The part of the model before the last BatchNorm layers, folded, for one batch size."""
     copy = model.clone()
     graph = copy.graph
-    for change in (FoldArithmetic(), FoldBatchNorm(backwards=False), BatchNormToConv()):
-        change(copy)
+    folding = (FoldArithmetic(), FoldBatchNorm(backwards=False), BatchNormToConv())
+    ir.passes.Sequential(*folding)(copy)
     wanted = {layer.output for layer in layers}
     graph.outputs.clear()
     graph.outputs.extend(v for node in graph for v in node.outputs if v.name in wanted)
