@@ -19,8 +19,6 @@ _TYPES = {
 }
 """Canonical integer type by bits and sign; the zero point is always 0."""
 
-FOUR_BIT_OPSET = 21
-
 
 @dataclass(frozen=True)
 class QuantizeActivations(ir.passes.InPlacePass):

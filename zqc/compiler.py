@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +33,6 @@ _EFFORTS: dict[Effort, tuple[int, int]] = {
 
 _BATCH = 8
 """Pictures that are run at once where the model leaves its batch free."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Pictures to calibrate with, and where they came from in words."""
-
-    pictures: ImageSet
-    source: str
 
 
 def compile_model(
@@ -75,8 +66,7 @@ def compile_model(
     model = quantization.prepare(loaded.model, recipe)
     kept = quantization.kept_float(model, recipe.keep_float)
     points = quantization.points_of(model, recipe, kept)
-    calibration = _calibration(loaded.model, recipe, images, progress, threads)
-    pictures = calibration.pictures
+    pictures = _calibration_pictures(loaded.model, recipe, images, progress, threads)
     with progress.task("Calibrating", len(pictures)) as task:
         batches = _batches(pictures, model)
         ranges = quantization.calibrate(
@@ -86,7 +76,7 @@ def compile_model(
     lowered = quantization.lower(quantized, recipe.target)
 
     # Everything is proven on the bytes; only then does the file appear.
-    content = model_io.serialize(lowered, metadata=_metadata(loaded, recipe, calibration))
+    content = model_io.serialize(lowered, metadata=_metadata(loaded, recipe, pictures))
     executed = runtime.executed_graph(content)
     with progress.task("Comparing", len(pictures)) as task:
         agreement = _agreement(loaded.model, content, pictures, threads=threads, task=task)
@@ -98,7 +88,7 @@ def compile_model(
         output=output,
         precision=recipe.precision,
         target=recipe.target,
-        calibration=calibration.source,
+        calibration=pictures.source,
         layers=kernels.layer_reports(quantized, executed, kept),
         float_operators=kernels.float_operators(executed),
         agreement=agreement,
@@ -151,16 +141,16 @@ def synthesize_to(
     )
 
 
-def _calibration(
+def _calibration_pictures(
     model: ir.Model,
     recipe: Recipe,
     images: Path | None,
     progress: Progress,
     threads: int | None,
-) -> Calibration:
+) -> ImageSet:
     channels, height, width = _picture_shape(model)
     if images is not None:
-        pictures = open_images(
+        return open_images(
             images,
             channels=channels,
             height=height,
@@ -169,14 +159,13 @@ def _calibration(
             limit=recipe.samples,
             input_name=_input_name(model),
         )
-        return Calibration(pictures, pictures.source)
     layers = synthesis.harvest(model)
     made = _synthesized(model, layers, recipe, progress, threads)
     source = (
         f"{len(made.tensors)} pictures synthesised from {len(layers)} BatchNorm layers "
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
     )
-    return Calibration(ImageSet.of_tensors(made.tensors, source), source)
+    return ImageSet.of_tensors(made.tensors, source)
 
 
 def _synthesized(
@@ -253,11 +242,11 @@ def _input_name(model: ir.Model) -> str:
     return name
 
 
-def _metadata(loaded: model_io.Source, recipe: Recipe, calibration: Calibration) -> dict[str, str]:
+def _metadata(loaded: model_io.Source, recipe: Recipe, pictures: ImageSet) -> dict[str, str]:
     return {
         "version": zqc.__version__,
         "precision": recipe.precision,
         "target": recipe.target,
         "source_sha256": loaded.sha256,
-        "calibration": calibration.source,
+        "calibration": pictures.source,
     }
