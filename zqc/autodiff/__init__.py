@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zqc.autodiff.engine import gradient, supported_operators
+from zqc.autodiff.engine import backward, gradient, supported_operators
 from zqc.autodiff.optimizer import adam_step
 
-__all__ = ["adam_step", "gradient", "supported_operators"]
+__all__ = ["adam_step", "backward", "gradient", "supported_operators"]

@@ -23,9 +23,9 @@ Dim: TypeAlias = int | ir.SymbolicDim
 
 # fmt: off
 _ELEMENTWISE = frozenset({
-    "Abs", "Add", "And", "Cast", "Div", "Equal", "Erf", "Exp", "Greater", "HardSigmoid", "Less",
-    "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sigmoid", "Sign", "Softplus", "Sqrt", "Sub",
-    "Sum", "Tanh", "Where",
+    "Abs", "Add", "And", "Cast", "Clip", "Div", "Equal", "Erf", "Exp", "Greater", "HardSigmoid",
+    "Less", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sigmoid", "Sign", "Softplus", "Sqrt",
+    "Sub", "Sum", "Tanh", "Where",
 })
 # fmt: on
 
@@ -42,6 +42,7 @@ class Emitter:
         self._graph = graph
         self._name = Namer(graph)
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._unnamed: set[ir.Value] = set()
 
     def op(
         self,
@@ -77,6 +78,7 @@ class Emitter:
         if op_type in _ELEMENTWISE:
             output.shape = _broadcast([value.shape for value in inputs if value is not None])
         self._graph.append(node)
+        self._unnamed.add(output)
         return output
 
     def array(self, data: NDArray[np.generic], name: str) -> ir.Value:
@@ -87,7 +89,14 @@ class Emitter:
         return self._constants[key]
 
     def named(self, value: ir.Value, name: str) -> ir.Value:
-        """Append an Identity that gives the value (a constant, or one of many uses) this name."""
+        """Name a value, by an Identity unless it was emitted here and has no name of its own yet.
+
+        An Identity costs a copy where the value is read elsewhere, too.
+        """
+        if value in self._unnamed:
+            self._unnamed.remove(value)
+            value.name = self._name(name)
+            return value
         self._register(value)
         node = ir.node("Identity", [value], name=self._name(name))
         output = node.outputs[0]

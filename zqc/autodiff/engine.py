@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from zqc.autodiff.site import Pull, Site, unsupported
 from zqc.errors import InputShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
@@ -31,10 +32,7 @@ def supported_operators() -> frozenset[str]:
 def gradient(model: ir.Model, loss: ir.Value, wrt: Sequence[ir.Value]) -> list[ir.Value]:
     """Append nodes that compute the gradient of a loss (reverse mode) to the model's graph.
 
-    The nodes are valid at the model's own opset (13 to 21) and hold no batch size. Initializers
-    are constants: what is trained must be an input of the graph before the call, or its folded
-    derivates (a flipped weight, say) keep the old value. Nodes that need no gradient (a weight
-    nobody asked for) get none. The graph must be sorted topologically.
+    It is `backward` with a one for the gradient of the loss; see there.
 
     Args:
         model: The model, changed in place. Missing shapes are inferred.
@@ -46,23 +44,81 @@ def gradient(model: ir.Model, loss: ir.Value, wrt: Sequence[ir.Value]) -> list[i
         the loss does not depend on the entry. They are not yet outputs of the graph.
 
     Raises:
+        UnsupportedOperatorError: As `backward`.
+        InputShapeError: As `backward`.
+    """
+    path = _prepared(model, [loss], wrt)
+    if any(dim != 1 for dim in dims(loss)):
+        raise ValueError(f"the loss {loss.name} must have one element, not the shape {loss.shape}")
+    emitter = Emitter(model.graph)
+    one = emitter.array(np.ones([1] * len(dims(loss)), np.float32), "seed")
+    return _walk(emitter, path, {loss: one}, wrt)
+
+
+def backward(
+    model: ir.Model, seeds: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value]
+) -> list[ir.Value]:
+    """Append nodes that compute a vector–Jacobian product to the model's graph.
+
+    With y the values that ``seeds`` has gradients of, it is Σ seedᵀ·∂y/∂x for each x of ``wrt``:
+    the gradient of any function of the y whose own gradient the seeds are. A seed may be computed
+    from the values of the forward graph; it counts as a constant. Where one y is computed from
+    another, the seed of the latter is added to what arrives from the former.
+
+    The nodes are valid at the model's own opset (13 to 21) and hold no batch size. Initializers
+    are constants: what is trained must be an input of the graph before the call, or its folded
+    derivates (a flipped weight, say) keep the old value. Nodes that need no gradient (a weight
+    nobody asked for) get none. The graph must be sorted topologically.
+
+    Args:
+        model: The model, changed in place. Missing shapes are inferred.
+        seeds: The gradient of each value that has one of its own, of the value's shape or with
+            size 1 along the axes where it is constant.
+        wrt: Float values of the graph: inputs, initializers or results of nodes.
+
+    Returns:
+        One value per entry of ``wrt``, of the same shape, named ``<name>_gradient``. Zeros where
+        no seed reaches the entry. They are not yet outputs of the graph.
+
+    Raises:
         UnsupportedOperatorError: An operator on the way has no rule, or is used in a form that
             the rule does not cover. Missing rules are found before anything is emitted.
         InputShapeError: A shape that the gradient must know is dynamic or unknown.
     """
+    path = _prepared(model, list(seeds), wrt)
+    _require_shapes(list(seeds.values()))
+    for value, seed in seeds.items():
+        if not _stretches(dims(seed), dims(value)):
+            raise ValueError(
+                f"the gradient {seed.name} of {value.name} has the shape {seed.shape}, which does "
+                f"not broadcast to {value.shape}"
+            )
+    return _walk(Emitter(model.graph), path, seeds, wrt)
+
+
+def _stretches(shape: Sequence[Dim], target: Sequence[Dim]) -> bool:
+    """Whether a shape broadcasts to another; a dynamic dimension is taken to fit."""
+    pairs = zip(shape[::-1], target[::-1], strict=False)
+    return len(shape) <= len(target) and all(
+        a in (1, b) or not isinstance(a, int) or not isinstance(b, int) for a, b in pairs
+    )
+
+
+def _prepared(model: ir.Model, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]) -> _Path:
+    """Return the path from ``wrt`` to ``ends``, all its shapes known."""
     if any(y.shape is None or y.dtype is None for node in model.graph for y in node.outputs):
         ShapeInferencePass()(model)
-    path = _path(model.graph, loss, wrt)
-    calls = [_Call.of(node) for node in path.nodes]
-    _require_shapes([loss, *path.values, *wrt])
-    if any(dim != 1 for dim in dims(loss)):
-        raise ValueError(f"the loss {loss.name} must have one element, not the shape {loss.shape}")
+    path = _path(model.graph, ends, wrt)
+    _require_shapes([*ends, *path.values, *wrt])
+    return path
 
-    emitter = Emitter(model.graph)
-    tally = _Tally(emitter, {})
-    seed = emitter.array(np.ones([1] * len(dims(loss)), np.float32), "seed")
-    tally.add(loss, seed)
-    for call in calls:
+
+def _walk(
+    emitter: Emitter, path: _Path, seeds: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value]
+) -> list[ir.Value]:
+    """Emit the backward nodes, last node of the path first."""
+    tally = _Tally(emitter, dict(seeds), {})
+    for call in path.calls:
         elementwise = call.node.op_type in ELEMENTWISE
         dys = tuple(tally.total(y, compact=elementwise) for y in call.node.outputs)
         if all(dy is None for dy in dys):
@@ -76,26 +132,26 @@ def gradient(model: ir.Model, loss: ir.Value, wrt: Sequence[ir.Value]) -> list[i
 
 @dataclass(frozen=True)
 class _Path:
-    """The nodes between the loss and what is asked for, last first, and the values on it."""
+    """What lies between the ends and what is asked for: its nodes, last first, and its values."""
 
-    nodes: tuple[ir.Node, ...]
+    calls: tuple[_Call, ...]
     values: frozenset[ir.Value]
 
 
-def _path(graph: ir.Graph, loss: ir.Value, wrt: Sequence[ir.Value]) -> _Path:
+def _path(graph: ir.Graph, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]) -> _Path:
     dependent = set(wrt)
     order = []
     for node in graph:
         if any(value in dependent for value in _reads(node)):
             order.append(node)
             dependent.update(y for y in node.outputs if y.dtype is None or y.dtype in _FLOATS)
-    needed = {loss} & dependent
+    needed = dependent.intersection(ends)
     nodes = []
     for node in reversed(order):
         if any(y in needed for y in node.outputs):
             nodes.append(node)
             needed.update(dependent.intersection(_reads(node)))
-    return _Path(tuple(nodes), frozenset(needed))
+    return _Path(tuple(_Call.of(node) for node in nodes), frozenset(needed))
 
 
 def _reads(node: ir.Node) -> Iterator[ir.Value]:
@@ -149,6 +205,7 @@ class _Tally:
     """
 
     emitter: Emitter
+    seeds: dict[ir.Value, ir.Value]
     parts: dict[ir.Value, list[ir.Value]]
 
     def add(self, value: ir.Value, part: ir.Value) -> None:
@@ -157,14 +214,26 @@ class _Tally:
 
     def total(self, value: ir.Value, *, compact: bool = False) -> ir.Value | None:
         """Return the sum of all gradients of a value, or None when there are none."""
+        if value in self.seeds:
+            self.add(value, self.seeds.pop(value))
         parts = self.parts.get(value)
         if parts is None:
             return None
-        if len(parts) > 1:
-            parts[:] = [self._op("Sum" if len(parts) > 2 else "Add", value, *parts)]
+        parts[:] = [self._added(value, parts)]
         if not compact:
             parts[:] = [self._expanded(parts[0], value)]
         return parts[0]
+
+    def _added(self, value: ir.Value, parts: Sequence[ir.Value]) -> ir.Value:
+        """Add up parts: one by one, because ONNX Runtime's Sum of three costs 2.5 times an Add.
+
+        The seed is the last of its size: what comes out of convolutions is added inside of them.
+        Compact parts come last of all, so that they are added while they are small.
+        """
+        full = [part for part in parts if not _repeats(dims(part), dims(value))]
+        small = [part for part in parts if _repeats(dims(part), dims(value))]
+        sums = [reduce(partial(self._op, "Add", value), some) for some in (full, small) if some]
+        return reduce(partial(self._op, "Add", value), sums)
 
     def _summed(self, part: ir.Value, value: ir.Value) -> ir.Value:
         """Undo the broadcast of the value to the shape of the part."""
@@ -186,10 +255,8 @@ class _Tally:
 
     def _expanded(self, part: ir.Value, value: ir.Value) -> ir.Value:
         """Repeat a compact gradient along the axes where it has size 1 and the value has not."""
-        shape, target = dims(part), dims(value)
-        aligned: tuple[Dim, ...] = (1,) * (len(target) - len(shape)) + shape
-        repeated = any(size == 1 and goal != 1 for size, goal in zip(aligned, target, strict=True))
-        if not repeated and len(shape) == len(target):
+        target = dims(value)
+        if not _repeats(dims(part), target) and len(dims(part)) == len(target):
             return part
         sizes = [size for size in target if isinstance(size, int)]
         static = len(sizes) == len(target)
@@ -201,6 +268,12 @@ class _Tally:
 
     def _op(self, op_type: str, value: ir.Value, *operands: Operand, **attributes: int) -> ir.Value:
         return self.emitter.op(op_type, operands, attributes, f"{value.name}_gradient")
+
+
+def _repeats(shape: Sequence[Dim], target: Sequence[Dim]) -> bool:
+    """Whether a shape, aligned at the end, has size 1 where the target has not."""
+    aligned = (*[1] * (len(target) - len(shape)), *shape)
+    return any(size == 1 and goal != 1 for size, goal in zip(aligned, target, strict=True))
 
 
 def _zeros(emitter: Emitter, value: ir.Value) -> ir.Value:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Emits the gradient with respect to one input. None: no gradient flows to this input.
 Pull: TypeAlias = Callable[[], ir.Value] | None
 
+STEEP = 2.0**120  # a power of two, so that nothing is rounded; its multiples may overflow
+
 INT64_MAX = np.iinfo(np.int64).max
 
 
@@ -77,6 +79,18 @@ class Site:
     def mask(self, condition: ir.Value) -> ir.Value:
         """Return 1.0 where the condition holds, else 0.0 (in ONNX Runtime faster than Where)."""
         return self.op("Cast", condition, to=int(ir.DataType.FLOAT))
+
+    def positive(self, value: ir.Value) -> ir.Value:
+        """Return 1.0 where a value is above 0, else 0.0.
+
+        A HardSigmoid so steep that only numbers below 1e-36 lie on its slope. Unlike comparisons
+        it has a kernel for ONNX Runtime's blocked layout, and its result needs no Cast.
+        """
+        return self.op("HardSigmoid", value, alpha=STEEP, beta=0.0)
+
+    def complement(self, value: ir.Value) -> ir.Value:
+        """Return 1 − value for a value in [0, 1]; Sub has no kernel for the blocked layout."""
+        return self.op("HardSigmoid", value, alpha=-1.0, beta=1.0)
 
     def cast(self, value: ir.Value, like: ir.Value) -> ir.Value:
         """Return the value in the float type of another, float32 if that is unknown."""

@@ -1,6 +1,7 @@
 """Gradients of activation functions. Where it is cheap they are written in the output y.
 
-A mask (0.0 or 1.0, times dy) is about a fifth faster in ONNX Runtime than Where.
+A mask (0.0 or 1.0, times dy) is three times as fast in ONNX Runtime as Where, and fastest as a
+HardSigmoid: without a Cast, in the blocked layout of the convolutions around it (`Site.positive`).
 """
 # ruff: noqa: ARG001 - the signature of a rule is the schema of its operator
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
+
+from zqc.autodiff.site import STEEP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,14 +22,20 @@ if TYPE_CHECKING:
 
 def relu(at: Site, x: ir.Value) -> Sequence[Pull]:
     """`dy` where y > 0."""
-    return [lambda: at.op("Mul", at.dy, at.mask(at.op("Greater", at.y, 0.0)))]
+    return [lambda: at.op("Mul", at.dy, at.positive(at.y))]
 
 
 def leaky_relu(at: Site, x: ir.Value, *, alpha: float = 0.01) -> Sequence[Pull]:
     """`dy` where x > 0, else alpha·dy."""
-    return [
-        lambda: at.op("Where", at.op("Greater", x, 0.0), at.dy, at.op("Mul", at.dy, float(alpha)))
-    ]
+
+    def pull() -> ir.Value:
+        if 0 <= alpha <= 1:
+            slope = at.op("Clip", at.op("Mul", x, STEEP), float(alpha), 1.0)
+        else:
+            slope = at.op("Add", at.op("Mul", at.positive(x), 1 - float(alpha)), float(alpha))
+        return at.op("Mul", at.dy, slope)
+
+    return [pull]
 
 
 def prelu(at: Site, x: ir.Value, slope: ir.Value) -> Sequence[Pull]:
@@ -50,7 +59,7 @@ def clip(
 
 def sigmoid(at: Site, x: ir.Value) -> Sequence[Pull]:
     """`dy`·y·(1 − y)."""
-    return [lambda: at.op("Mul", at.dy, at.op("Mul", at.y, at.op("Sub", 1.0, at.y)))]
+    return [lambda: at.op("Mul", at.dy, at.op("Mul", at.y, at.complement(at.y)))]
 
 
 def hard_sigmoid(at: Site, x: ir.Value, *, alpha: float = 0.2, beta: float = 0.5) -> Sequence[Pull]:

@@ -50,7 +50,7 @@ def _is_sigmoid_of(value: ir.Value, x: ir.Value) -> bool:
 
 def _silu(at: Site, gate: ir.Value) -> ir.Value:
     """Return dy·(s + y·(1 − s)), the derivative of y = x·s, s = sigmoid(x), through both."""
-    slope = at.op("Add", gate, at.op("Mul", at.y, at.op("Sub", 1.0, gate)))
+    slope = at.op("Add", gate, at.op("Mul", at.y, at.complement(gate)))
     return at.op("Mul", at.dy, slope)
 
 

@@ -43,6 +43,11 @@ class Window:
         """Elements that a window spans."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each window is one element and each element one window."""
+        return set(self.kernel + self.strides) == {1} and not any(self.begins + self.ends)
+
 
 def window(
     at: Site,
