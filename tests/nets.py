@@ -7,7 +7,7 @@ from onnx import helper, numpy_helper
 NORM = ("scale", "bias", "mean", "variance")
 
 DETECTOR = """
-net (float[{batch}, 3, {height}, {width}] images) => (float[{batch}, 6, cells] output) {{
+net (float[{batch}, {channels}, {height}, {width}] images) => (float[{batch}, 6, cells] output) {{
     stem = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (images, stem_weight)
     normed = BatchNormalization <epsilon = 0.001> (stem, scale, bias, mean, variance)
     features = Relu (normed)
@@ -44,12 +44,27 @@ def weights(seed=0, channels=8):
     }
 
 
-def detector(*, batch="N", height=16, width=16, opset=13, seed=0):
-    """Return a detector of three convolutions with one BatchNormalization."""
+def seen_in_training(weight, seed=0):
+    """Mean and variance of a convolution's outputs on reddish patchwork with pixels in 0…1."""
+    rng = np.random.default_rng(seed)
+    colours = rng.normal(0, 0.25, (16, 1, 12, 12)) + rng.normal(0, 0.07, (16, 3, 12, 12))
+    colours += np.array([0.5, 0.45, 0.4]).reshape(3, 1, 1)
+    pictures = np.clip(np.kron(colours, np.ones((5, 5))), 0, 1)
+    pictures = pictures[:, : weight.shape[1]]
+    windows = np.lib.stride_tricks.sliding_window_view(pictures, (3, 3), (2, 3))
+    outputs = np.einsum("nchwij,ocij->onhw", windows, weight, optimize=True)
+    mean, variance = outputs.mean((1, 2, 3)), outputs.var((1, 2, 3))
+    return {"mean": mean.astype(np.float32), "variance": variance.astype(np.float32)}
+
+
+def detector(*, batch="N", channels=3, height=16, width=16, opset=13, seed=0):
+    """Return a detector of three convolutions with one BatchNormalization, for pixels in 0…1."""
     rng = np.random.default_rng(seed)
     parameters = weights(seed)
+    parameters["weight"] = parameters["weight"][:, :channels]
+    parameters |= seen_in_training(parameters["weight"])
     return model(
-        DETECTOR.format(batch=batch, height=height, width=width),
+        DETECTOR.format(batch=batch, channels=channels, height=height, width=width),
         opset=opset,
         stem_weight=parameters["weight"],
         **{name: parameters[name] for name in NORM},

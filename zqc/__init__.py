@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from zqc.errors import ZqcError
     from zqc.input_format import InputFormat
     from zqc.recipe import Recipe
-    from zqc.report.results import CheckResult, CompileResult, SynthesisResult
+    from zqc.report.results import CheckResult, CompileResult, StatsResult, SynthesisResult
+    from zqc.statistics_card import stats
 
 __version__ = version("zqc")
 
@@ -22,11 +23,13 @@ __all__ = [
     "CompileResult",
     "InputFormat",
     "Recipe",
+    "StatsResult",
     "SynthesisResult",
     "ZqcError",
     "__version__",
     "check",
     "compile",
+    "stats",
     "synthesize",
 ]
 
@@ -36,10 +39,12 @@ _HOMES = {
     "CompileResult": ("zqc.report.results", "CompileResult"),
     "InputFormat": ("zqc.input_format", "InputFormat"),
     "Recipe": ("zqc.recipe", "Recipe"),
+    "StatsResult": ("zqc.report.results", "StatsResult"),
     "SynthesisResult": ("zqc.report.results", "SynthesisResult"),
     "ZqcError": ("zqc.errors", "ZqcError"),
     "check": ("zqc.checker", "check"),
     "compile": ("zqc.compiler", "compile_model"),
+    "stats": ("zqc.statistics_card", "stats"),
     "synthesize": ("zqc.compiler", "synthesize_to"),
 }
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from zqc.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 @contextmanager
@@ -45,11 +45,16 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
+def atomic_directory(path: Path, *, replaced: Collection[str] = ()) -> Iterator[Path]:
     """Make a folder that takes the place of ``path`` when the context ends without an error.
 
-    A folder that stands there already is replaced only if the new one has all of its entries,
-    so that running the same command twice works and nobody's files are lost.
+    A folder that stands there already is replaced only if the new one has all of its files, those
+    in folders below included, so that running the same command twice works and nobody's files are
+    lost.
+
+    Args:
+        path: The folder.
+        replaced: Names of files that may go with the old folder though the new one lacks them.
 
     Raises:
         OutputError: The parent is missing, ``path`` is a file or holds other files, or writing
@@ -60,12 +65,14 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         raise OutputError(f"{path} is a file; give the name of a folder")
     with _translated(path):
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        old = temporary.with_name(f"{temporary.name}.old")
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
-            _take_place(temporary, path)
+            _take_place(temporary, path, old, replaced)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def check_file(path: Path) -> None:
@@ -88,20 +95,28 @@ def check_parent(path: Path) -> None:
         raise OutputError(f"no permission to write in {parent}; choose another folder with -o")
 
 
-def _take_place(new: Path, path: Path) -> None:
+def _take_place(new: Path, path: Path, old: Path, replaced: Collection[str]) -> None:
     if not path.exists():
         new.replace(path)
         return
-    foreign = sorted({e.name for e in path.iterdir()} - {e.name for e in new.iterdir()})
+    foreign = sorted(_entries(path) - _entries(new) - set(replaced))
     if foreign:
         raise OutputError(
             f"folder {path} holds other files ({foreign[0]}{', …' if foreign[1:] else ''}); "
             "give a new or an empty folder"
         )
-    old = new.with_name(f"{new.name}.old")
-    path.replace(old)
-    new.replace(path)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        path.replace(old)
+        new.replace(path)
+    except BaseException:  # Ctrl-C between the two steps, too
+        if old.exists() and not path.exists():
+            old.replace(path)
+        raise
+
+
+def _entries(folder: Path) -> set[str]:
+    """Everything in a folder and below it, by its path in it."""
+    return {entry.relative_to(folder).as_posix() for entry in folder.rglob("*")}
 
 
 @contextmanager

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from zqc import model_io
 from zqc.detection.average_precision import agreement, coco_accuracy, read_labels
 from zqc.detection.boxes import to_picture
 from zqc.detection.conventions import recognise
 from zqc.detection.nms import Detections
 from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
-from zqc.images import open_images
+from zqc.images import holds_tensors, open_images
 from zqc.input_format import InputFormat
 from zqc.progress import Silent
 from zqc.report.agreement import OutputsMeter
-from zqc.report.results import CheckResult, PartAgreement
+from zqc.report.results import CheckResult, InputChoice, PartAgreement
 from zqc.runtime import Runner, load
+from zqc.synthesis.input_choice import choose_input_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from zqc.progress import Progress
 
     Outputs = dict[str, NDArray[np.generic]]
-
-DEFAULT_FORMAT = InputFormat()
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def check(
     images: Path,
     labels: Path | None = None,
     anchors: Path | None = None,
-    input_format: InputFormat = DEFAULT_FORMAT,
+    input_format: InputFormat | None = None,
+    bgr: bool = False,
     input_shape: tuple[int, int] | None = None,
     limit: int | None = None,
     threads: int | None = None,
@@ -94,7 +95,9 @@ def check(
         images: What ``zqc.images.open_images`` takes.
         labels: COCO labels of the pictures.
         anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w).
-        input_format: How pixels become input values.
+        input_format: How pixels become input values; None to find it from the BatchNorm statistics
+            of the float model, or else take 0:1.
+        bgr: Whether the channels are in the order BGR, for an input format that is to be found.
         input_shape: Height and width, where both models leave them open.
         limit: Use only the first so many pictures.
         threads: Threads inside an operator; all cores by default.
@@ -106,18 +109,24 @@ def check(
         RuntimeFailure: ONNX Runtime refuses one of them.
         ImageError: The pictures cannot be used.
         LabelError: The labels cannot be used or do not fit the pictures or the model.
-        OptionError: Labels or anchors were given for outputs of an unknown convention.
+        OptionError: Labels or anchors were given for outputs of an unknown convention, or the
+            statistics do not show the input format.
     """
     pair = (_open(float_model, threads), _open(quantized, threads))
     batch, channels, height, width = shape = _common_shape(*pair, input_shape)
     shapes = _output_shapes(*pair, np.zeros(shape, np.float32))
     convention = recognise(shapes, height=height, width=width, anchors=anchors)
+    form, choice = (
+        _input_format(pair[0], images, shape, bgr=bgr, threads=threads)
+        if input_format is None
+        else (input_format, InputChoice(str(input_format), "given"))
+    )
     pictures = open_images(
         images,
         channels=channels,
         height=height,
         width=width,
-        input_format=input_format,
+        input_format=form,
         mode="letterbox" if convention is None else convention.mode,
         limit=limit,
         input_name=pair[0].input_name,
@@ -127,6 +136,7 @@ def check(
     seen = _observe(pair, pictures, batch, parts, convention, progress or Silent())
     return CheckResult(
         images=len(pictures),
+        input_choice=choice,
         parts=seen.parts,
         convention="" if convention is None else convention.name,
         accuracy_float=None if truth is None else coco_accuracy(truth, seen.found_float),
@@ -208,6 +218,31 @@ def _common_shape(
             "the input shape, such as 640x640"
         )
     return sizes[0] or 1, sizes[1] or 3, height, width
+
+
+def _input_format(
+    model: _Model,
+    images: Path,
+    shape: tuple[int, int, int, int],
+    *,
+    bgr: bool,
+    threads: int | None,
+) -> tuple[InputFormat, InputChoice]:
+    """Find the input format of the float model; without statistics it is taken to be 0:1.
+
+    Any two models may be compared, also those that ``model_io`` refuses: only one with BatchNorm is
+    given to it.
+    """
+    raw = ir.load(model.path)
+    inlined = (node for function in raw.functions.values() for node in function.all_nodes())
+    nodes = (*raw.graph.all_nodes(), *inlined)
+    if not any(node.op_type == "BatchNormalization" for node in nodes):
+        assumed = InputFormat(bgr=bgr)
+        return assumed, InputChoice(str(assumed), "assumed")
+    size = shape[2:] if None in model.dimensions[2:] else None
+    loaded = model_io.load(model.path, input_shape=size).model
+    ask = not holds_tensors(images, model.input_name)
+    return choose_input_format(loaded, bgr=bgr, ask=ask, threads=threads)
 
 
 def _output_shapes(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import math
 import os
 import sys
 import traceback
@@ -15,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zqc import options
-from zqc.errors import ZqcError
+from zqc.errors import RuntimeFailure, ZqcError
 from zqc.options import PATH
 from zqc.recipe import BITS, TARGETS, Recipe
+from zqc.report.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,6 +68,7 @@ _bits = click.Choice([str(bits) for bits in BITS])
     metavar="DIR_OR_NPZ",
     help="Calibrate with these pictures instead of synthesised ones.",
 )
+@options.statistics_options
 @options.synthesis_options
 @options.input_options
 @click.option(
@@ -90,6 +90,8 @@ def compile_command(
     model: Path,
     output: Path | None,
     images: Path | None,
+    statistics: Path | None,
+    no_statistics: bool,
     threads: int | None,
     as_json: bool,
     verbose: int,
@@ -105,6 +107,8 @@ def compile_command(
         output,
         recipe=_recipe(**choices),
         images=images,
+        statistics=statistics,
+        no_statistics=no_statistics,
         progress=_progress(),
         threads=threads,
     )
@@ -120,8 +124,10 @@ def compile_command(
     type=PATH,
     metavar="DIR",
     required=True,
-    help="Folder for the pictures as PNG and the exact tensors as .npz.",
+    help="Folder for the pictures as PNG, the exact tensors as .npz, and a report to look at.",
 )
+@click.option("--resume", is_flag=True, help="Go on where Ctrl-C ended the same command.")
+@options.statistics_options
 @options.synthesis_options
 @options.input_options
 @options.threads_option
@@ -129,20 +135,86 @@ def compile_command(
 def synthesize(
     model: Path,
     directory: Path,
+    resume: bool,
+    statistics: Path | None,
+    no_statistics: bool,
     threads: int | None,
     as_json: bool,
     verbose: int,
     **choices: Any,
-) -> None:
+) -> int:
     """Make calibration pictures from the BatchNorm statistics in MODEL."""
     _log(verbose)
     from zqc.compiler import synthesize_to
     from zqc.report import summary
 
     result = synthesize_to(
-        model, directory, recipe=_recipe(**choices), progress=_progress(), threads=threads
+        model,
+        directory,
+        recipe=_recipe(**choices),
+        statistics=statistics,
+        no_statistics=no_statistics,
+        resume=resume,
+        progress=_progress(),
+        threads=threads,
     )
-    _print(result, summary.synthesized, as_json=as_json)
+    if result.stopped is None:
+        _print(result, summary.synthesized, as_json=as_json)
+        return 0
+    interrupted = result.checkpoint is not None
+    error = KeyboardInterrupt() if interrupted else RuntimeFailure()
+    code = _EXIT_INTERRUPTED if interrupted else _EXIT_ERROR
+    return _fail(error, summary.stopped(result), code, as_json=as_json, result=result)
+
+
+@cli.command()
+@click.argument("model", type=PATH)
+@click.option(
+    "--images",
+    type=PATH,
+    metavar="DIR_OR_NPZ",
+    required=True,
+    help="The pictures, which stay where they are.",
+)
+@click.option(
+    "-o", "--output", type=PATH, metavar="FILE", required=True, help="Where the card goes, a .json."
+)
+@click.option(
+    "--allow-few",
+    is_flag=True,
+    help="Take fewer than 16 pictures, too: the card may then show what they looked like.",
+)
+@options.input_options
+@options.threads_option
+@options.output_options
+def stats(
+    model: Path,
+    images: Path,
+    output: Path,
+    allow_few: bool,
+    input_shape: tuple[int, int] | None,
+    threads: int | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> None:
+    """Write a card of what pictures are like inside MODEL, for --statistics elsewhere."""
+    _log(verbose)
+    from zqc import statistics_card
+    from zqc.report import summary
+
+    result = statistics_card.stats(
+        model,
+        output,
+        images=images,
+        input_format=options.input_format(**choices),
+        bgr=choices["bgr"],
+        input_shape=input_shape,
+        allow_few=allow_few,
+        progress=_progress(),
+        threads=threads,
+    )
+    _print(result, summary.card_written, as_json=as_json)
 
 
 @cli.command()
@@ -203,6 +275,7 @@ def check(
         labels=labels,
         anchors=anchors,
         input_format=options.input_format(**choices),
+        bgr=choices["bgr"],
         input_shape=input_shape,
         threads=threads,
         progress=_progress(),
@@ -259,6 +332,7 @@ def _recipe(
         act_bits=int(act_bits),
         first_last_bits=int(first_last_bits),
         input_format=options.input_format(input_range, mean, std, bgr),
+        bgr=bgr,
         **same_names,
     )
 
@@ -279,7 +353,7 @@ def _log(verbose: int) -> None:
 
 def _print(result: Any, render: Callable[[Any], Text], *, as_json: bool) -> None:
     if as_json:
-        click.echo(_json(dataclasses.asdict(result)))
+        click.echo(json_text(dataclasses.asdict(result)))
         return
     from rich.console import Console
 
@@ -287,13 +361,18 @@ def _print(result: Any, render: Callable[[Any], Text], *, as_json: bool) -> None
     Console(file=sys.stdout, highlight=False).print(render(result), soft_wrap=True)
 
 
-def _fail(error: BaseException, message: str, code: int, *, as_json: bool) -> int:
+def _fail(
+    error: BaseException, message: str, code: int, *, as_json: bool, result: Any = None
+) -> int:
+    """Say what went wrong and return the exit code; a result goes with the error as JSON."""
     message = " ".join(message.split())
     log = logging.getLogger("zqc")
     if code == _EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
         message += "; --verbose shows where, please report it"
     if as_json:
-        click.echo(_json({"error": {"type": type(error).__name__, "message": message}}))
+        known = {} if result is None else dataclasses.asdict(result)
+        said = {"type": type(error).__name__, "message": message}
+        click.echo(json_text({**known, "error": said}))
     else:
         click.echo(f"Error: {message}", err=True)
     if log.isEnabledFor(logging.DEBUG) or (
@@ -301,18 +380,3 @@ def _fail(error: BaseException, message: str, code: int, *, as_json: bool) -> in
     ):
         traceback.print_exception(error, file=sys.stderr)
     return code
-
-
-def _json(value: Any) -> str:
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has a form for: paths as text, numbers that are not finite as null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value

@@ -7,6 +7,7 @@
     │   ├── AlreadyQuantizedError the model holds QuantizeLinear/DequantizeLinear or integer layers
     │   └── NoBatchNormError      nothing to synthesise calibration pictures from
     ├── UnsupportedOperatorError  an operator without a gradient rule stands on the way
+    ├── StatisticsError           a statistics card or a twin cannot be used or fits another model
     ├── ImageError                a picture, a folder or an .npz of pictures cannot be used
     ├── LabelError                a label file cannot be used or does not fit the pictures
     ├── RuntimeFailure            ONNX Runtime refused a model or failed while running it
@@ -44,6 +45,10 @@ class NoBatchNormError(ModelError):
 
 class UnsupportedOperatorError(ZqcError):
     """An operator without a gradient rule stands between the loss and the input."""
+
+
+class StatisticsError(ZqcError):
+    """A statistics card or a twin of the model cannot be used, or is of another model."""
 
 
 class ImageError(ZqcError):

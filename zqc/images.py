@@ -223,6 +223,16 @@ def open_images(
     )
 
 
+def holds_tensors(path: Path, input_name: str | None = None) -> bool:
+    """Whether what ``open_images`` reads there is ready tensors, so that no format is applied.
+
+    Raises:
+        ImageError: It is an array file that cannot be read.
+    """
+    is_array = path.suffix.lower() in (".npy", ".npz")
+    return is_array and _read_array(path, input_name).dtype != np.uint8
+
+
 def write_pngs(
     directory: Path, tensors: NDArray[np.float32], input_format: InputFormat
 ) -> tuple[Path, ...]:

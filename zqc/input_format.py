@@ -88,6 +88,11 @@ class InputFormat:
             tuple((0.0 - m) / s for m, s in pairs), tuple((white - m) / s for m, s in pairs), bgr
         )
 
+    def __str__(self) -> str:
+        """The range, or that of each channel: ``-1:1``, ``0:1, BGR``."""
+        ranges = [f"{low:.4g}:{high:.4g}" for low, high in zip(self.low, self.high, strict=True)]
+        return ", ".join([*ranges, *["BGR"] * self.bgr])
+
     def bounds(self, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The tensor values of pixel 0 and pixel 255, each of shape (1, channels, 1, 1).
 

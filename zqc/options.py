@@ -10,7 +10,7 @@ import click
 
 from zqc.errors import OptionError
 from zqc.input_format import InputFormat
-from zqc.recipe import EFFORTS
+from zqc.recipe import EFFORTS, TERMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ input_options = group(
         type=_range,
         metavar="LO:HI",
         help="Input values for pixels 0 and 255, such as -1:1 (write --input-range=-1:1)."
-        "  [default: 0:1]",
+        "  [default: found from the BatchNorm statistics, else 0:1]",
     ),
     click.option(
         "--mean",
@@ -105,6 +105,33 @@ synthesis_options = group(
         show_default=True,
         help="How long the synthesis works.",
     ),
+    click.option(
+        "--bn-terms",
+        type=click.Choice(TERMS),
+        default="both",
+        show_default=True,
+        help="BatchNorm statistics that the pictures match.",
+    ),
+    click.option(
+        "--tie-channels",
+        is_flag=True,
+        help="Synthesise grey pictures, for a model that gets one channel three times.",
+    ),
+)
+
+statistics_options = group(
+    click.option(
+        "--statistics",
+        type=PATH,
+        metavar="FILE",
+        help="For a model whose BatchNorm is folded: a card made with zqc stats (.json), or the"
+        " model as it was before (.onnx).",
+    ),
+    click.option(
+        "--no-statistics",
+        is_flag=True,
+        help="Make do with structured noise, at the risk of lower accuracy.",
+    ),
 )
 
 threads_option = click.option(
@@ -130,8 +157,8 @@ def input_format(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     bgr: bool,
-) -> InputFormat:
-    """Return what the input options say together.
+) -> InputFormat | None:
+    """Return what the input options say together; None if that is nothing, or the order alone.
 
     Raises:
         OptionError: They contradict each other, or one of a pair is missing.
@@ -143,5 +170,6 @@ def input_format(
         raise OptionError(f"{given} needs {missing}; give both")
     if mean and std:
         return InputFormat.from_mean_std(mean, std, bgr=bgr)
-    low, high = input_range or (0.0, 1.0)
-    return InputFormat.from_range(low, high, bgr=bgr)
+    if input_range is None:
+        return None
+    return InputFormat.from_range(*input_range, bgr=bgr)

@@ -100,7 +100,7 @@ def points_of(model: ir.Model, recipe: Recipe, kept: Collection[str]) -> list[Po
     return quantization_points(
         model.graph,
         keep_float=kept,
-        nonnegative_inputs=min(recipe.input_format.low) >= 0,
+        nonnegative_inputs=recipe.input_format is not None and min(recipe.input_format.low) >= 0,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import onnx
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FATAL_ONLY = 4  # ONNX Runtime's log severity: warnings of its optimizer are not for users
+
+
+DeviceArray: TypeAlias = ort.OrtValue
+"""An array where ONNX Runtime keeps it, so that it can go from run to run without a copy."""
+
+
+def to_device(array: NDArray[np.generic]) -> DeviceArray:
+    """Hand an array over to ONNX Runtime."""
+    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,41 @@ class Runner:
         except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
             raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
         return dict(zip(self.outputs, values, strict=True))
+
+    def keeping(
+        self,
+        kept: Mapping[str, DeviceArray],
+        feeds: Mapping[str, NDArray[np.generic]],
+        keep: Sequence[str],
+    ) -> tuple[dict[str, DeviceArray], dict[str, NDArray[np.generic]]]:
+        """Run the model once on inputs that stay where they are computed (IO binding).
+
+        Args:
+            kept: Inputs that earlier runs left on the device.
+            feeds: Inputs from the host.
+            keep: Outputs that stay on the device.
+
+        Returns:
+            The outputs that stay, and all others as arrays.
+
+        Raises:
+            RuntimeFailure: ONNX Runtime failed, for example out of memory.
+        """
+        try:
+            binding = self.session.io_binding()
+            for name, value in kept.items():
+                binding.bind_ortvalue_input(name, value)
+            for name, array in feeds.items():
+                binding.bind_cpu_input(name, array)
+            for name in self.outputs:
+                binding.bind_output(name, "cpu")
+            self.session.run_with_iobinding(binding)
+            values = dict(zip(self.outputs, binding.get_outputs(), strict=True))
+        except Exception as error:  # as above
+            raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+        return {name: values[name] for name in keep}, {
+            name: value.numpy() for name, value in values.items() if name not in keep
+        }
 
 
 def load(

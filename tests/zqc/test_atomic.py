@@ -160,3 +160,47 @@ def test_directory_over_a_file(tmp_path):
     (tmp_path / "pictures").touch()
     with pytest.raises(OutputError, match="is a file"), atomic_directory(tmp_path / "pictures"):
         pytest.fail("the work began")
+
+
+def test_directory_with_files_that_may_go(tmp_path):
+    """Files that are named may go with the old folder, others may not, in folders below neither."""
+    path = tmp_path / "pictures"
+    fill(path, ["a", "checkpoint"])
+    with pytest.raises(OutputError, match=r"holds other files \(checkpoint\)"):
+        fill(path, ["a"])
+
+    def fill_without():
+        with atomic_directory(path, replaced={"checkpoint"}) as folder:
+            (folder / "a").touch()
+            (folder / "below").mkdir()
+
+    fill_without()
+    assert entries(path) == ["a", "below"]
+    (path / "below" / "precious").touch()
+    with pytest.raises(OutputError, match=r"holds other files \(below/precious\)"):
+        fill_without()
+    assert entries(path / "below") == ["precious"]
+    assert entries(tmp_path) == ["pictures"]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("before", [True, False])
+def test_directory_interrupted_while_it_takes_its_place(step, before, tmp_path, monkeypatch):
+    """Ctrl-C before or after either of the two renames: one folder or the other, whole."""
+    path = tmp_path / "pictures"
+    fill(path, ["a"])
+    replace, calls = Path.replace, iter(range(1, 100))
+
+    def interrupted(self, target):
+        reached = next(calls) == step
+        if reached and before:
+            raise KeyboardInterrupt
+        replace(self, target)
+        if reached:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fill(path, ["a", "b"])
+    assert entries(tmp_path) == ["pictures"]
+    assert entries(path) == (["a", "b"] if (step, before) == (2, False) else ["a"])

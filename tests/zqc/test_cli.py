@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from tests import nets
 from zqc import cli, compiler
 from zqc.errors import OptionError
+from zqc.input_format import InputFormat
 from zqc.options import input_format
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +108,54 @@ def test_synthesize_and_use(zqc, detector_file, tmp_path):
     assert "scores: SQNR" in out
 
 
+def test_the_input_format_is_found_and_said(zqc, detector_file, tmp_path):
+    """Every command that turns pixels into values says how, and a given format is taken."""
+    found = "Input            0:1 (found from the BatchNorm statistics; --input-range=0:1 says"
+    folder, quantized = tmp_path / "pictures", tmp_path / "quantized.onnx"
+    for arguments in (
+        ("synthesize", detector_file, "-o", folder, *FAST),
+        ("compile", detector_file, "-o", quantized, "--images", folder),
+        ("check", detector_file, quantized, "--images", folder),
+    ):
+        code, out, err = zqc(*arguments)
+        assert code == 0, err
+        assert found in out
+        assert "Input            -1:1\n" in zqc(*arguments, "--input-range=-1:1")[1]
+    result = json.loads(zqc("check", detector_file, quantized, "--images", folder, "--json")[1])
+    assert result["input_choice"]["flags"] == "--input-range=0:1"
+
+
+def test_folded_models_take_pixels_as_ever(zqc, tmp_path):
+    """Without statistics pictures of one's own become 0:1, and the summary says so."""
+    folded, folder = tmp_path / "folded.onnx", tmp_path / "pictures"
+    onnx.save(without_batch_norm(), folded)
+    folder.mkdir()
+    Image.fromarray(np.full((16, 16, 3), 99, np.uint8)).save(folder / "grey.png")
+    quantized = tmp_path / "quantized.onnx"
+    for arguments in (
+        ("compile", folded, "-o", quantized, "--images", folder),
+        ("check", folded, quantized, "--images", folder),
+    ):
+        code, out, err = zqc(*arguments)
+        assert code == 0, err
+        assert "Input            0:1 (assumed; --input-range" in out
+
+
+def test_ready_tensors_need_no_format(zqc, tmp_path):
+    """A doubt about the pixels' range is no error where there are no pixels."""
+    model, tensors = tmp_path / "doubt.onnx", tmp_path / "tensors.npz"
+    onnx.save(doubtful(), model)
+    np.savez(tensors, images=np.zeros((2, 3, 16, 16), np.float32))
+    quantized = tmp_path / "quantized.onnx"
+    code, out, err = zqc("compile", model, "-o", quantized, "--images", tensors)
+    assert code == 0, err
+    assert "0:1 (assumed" in out
+    np.savez(tensors, images=np.zeros((2, 16, 16, 3), np.uint8))
+    code, _, err = zqc("check", model, quantized, "--images", tensors)
+    assert code == 1
+    assert "cannot be told" in err
+
+
 def test_compile_like_python(zqc, detector_file, tmp_path, monkeypatch):
     """Every option reaches the library as it was meant."""
     seen = {}
@@ -118,7 +168,7 @@ def test_compile_like_python(zqc, detector_file, tmp_path, monkeypatch):
     options = (
         "--bits 4 --act-bits 4 --first-last-bits 4 --samples 3 --seed 7 --input-range=-1:1 --bgr "
         "--input-shape 1x3x32x48 --target portable --effort thorough --keep-float *a* "
-        "--keep-float b --threads 2"
+        "--keep-float b --threads 2 --bn-terms std --tie-channels"
     )
     zqc("compile", detector_file, "-o", tmp_path / "x.onnx", "--images", "y", *options.split())
     recipe = seen["recipe"]
@@ -126,16 +176,20 @@ def test_compile_like_python(zqc, detector_file, tmp_path, monkeypatch):
     assert (recipe.samples, recipe.seed, recipe.effort) == (3, 7, "thorough")
     assert (recipe.input_format.low, recipe.input_format.high) == ((-1.0,), (1.0,))
     assert recipe.input_format.bgr
+    assert recipe.bgr
     assert recipe.input_shape == (32, 48)
     assert recipe.target == "portable"
     assert recipe.keep_float == ("*a*", "b")
+    assert (recipe.bn_terms, recipe.tie_channels) == ("std", True)
     assert (seen["source"], seen["output"]) == (detector_file, tmp_path / "x.onnx")
     assert seen["threads"] == 2
 
 
 def test_input_options():
-    """A range, or mean with standard deviation, or neither; nothing else."""
-    assert input_format(None, None, None, False).high == (1.0,)
+    """A range, or mean with standard deviation, or neither: then it is to be found."""
+    assert input_format(None, None, None, False) is None
+    assert input_format(None, None, None, True) is None
+    assert input_format((-1.0, 1.0), None, None, True) == InputFormat((-1.0,), (1.0,), True)
     normalised = input_format(None, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), True)
     assert normalised.low == (-2.0, -2.0, -2.0)
     assert normalised.bgr
@@ -202,6 +256,15 @@ def without_gradient():
     return proto
 
 
+def doubtful():
+    """A detector whose statistics are those of no pictures."""
+    proto = nets.detector()
+    for tensor in proto.graph.initializer:
+        if tensor.name == "mean":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.float32([9, -9] * 4), "mean"))
+    return proto
+
+
 def quantized():
     """A detector that somebody quantized."""
     proto = nets.detector()
@@ -223,6 +286,7 @@ def bad_folder(tmp_path):
         "cut.onnx": good[:500],
         "folded.onnx": without_batch_norm().SerializeToString(),
         "no_rule.onnx": without_gradient().SerializeToString(),
+        "doubt.onnx": doubtful().SerializeToString(),
         "quantized.onnx": quantized().SerializeToString(),
         "dynamic.onnx": nets.detector(height="H", width="W").SerializeToString(),
         "pictures/broken.png": b"no picture",
@@ -241,8 +305,9 @@ BAD = {
     "text file": ("text.onnx", "text file"),
     "truncated": ("cut.onnx", "cut short"),
     "no BatchNorm": ("folded.onnx", "--images"),
-    "no gradient rule": ("no_rule.onnx", "Det", "determinant", "--images"),
+    "no gradient rule": ("no_rule.onnx --input-range 0:1", "Det", "determinant", "--images"),
     "quantized already": ("quantized.onnx", "QuantizeLinear 'quantize'"),
+    "input format in doubt": ("doubt.onnx", "--input-range=0:1 (0:1)", "--mean", "cannot be told"),
     "dynamic size": ("dynamic.onnx", "--input-shape"),
     "size of a fixed input": ("good.onnx --input-shape 8x8", "fixed"),
     "range upside down": ("good.onnx --input-range 1:0", "1:0"),
@@ -293,6 +358,7 @@ def test_errors_as_json(zqc, tmp_path):
     [
         "compile",
         "compile model.onnx --bits 5",
+        "compile model.onnx --bn-terms neither",
         "compile model.onnx --input-range 3",
         "compile model.onnx --mean red --std 1",
         "compile model.onnx --input-shape large",
@@ -343,10 +409,16 @@ def test_interrupted(zqc, detector_file, monkeypatch):
 def test_interrupted_for_real(tmp_path):
     """A process that gets SIGINT while it works ends with 130 and leaves nothing."""
     model = shutil.copy(ROOT / "examples" / "detector.onnx", tmp_path)
-    command = [sys.executable, "-c", "from zqc.cli import main; main()"]
-    command += ["compile", model, "--effort", "thorough", "--threads", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(3)  # by then it imports, loads or synthesises, and it needs minutes for it all
+    # onnxsim imports PyTorch where it is installed, and that does not survive the signal.
+    script = (
+        "import sys; sys.modules['torch'] = None; import onnxsim, zqc.compiler, zqc.cli; "
+        "print('ready', flush=True); zqc.cli.main()"
+    )
+    command = [sys.executable, "-c", script, "compile", model, "--effort", "thorough"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        process.stdout.readline()
+        time.sleep(1)  # by then it loads or synthesises, and it needs minutes for it all
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -15,7 +15,10 @@ from zqc import compiler, runtime, synthesis
 from zqc.checker import check
 from zqc.compiler import compile_model, synthesize_to
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
+from zqc.input_format import InputFormat
 from zqc.recipe import Recipe
+from zqc.report.results import InputChoice
+from zqc.statistics_card import stats
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +74,7 @@ def network(seed=0):
 def recipe_of(precision="int8", **options):
     """Four pictures, quickly."""
     bits, act_bits = PRECISIONS[precision]
+    options = {"input_format": InputFormat()} | options
     return Recipe(bits=bits, act_bits=act_bits, samples=4, effort="quick", **options)
 
 
@@ -384,7 +388,8 @@ def test_synthesised_pictures_calibrate_alike(source, tmp_path):
     """Compiling with the pictures that were written gives the graph of compiling without."""
     made = synthesize_to(source, tmp_path / "pictures", recipe=recipe_of(), threads=1)
     assert (made.count, made.shape, made.layers) == (4, (3, 24, 32), 3)
-    assert entries(made.directory) == ["000.png", "001.png", "002.png", "003.png", "pictures.npz"]
+    names = ["000.png", "001.png", "002.png", "003.png", "pictures.npz", "report"]
+    assert entries(made.directory) == names
     paths = [tmp_path / "direct.onnx", tmp_path / "indirect.onnx"]
     images = [None, made.directory / "pictures.npz"]
     for path, given in zip(paths, images, strict=True):
@@ -471,6 +476,19 @@ def test_report(compiled):
     assert result.float_operators == ()
     assert [part.part for part in result.agreement] == ["boxes", "scores"]
     assert all(part.correlation > 0.99 for part in result.agreement)
+
+
+def test_a_card_says_how_pixels_become_values(source, tmp_path):
+    """The format that the statistics were measured with is taken, not searched for."""
+    pixels = np.random.default_rng(3).integers(0, 256, (16, 24, 32, 3), np.uint8)
+    np.savez(tmp_path / "pixels.npz", images=pixels)
+    card, form = tmp_path / "card.json", InputFormat.from_range(-1, 1, bgr=True)
+    stats(source, card, images=tmp_path / "pixels.npz", input_format=form, threads=1)
+    recipe = Recipe(samples=4, effort="quick")
+    made = synthesize_to(source, tmp_path / "made", recipe=recipe, statistics=card, threads=1)
+    assert made.input_choice == InputChoice("-1:1, BGR", "card")
+    tensors = np.load(tmp_path / "made" / "pictures.npz")["images"]
+    assert tensors.min() < -0.2
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zqc.errors import ImageError, OptionError, OutputError
-from zqc.images import fit, open_images, read_picture, write_pngs
+from zqc.images import fit, holds_tensors, open_images, read_picture, write_pngs
 from zqc.input_format import InputFormat
 
 IMAGENET = InputFormat.from_mean_std((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -259,3 +259,14 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path):
         write_pngs(tmp_path / "taken", np.zeros((1, 3, 8, 8), np.float32), InputFormat())
     with pytest.raises(ImageError, match="4 channels"):
         write_pngs(tmp_path / "new", np.zeros((1, 4, 8, 8), np.float32), InputFormat())
+
+
+def test_what_is_ready_already(tmp_path):
+    """Float arrays are tensors; 8-bit arrays, pictures and folders are pixels."""
+    np.savez(tmp_path / "float.npz", images=np.zeros((1, 3, 8, 8), np.float32))
+    np.save(tmp_path / "pixels.npy", np.zeros((1, 8, 8, 3), np.uint8))
+    assert holds_tensors(tmp_path / "float.npz")
+    for name in ("pixels.npy", ".", "picture.png"):
+        assert not holds_tensors(tmp_path / name)
+    with pytest.raises(ImageError, match="does not exist"):
+        holds_tensors(tmp_path / "none.npz")

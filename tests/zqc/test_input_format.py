@@ -93,3 +93,16 @@ def test_tensors_outside_the_range_are_clipped_to_pixels():
     """Values beyond the range become 0 and 255, and a tie is rounded to even."""
     tensor = np.array([-3.0, 9.0, 0.5 / 255], np.float32).reshape(1, 1, 3)
     assert InputFormat().to_pixels(tensor).reshape(-1).tolist() == [0, 255, 0]
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        (InputFormat(), "0:1"),
+        (InputFormat.from_range(-1, 1, bgr=True), "-1:1, BGR"),
+        (IMAGENET, "-2.118:2.249, -2.036:2.429, -1.804:2.64"),
+    ],
+)
+def test_a_format_in_words(form, text):
+    """The range that users would write, or one for each channel, and the order if it is BGR."""
+    assert str(form) == text

@@ -194,8 +194,8 @@ def whole(bits, act_bits, target="ort-x86"):
 
 
 def precision_of(bits, act_bits, **more):
-    """A recipe."""
-    return Recipe(bits=bits, act_bits=act_bits, **more)
+    """A recipe for pixels in 0…1."""
+    return Recipe(**({"bits": bits, "act_bits": act_bits, "input_format": InputFormat()} | more))
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -26,6 +26,7 @@ def test_precisions_have_their_usual_names(bits, act_bits, name):
         ("first_last_bits", 0, "first_last_bits is 0"),
         ("target", "tensorrt", "unknown target 'tensorrt'; known: ort-x86, portable"),
         ("effort", "extreme", "unknown effort 'extreme'; known: quick, standard, thorough"),
+        ("bn_terms", "neither", "unknown terms 'neither'; known: both, mean, std"),
         ("samples", 0, "samples is 0"),
         ("samples", -3, "samples is -3"),
         ("input_shape", (0, 640), "must be positive"),

@@ -50,6 +50,24 @@ class PartAgreement:
 
 
 @dataclass(frozen=True)
+class InputChoice:
+    """The input format that a command worked with.
+
+    Attributes:
+        name: Its name or its range, such as ``-1:1, BGR``.
+        origin: Whether the options say so, the statistics card does, it was found from the
+            BatchNorm statistics, or nothing was known.
+        flags: The options that say the same, where it was found.
+        order_known: Whether the order of the channels was found, too; it may not show.
+    """
+
+    name: str
+    origin: Literal["given", "card", "found", "assumed"]
+    flags: str = ""
+    order_known: bool = True
+
+
+@dataclass(frozen=True)
 class CompileResult:
     """The outcome of ``zqc.compile``.
 
@@ -57,7 +75,9 @@ class CompileResult:
         output: The file that was written.
         precision: ``int8``, ``w4a8``, …
         target: What it was lowered for.
+        input_choice: How pixels become input values.
         calibration: Where the calibration data came from, in words.
+        caution: What speaks against relying on them; empty where nothing does.
         layers: Every weighted layer, in graph order.
         float_operators: Operators other than weighted layers that run in float, with why.
         agreement: Agreement with the float model on the calibration pictures, per output part.
@@ -73,6 +93,7 @@ class CompileResult:
     output: Path
     precision: str
     target: str
+    input_choice: InputChoice
     calibration: str
     layers: tuple[LayerReport, ...]
     float_operators: tuple[tuple[str, str], ...]
@@ -84,6 +105,7 @@ class CompileResult:
     post_processing: tuple[str, ...]
     first_last: tuple[str, ...]
     seconds: float
+    caution: str = ""
 
     @property
     def integer_layers(self) -> int:
@@ -99,18 +121,49 @@ class SynthesisResult:
         directory: Where the pictures were written.
         count: Number of pictures.
         shape: Shape of one picture, (channels, height, width).
-        layers: Number of BatchNorm layers that were matched.
-        first_loss: Loss of the first step.
-        last_loss: Loss of the last step.
+        input_choice: How pixels become input values.
+        source: What they were synthesised from, in words; empty for structured noise.
+        layers: Number of layers that were matched.
+        first_loss: Loss before the first step; NaN for structured noise.
+        last_loss: Loss after the last step.
         seconds: Wall time.
+        stopped: Why the pictures are not what was asked for; None if they are.
+        checkpoint: What ``resume`` goes on from; None where it cannot.
     """
 
     directory: Path
     count: int
     shape: tuple[int, int, int]
+    input_choice: InputChoice
+    source: str
     layers: int
     first_loss: float
     last_loss: float
+    seconds: float
+    stopped: str | None = None
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class StatsResult:
+    """The outcome of ``zqc.stats``.
+
+    Attributes:
+        output: The card that was written.
+        pictures: Number of pictures it is of.
+        input_choice: How pixels become input values.
+        layers: Number of layers it speaks of.
+        channels: Their channels together.
+        bytes_written: Size of the card.
+        seconds: Wall time.
+    """
+
+    output: Path
+    pictures: int
+    input_choice: InputChoice
+    layers: int
+    channels: int
+    bytes_written: int
     seconds: float
 
 
@@ -133,6 +186,7 @@ class CheckResult:
 
     Attributes:
         images: Number of pictures.
+        input_choice: How pixels become input values.
         parts: Agreement of the outputs, per part.
         convention: Name of the recognised output convention; empty when there is none.
         accuracy_float: Against the labels, when there are any.
@@ -141,6 +195,7 @@ class CheckResult:
     """
 
     images: int
+    input_choice: InputChoice
     parts: tuple[PartAgreement, ...]
     convention: str = ""
     accuracy_float: Accuracy | None = None

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         Accuracy,
         CheckResult,
         CompileResult,
+        InputChoice,
         LayerReport,
         PartAgreement,
+        StatsResult,
         SynthesisResult,
     )
 
@@ -35,7 +37,9 @@ def compiled(result: CompileResult) -> Text:
     total = len(result.layers)
     style = "green" if result.integer_layers == total else "yellow"
     lines = [
+        _input(result.input_choice),
         _line("Calibration", result.calibration),
+        *([_line("Warning", result.caution, "bold yellow")] if result.caution else []),
         _line("Precision", f"{result.precision} for {result.target}{_first_last(result)}"),
         _line("Integer kernels", f"{result.integer_layers}/{total} layers", style),
         *_stayed_float(result),
@@ -50,19 +54,53 @@ def compiled(result: CompileResult) -> Text:
 def synthesized(result: SynthesisResult) -> Text:
     """What ``zqc synthesize`` says: how many pictures, how well they match, where they are."""
     channels, height, width = result.shape
+    matched = [_line("Matched", "nothing: structured noise, made without statistics", "yellow")]
+    if result.source:
+        loss = f"{result.first_loss:.4g} → {result.last_loss:.4g}"
+        matched = [_line("Matched", result.source), _line("Loss", loss)]
     return Text("\n").join(
         [
+            _input(result.input_choice),
             _line("Pictures", f"{result.count} of {channels}x{height}x{width}"),
-            _line("Matched", f"{result.layers} BatchNorm layers"),
-            _line("Loss", f"{result.first_loss:.4g} → {result.last_loss:.4g}"),
+            *matched,
             _line("Written", f"{result.directory} in {_seconds(result.seconds)}", "bold"),
+        ]
+    )
+
+
+def stopped(result: SynthesisResult) -> str:
+    """What ``zqc synthesize`` says when it ended early: why, what there is, how to go on."""
+    if result.checkpoint is None:
+        return f"{result.stopped}. {result.directory} holds the pictures from before that"
+    return (
+        f"{result.stopped}; {result.directory} holds the pictures so far and a checkpoint. "
+        "The same command with --resume goes on from there"
+    )
+
+
+def card_written(result: StatsResult) -> Text:
+    """What ``zqc stats`` says: of how many pictures, how much it tells, where it is."""
+    return Text("\n").join(
+        [
+            _input(result.input_choice),
+            _line("Pictures", str(result.pictures)),
+            _line("Statistics", f"{result.channels:,} channels of {result.layers} layers"),
+            _line(
+                "Written",
+                f"{result.output}, {_bytes(result.bytes_written)}, in {_seconds(result.seconds)}",
+                "bold",
+            ),
         ]
     )
 
 
 def checked(result: CheckResult) -> Text:
     """What ``zqc check`` says: agreement of the outputs, average precision of both models."""
-    lines = [_line("Pictures", str(result.images)), *_agreement(result.parts)]
+    lines = [
+        _input(result.input_choice),
+        _line("Pictures", str(result.images)),
+        *_agreement(result.parts),
+    ]
     if result.convention:
         lines.append(_line("Convention", result.convention))
     lines += [
@@ -83,7 +121,7 @@ def inspected(result: Inspection) -> Text:
     layers = Counter(layer.op_type for layer in result.layers)
     batch_norms = str(result.batch_norms)
     if not result.batch_norms:
-        batch_norms += ": no statistics to synthesise pictures from; compile with --images"
+        batch_norms += ": nothing to synthesise from; compile with --statistics or --images"
     return Text("\n").join(
         [
             _line("File", f"{result.path}, {_bytes(result.bytes_on_disk)}{written_by}"),
@@ -102,6 +140,20 @@ def inspected(result: Inspection) -> Text:
 
 def _line(label: str, value: str, style: str = "") -> Text:
     return Text.assemble((f"{label:<{_LABEL_WIDTH}}", "bold"), (value, style))
+
+
+def _input(choice: InputChoice) -> Text:
+    """How pixels become input values, and who says so."""
+    notes = {
+        "given": "",
+        "card": " (from the statistics card)",
+        "found": f" (found from the BatchNorm statistics; {choice.flags} says the same)",
+        "assumed": " (assumed; --input-range, or --mean and --std, say otherwise)",
+    }
+    text = choice.name + notes[choice.origin]
+    if not choice.order_known:
+        text += "; RGB or BGR does not show, so check --bgr"
+    return _line("Input", text, "yellow" if choice.origin == "assumed" else "")
 
 
 def _first_last(result: CompileResult) -> str:

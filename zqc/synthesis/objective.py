@@ -1,29 +1,77 @@
-"""One synthesis step as one ONNX graph: augment, forward, loss, backward, Adam, clip."""
+"""What is minimised, and one step of it as one ONNX graph."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import ArrayLike, NDArray
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnx_ir.tape import Tape
 
-from passes.batchnorm_to_conv import BatchNormToConv
-from passes.fold_arithmetic import FoldArithmetic
-from passes.fold_batchnorm import FoldBatchNorm
-from passes.graph import add_initializer, constant
-from zqc.autodiff import adam_step, gradient
+from zqc.autodiff import adam_step, backward, gradient
+from zqc.errors import OptionError
 from zqc.input_format import InputFormat
+from zqc.recipe import TERMS, Terms
+from zqc.synthesis import loss
+from zqc.synthesis.augmentation import Smoothing, Windows
+from zqc.synthesis.network import Head, heads, matched_part
+from zqc.synthesis.nodes import number, scaled, typed
 from zqc.synthesis.statistics import LayerStatistics
+from zqc.synthesis.targets import Targets
 
 STATE = ("pictures", "first_moment", "second_moment")
-"""What one step hands to the next: the pictures in [0, 1] and Adam's moments, each (N, C, H, W)."""
+"""What one step hands to the next: canvases of pixels and Adam's moments of them."""
 
-_SIGMA = 1.25
-"""Of the 3×3 Gaussian, as published (DGH, arXiv 2410.22110)."""
+MOMENTS = ("means", "seconds")
+"""What a batch contributes to the pooled E[x] and E[x²] of all channels, each (K,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The terms of the loss and what is done to the pictures before they are measured.
+
+    Attributes:
+        terms: Which BatchNorm statistics are matched.
+        deviation_weight: Weight of the standard deviations against the means (DGH: 1 or 10).
+        stretch: Weight α of the range of the raw outputs, which is to be large; 0 leaves it out.
+        held: Whether the range counts less while the layer before the output is implausible.
+        total_variation: Weight of the squared differences between neighbouring pixels.
+        margin: By how many pixels a canvas is higher and wider than the input.
+        flip: Whether pictures are mirrored at random.
+        smooth: Whether pictures are smoothed.
+        tie_channels: Whether all channels of a picture are the same one.
+    """
+
+    terms: Terms = "both"
+    deviation_weight: float = 1.0
+    stretch: float = 0.0
+    held: bool = False
+    total_variation: float = 0.0
+    margin: int = 0
+    flip: bool = True
+    smooth: bool = True
+    tie_channels: bool = False
+
+    def __post_init__(self) -> None:
+        if self.terms not in TERMS:
+            raise OptionError(f"unknown BatchNorm terms {self.terms!r}; known: {', '.join(TERMS)}")
+
+    def canvas(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """The shape of the canvases of inputs of shape (N, C, H, W)."""
+        count, channels, height, width = shape
+        channels = 1 if self.tie_channels else channels
+        return count, channels, height + self.margin, width + self.margin
+
+
+def state_shapes(canvas: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """The shapes of ``STATE`` for canvases (N, C, H, W).
+
+    A picture has one second moment, not one a pixel (Adam-mini, arXiv 2406.16793): a set takes a
+    third less memory, and converges as well.
+    """
+    return canvas, canvas, (canvas[0], *(1 for _ in canvas[1:]))
 
 
 def step_model(
@@ -31,200 +79,192 @@ def step_model(
     layers: Sequence[LayerStatistics],
     *,
     shape: tuple[int, int, int, int],
+    pictures: int,
     input_format: InputFormat,
+    objective: Objective,
 ) -> ir.Model:
     """Build the graph of one step on a batch of pictures.
 
-    The pictures live in [0, 1], where every input convention looks the same to the optimiser. Each
-    step flips those that ``flips`` marks with 1, smooths them, maps them to the model's input and
-    measures, per BatchNorm layer with C channels,
+    Pixels live in [0, 1], where every input convention looks the same to the optimiser. Each step
+    smooths the canvases, cuts a window out of each and maps it to the model's input. Means and
+    second moments are pooled over the whole set (DGH, arXiv 2410.22110): this batch contributes
+    its own, differentiably, all others come in as constants. Per layer with C channels, with M
+    and S the pooled mean and standard deviation and u the layer's unit,
 
-        L = (1/C) Σ_c [ ((m_c − mean_c) / u_c)² + ((s_c − deviation_c) / u_c)² ]
+        L = (1/C) Σ_c [ ((M_c − mean_c) / u_c)² + w · ((S_c − deviation_c) / u_c)² ],
 
-    with m and s the mean and standard deviation over the batch and all positions, and u the layer's
-    unit. The loss is the mean over the layers. BatchNorm is folded before it is differentiated: the
-    folded output is compared with its own targets, which is the same loss at half of the work.
+    and the loss is the mean over the layers, less α times the mean range of the raw outputs.
 
     Args:
-        model: A model with BatchNormalization in it; it is not changed.
-        layers: Its statistics.
-        shape: Shape of a batch of pictures, (N, C, H, W).
+        model: A model; it is not changed.
+        layers: Statistics of values in it, K channels together.
+        shape: Shape of a batch at the model's input, (N, C, H, W).
+        pictures: Number of pictures in the whole set.
         input_format: How [0, 1] becomes the model's input.
+        objective: Terms and weights.
 
     Returns:
-        A model with the inputs of ``STATE``, ``flips`` (N, 1, 1, 1), ``step_size`` and
-        ``second_correction`` (scalars), and the outputs ``new_`` + each of ``STATE``, and ``loss``.
+        A model with the inputs of ``STATE``; ``other_`` + each of ``MOMENTS``, what the rest of the
+        set contributes; the places of the windows (``augmentation.places``); and the scalars
+        ``step_size``, ``second_correction`` and ``floor`` (``adam_step``). Its outputs are
+        ``new_`` + each of ``STATE``, each of ``MOMENTS``, and ``loss``.
 
     Raises:
-        UnsupportedOperatorError: An operator between the input and the last BatchNorm layer has no
-            gradient rule.
+        UnsupportedOperatorError: An operator between the input and a matched value has no gradient
+            rule.
     """
-    copy = _matched_part(model, layers, shape)
-    graph = copy.graph
-    source = graph.inputs[0]
-    matched = {value.name: value for node in graph for value in node.outputs if value.name}
-    for value in (*graph.initializers.values(), *matched.values()):
-        value.name = f"model/{value.name}"  # apart from the names of the step
-    tape = Tape(graph)
-    state = [_input(name, shape) for name in STATE]
-    flips = _input("flips", (shape[0], 1, 1, 1))
-    step_size, correction = _input("step_size", ()), _input("second_correction", ())
-    tensor = _augmented(tape, state[0], flips, shape, input_format)
-    ir.convenience.replace_all_uses_with(source, tensor)
-    graph.inputs.clear()
-    graph.inputs.extend([*state, flips, step_size, correction])
-    graph.sort()
-    loss = _loss(tape, layers, matched)
-    graph.outputs.clear()
-    graph.outputs.append(loss)
-    ShapeInferencePass()(copy)
-    (slope,) = gradient(copy, loss, [state[0]])
-    stepped = adam_step(copy, state[0], slope, state[1], state[2], step_size, correction)
-    bounds = [_number(graph, "pixel_min", 0.0), _number(graph, "pixel_max", 1.0)]
-    clipped = tape.op("Clip", [stepped[0], *bounds])
-    for name, value in zip(STATE, (clipped, *stepped[1:]), strict=True):
-        value.name = f"new_{name}"
-        value.type, value.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(shape)
-        graph.outputs.append(value)
-    RemoveUnusedNodesPass()(copy)
-    return copy
+    names = [layer.output for layer in layers]
+    raw = heads(model, names) if objective.stretch else ()
+    part, found = matched_part(model, [*names, *(head.output for head in raw)], shape)
+    graph, tape = part.graph, Tape(part.graph)
+    targets = Targets.of(layers, objective.terms, objective.deviation_weight)
+    canvas = objective.canvas(shape)
+    state = [_input(name, size) for name, size in zip(STATE, state_shapes(canvas), strict=True)]
+    others = [_input(f"other_{name}", (sum(targets.sizes),)) for name in MOMENTS]
+    numbers = [_input(name, ()) for name in ("step_size", "second_correction", "floor")]
+    view = View.of(tape, shape, objective)
+    seen = view.forward(tape, state[0])
+    _feed(part, _mapped(tape, seen, input_format, shape))
+    graph.inputs[:] = [*state, *others, *view.windows.inputs.values(), *numbers]
+
+    # The slopes of pixels are of the order of 1 with this, whatever the size of the set.
+    scale = number(tape, "slope_scale", float(pictures * np.prod(shape[1:])))
+    values = [found[name] for name in names]
+    sums = loss.sums(tape, values)
+    moments = loss.contributions(tape, values, sums, pictures)
+    total = loss.pooled(tape, moments, others, targets)
+    seeds = loss.entering(tape, values, gradient(part, scaled(tape, total, scale), sums))
+    if raw:
+        spread = _stretch(tape, raw, found, values, targets, objective)
+        spread = scaled(tape, spread, number(tape, "per_picture", 1 / pictures))
+        seeds[scaled(tape, spread, scale)] = number(tape, "one", 1.0)
+        total = typed(tape.op("Add", [total, spread]), ())
+    slope = view.backward(tape, backward(part, seeds, [seen])[0])
+    if objective.total_variation:
+        weight = number(tape, "variation_weight", objective.total_variation / pictures)
+        rough = scaled(tape, loss.variation(tape, state[0]), weight)
+        slope = tape.op("Add", [slope, *gradient(part, scaled(tape, rough, scale), state[:1])])
+        total = typed(tape.op("Add", [total, rough]), ())
+    stepped = adam_step(part, state[0], typed(slope, canvas), *state[1:], *numbers)
+    bounds = [number(tape, "black", 0.0), number(tape, "white", 1.0)]
+    clipped = typed(tape.op("Clip", [stepped[0], *bounds]), canvas)
+    new = zip((f"new_{name}" for name in STATE), (clipped, *stepped[1:]), strict=True)
+    _set_outputs(part, {**dict(new), **dict(zip(MOMENTS, moments, strict=True)), "loss": total})
+    return part
 
 
-def finish_model(shape: tuple[int, int, int, int], input_format: InputFormat) -> ir.Model:
-    """Build the graph from optimised pictures to input tensors: smoothing without flips."""
-    pictures = _input("pictures", shape)
-    graph = ir.Graph([pictures], [], nodes=[], opset_imports={"": 13}, name="finish")
-    tensor = _mapped(Tape(graph), _smoothed(Tape(graph), pictures, shape), input_format, shape[1])
-    tensor.name = "tensors"
-    tensor.type, tensor.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(shape)
-    graph.outputs.append(tensor)
-    return ir.Model(graph, ir_version=8)
-
-
-def _matched_part(
-    model: ir.Model, layers: Sequence[LayerStatistics], shape: tuple[int, int, int, int]
-) -> ir.Model:
-    """The part of the model before the last BatchNorm layers, folded, for one batch size."""
-    copy = model.clone()
-    graph = copy.graph
-    folding = (FoldArithmetic(), FoldBatchNorm(backwards=False), BatchNormToConv())
-    ir.passes.Sequential(*folding)(copy)
-    wanted = {layer.output for layer in layers}
-    graph.outputs.clear()
-    graph.outputs.extend(v for node in graph for v in node.outputs if v.name in wanted)
-    RemoveUnusedNodesPass()(copy)
-    _set_batch(graph, shape)
-    ShapeInferencePass()(copy)
-    return copy
-
-
-def _set_batch(graph: ir.Graph, shape: tuple[int, int, int, int]) -> None:
-    """Fix the batch size, also where a Reshape names the one it was exported with."""
-    source = graph.inputs[0]
-    exported = source.shape[0] if source.shape is not None else None
-    for node in graph:
-        for output in node.outputs:
-            output.shape = None
-        target = constant(node.inputs[1]) if node.op_type == "Reshape" else None
-        if target is not None and len(target) > 1 and target[0] == exported:
-            freed = np.concatenate([[0], target[1:]]).astype(np.int64)
-            name = f"{node.outputs[0].name}_batch_shape"
-            node.replace_input_with(1, add_initializer(graph, name, freed))
-    source.shape = ir.Shape(shape)
-
-
-def _augmented(
-    tape: Tape,
-    pictures: ir.Value,
-    flips: ir.Value,
+def measure_model(
+    model: ir.Model,
+    layers: Sequence[LayerStatistics],
+    *,
     shape: tuple[int, int, int, int],
+    pictures: int,
     input_format: InputFormat,
+    objective: Objective,
+) -> ir.Model:
+    """Build the graph from canvases to finished pictures and what they contribute.
+
+    A finished picture is smoothed and the middle of its canvas; the windows are inputs here too.
+
+    Args:
+        model: A model; it is not changed.
+        layers: Statistics of values in it.
+        shape: Shape of a batch at the model's input, (N, C, H, W).
+        pictures: Number of pictures in the whole set.
+        input_format: How [0, 1] becomes the model's input.
+        objective: What is done to the pictures.
+
+    Returns:
+        A model with the inputs ``pictures`` and the places of the windows, and the outputs
+        ``tensors`` (N, C, H, W) and each of ``MOMENTS``.
+    """
+    names = [layer.output for layer in layers]
+    part, found = matched_part(model, names, shape)
+    tape = Tape(part.graph)
+    canvas = _input(STATE[0], objective.canvas(shape))
+    view = View.of(tape, shape, objective)
+    tensors = _mapped(tape, view.forward(tape, canvas), input_format, shape)
+    _feed(part, tensors)
+    part.graph.inputs[:] = [canvas, *view.windows.inputs.values()]
+    values = [found[name] for name in names]
+    moments = loss.contributions(tape, values, loss.sums(tape, values), pictures)
+    _set_outputs(part, {"tensors": tensors, **dict(zip(MOMENTS, moments, strict=True))})
+    return part
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a canvas is shown to the model: smoothed, a window of it, within the valid range.
+
+    Attributes:
+        windows: The windows.
+        smoothing: None when pictures are not smoothed.
+        shape: Shape of the windows, (N, C, H, W).
+    """
+
+    windows: Windows
+    smoothing: Smoothing | None
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tape: Tape, shape: tuple[int, int, int, int], objective: Objective) -> View:
+        """Register the constants for inputs of shape (N, C, H, W)."""
+        canvas = objective.canvas(shape)
+        smoothing = Smoothing.of(tape, canvas) if objective.smooth else None
+        return cls(Windows.of(tape, shape[0]), smoothing, (*canvas[:2], *shape[2:]))
+
+    def forward(self, tape: Tape, canvas: ir.Value) -> ir.Value:
+        """Show canvases."""
+        smooth = self.smoothing.forward(tape, canvas) if self.smoothing else canvas
+        window = self.windows.forward(tape, smooth)
+        bounds = [number(tape, "black", 0.0), number(tape, "white", 1.0)]
+        return typed(tape.op("Clip", [window, *bounds]), self.shape)
+
+    def backward(self, tape: Tape, slope: ir.Value) -> ir.Value:
+        """Bring the slope of what is seen to the canvas; the clip lets it through."""
+        placed = self.windows.backward(tape, slope)
+        return self.smoothing.backward(tape, placed) if self.smoothing else placed
+
+
+def _stretch(
+    tape: Tape,
+    raw: Sequence[Head],
+    found: dict[str, ir.Value],
+    values: Sequence[ir.Value],
+    targets: Targets,
+    objective: Objective,
 ) -> ir.Value:
-    graph = _graph(tape)
-    mirror = np.arange(shape[3] - 1, -1, -1, dtype=np.int64)
-    indices = add_initializer(graph, "mirror", mirror)
-    flipped = tape.op("Gather", [pictures, indices], {"axis": 3})
-    difference = tape.op("Sub", [flipped, pictures])
-    chosen = tape.op("Add", [pictures, tape.op("Mul", [flips, difference])])
-    return _mapped(tape, _smoothed(tape, chosen, shape), input_format, shape[1])
+    """The weighted range of the raw outputs, summed over the batch."""
+    outputs = [found[head.output] for head in raw]
+    ends = np.cumsum([0, *targets.sizes])
+    last = sorted({head.last for head in raw if head.last is not None}) if objective.held else []
+    held = [(values[i], slice(ends[i], ends[i + 1])) for i in last]
+    weight = number(tape, "stretch_weight", objective.stretch)
+    return scaled(tape, loss.stretch(tape, outputs, held, targets), weight)
 
 
-def _smoothed(tape: Tape, pictures: ir.Value, shape: tuple[int, int, int, int]) -> ir.Value:
-    """3×3 Gaussian over the pixels that exist, so that borders keep their brightness."""
-    _, count, height, width = shape
-    taps = np.exp(-np.array([1.0, 0.0, 1.0]) / (2 * _SIGMA**2))
-    kernel = np.outer(taps, taps) / taps.sum() ** 2
-    rows, columns = (
-        np.convolve(np.ones(size), taps / taps.sum(), "same") for size in (height, width)
-    )
-    graph = _graph(tape)
-    weight = np.broadcast_to(kernel, (count, 1, 3, 3)).astype(np.float32)
-    share = (1 / np.outer(rows, columns)).reshape(1, 1, height, width).astype(np.float32)
-    convolved = tape.op(
-        "Conv",
-        [pictures, add_initializer(graph, "gaussian", weight)],
-        {"group": count, "pads": (1, 1, 1, 1), "kernel_shape": (3, 3)},
-    )
-    return tape.op("Mul", [convolved, add_initializer(graph, "gaussian_share", share)])
+def _feed(part: ir.Model, tensor: ir.Value) -> None:
+    """Let the network read the tensor instead of its input."""
+    ir.convenience.replace_all_uses_with(part.graph.inputs[0], tensor)
+    part.graph.outputs.clear()
+    part.graph.sort()
 
 
-def _mapped(tape: Tape, pictures: ir.Value, input_format: InputFormat, count: int) -> ir.Value:
-    graph = _graph(tape)
-    low, high = (np.asarray(end, np.float32) for end in input_format.bounds(count))
-    scaled = tape.op("Mul", [pictures, add_initializer(graph, "pixel_factor", high - low)])
-    return tape.op("Add", [scaled, add_initializer(graph, "pixel_offset", low)])
+def _mapped(
+    tape: Tape, pictures: ir.Value, input_format: InputFormat, shape: tuple[int, int, int, int]
+) -> ir.Value:
+    """Map [0, 1] to the model's input, (N, C, H, W); a tied channel becomes all C of them."""
+    low, high = input_format.bounds(shape[1])
+    scaled = tape.op("Mul", [pictures, number(tape, "pixel_factor", high - low)])
+    return typed(tape.op("Add", [scaled, number(tape, "pixel_offset", low)]), shape)
 
 
-def _loss(tape: Tape, layers: Sequence[LayerStatistics], values: dict[str, ir.Value]) -> ir.Value:
-    graph = _graph(tape)
-    terms = []
-    for layer in layers:
-        output = values[layer.output]
-        axes, attributes = _axes_but_channels(graph, output, f"{layer.output}_axes")
-        unit = layer.unit
-        mean = tape.op("ReduceMean", [output, *axes], attributes)
-        second = tape.op("ReduceMean", [tape.op("Mul", [output, output]), *axes], attributes)
-        variance = tape.op("Sub", [second, tape.op("Mul", [mean, mean])])
-        # Rounding may leave a variance below zero; the floor keeps the slope of the root finite.
-        floor = _number(graph, f"{layer.output}_floor", 1e-6 * unit**2)
-        deviation = tape.op("Sqrt", [tape.op("Max", [variance, floor])])
-        for kind, actual, target in (
-            ("mean", mean, layer.mean),
-            ("deviation", deviation, layer.deviation),
-        ):
-            goal = _number(graph, f"{layer.output}_{kind}", target)
-            factor = _number(graph, f"{layer.output}_{kind}_unit", 1 / unit)
-            residual = tape.op("Mul", [tape.op("Sub", [actual, goal]), factor])
-            square = tape.op("Mul", [residual, residual])
-            terms.append(tape.op("ReduceMean", [square], {"keepdims": 0}))
-    total = tape.op("Sum", terms) if len(terms) > 1 else terms[0]
-    loss = tape.op("Mul", [total, _number(graph, "per_layer", 1 / len(layers))])
-    loss.name = "loss"
-    loss.type, loss.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(())
-    return loss
+def _set_outputs(part: ir.Model, outputs: dict[str, ir.Value]) -> None:
+    for name, value in outputs.items():
+        value.name = name
+    part.graph.outputs[:] = outputs.values()
+    RemoveUnusedNodesPass()(part)
 
 
-def _axes_but_channels(
-    graph: ir.Graph, value: ir.Value, name: str
-) -> tuple[list[ir.Value], dict[str, int | tuple[int, ...]]]:
-    """All axes but 1 for a ReduceMean: an attribute until opset 17, an input from 18 on."""
-    assert value.shape is not None
-    axes = (0, *range(2, len(value.shape)))
-    if graph.opset_imports[""] < 18:
-        return [], {"axes": axes, "keepdims": 0}
-    return [add_initializer(graph, name, np.array(axes))], {"keepdims": 0}
-
-
-def _input(name: str, shape: tuple[int, ...]) -> ir.Value:
-    return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
-
-
-def _number(graph: ir.Graph, name: str, number: ArrayLike) -> ir.Value:
-    array: NDArray[Any] = np.asarray(number, np.float32)
-    return add_initializer(graph, name, array)
-
-
-def _graph(tape: Tape) -> ir.Graph:
-    graph = tape.graph_like
-    assert isinstance(graph, ir.Graph)
-    return graph
+def _input(name: str, shape: Sequence[int]) -> ir.Value:
+    return typed(ir.Value(name=name), shape)

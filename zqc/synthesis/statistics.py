@@ -19,7 +19,10 @@ _ADVICE = (
     "  torch.onnx.export(model.eval(), ..., dynamo=False, do_constant_folding=False,\n"
     "                    training=torch.onnx.TrainingMode.PRESERVE)\n"
     "(with Ultralytics, before model.fuse() is called; with onnxsim, --skip-fuse-bn),\n"
-    "or calibrate with pictures of your own: --images DIRECTORY."
+    "or give them from elsewhere: --statistics TWIN.onnx, this model before it was folded, or\n"
+    "--statistics CARD.json, written by zqc stats where pictures are;\n"
+    "or calibrate with pictures of your own: --images DIRECTORY;\n"
+    "or, at the risk of lower accuracy, with structured noise: --no-statistics."
 )
 
 

@@ -11,18 +11,23 @@ from zqc.report.results import (
     Accuracy,
     CheckResult,
     CompileResult,
+    InputChoice,
     LayerReport,
     PartAgreement,
+    StatsResult,
     SynthesisResult,
 )
 
 BOXES = PartAgreement("boxes", "boxes", 40.0, 0.9999, 5000, 6000)
 SCORES = PartAgreement("scores", "scores", 20.0, 0.98, 900, 6000)
 
+GIVEN = InputChoice("-1:1", "given")
+
 RESULT = CompileResult(
     output=Path("out/detector.w4a8.onnx"),
     precision="w4a8",
     target="ort-x86",
+    input_choice=GIVEN,
     calibration="64 pictures synthesised from 57 BatchNorm layers",
     layers=(
         LayerReport("stem", "Conv", 8, 8, True),
@@ -56,6 +61,7 @@ def test_compiled():
     """Source of the data, layers, what stays float, sizes, latencies, agreement and the file."""
     found = lines(summary.compiled(RESULT))
     assert found == {
+        "Input": ["-1:1"],
         "Calibration": ["64 pictures synthesised from 57 BatchNorm layers"],
         "Precision": ["w4a8 for ort-x86; first and last layers at 8 bits: stem, head"],
         "Integer kernels": ["3/5 layers"],
@@ -110,8 +116,11 @@ def test_many_names_are_shortened():
 
 def test_synthesized():
     """Number and size of the pictures, layers, losses and the folder."""
-    result = SynthesisResult(Path("pictures"), 64, (3, 192, 160), 57, 1.5, 0.25, 12.0)
+    result = SynthesisResult(
+        Path("pictures"), 64, (3, 192, 160), GIVEN, "57 BatchNorm layers", 57, 1.5, 0.25, 12.0
+    )
     assert lines(summary.synthesized(result)) == {
+        "Input": ["-1:1"],
         "Pictures": ["64 of 3x192x160"],
         "Matched": ["57 BatchNorm layers"],
         "Loss": ["1.5 → 0.25"],
@@ -119,10 +128,74 @@ def test_synthesized():
     }
 
 
+def test_stopped():
+    """Why it ended early, what the folder holds and, where that is possible, how to go on."""
+    result = SynthesisResult(
+        *(Path("out"), 64, (3, 192, 160), GIVEN, "57 BatchNorm layers", 57, 1.5, 0.25, 12.0),
+        stopped="interrupted after 12 of 200 steps",
+        checkpoint=Path("out/checkpoint.npz"),
+    )
+    assert summary.stopped(result) == (
+        "interrupted after 12 of 200 steps; out holds the pictures so far and a checkpoint. "
+        "The same command with --resume goes on from there"
+    )
+    result = dataclasses.replace(result, stopped="diverged at step 3", checkpoint=None)
+    assert summary.stopped(result) == "diverged at step 3. out holds the pictures from before that"
+
+
+def test_structured_noise_is_called_by_its_name():
+    """Without statistics there is no loss to speak of, and compile warns where it names them."""
+    cautious = dataclasses.replace(RESULT, caution="ranges may be far off")
+    found = summary.compiled(cautious).plain.splitlines()
+    assert found[2].split() == ["Warning", "ranges", "may", "be", "far", "off"]
+    result = SynthesisResult(Path("pictures"), 8, (3, 9, 9), GIVEN, "", 0, math.nan, math.nan, 1.0)
+    said = lines(summary.synthesized(result))
+    assert said["Matched"] == ["nothing: structured noise, made without statistics"]
+    assert "Loss" not in said
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (InputChoice("-1:1", "given"), "-1:1"),
+        (InputChoice("0:1, BGR", "card"), "0:1, BGR (from the statistics card)"),
+        (
+            InputChoice("-1:1", "found", "--input-range=-1:1"),
+            "-1:1 (found from the BatchNorm statistics; --input-range=-1:1 says the same)",
+        ),
+        (
+            InputChoice("0:1", "found", "--input-range=0:1", order_known=False),
+            "0:1 (found from the BatchNorm statistics; --input-range=0:1 says the same); RGB or "
+            "BGR does not show, so check --bgr",
+        ),
+        (
+            InputChoice("0:1", "assumed"),
+            "0:1 (assumed; --input-range, or --mean and --std, say otherwise)",
+        ),
+    ],
+)
+def test_who_says_how_pixels_become_values(choice, said):
+    """What was found is told with the options that say the same, what was assumed as such."""
+    found = lines(summary.compiled(dataclasses.replace(RESULT, input_choice=choice)))
+    assert found["Input"] == [said]
+
+
+def test_card_written():
+    """How much a card tells, and how large it is."""
+    result = StatsResult(Path("card.json"), 64, GIVEN, 57, 2640, 45_900, 3.0)
+    assert lines(summary.card_written(result)) == {
+        "Input": ["-1:1"],
+        "Pictures": ["64"],
+        "Statistics": ["2,640 channels of 57 layers"],
+        "Written": ["card.json, 45.9 kB, in 3.0 s"],
+    }
+
+
 def test_checked():
     """Agreement, and average precision of both models where there are labels."""
     result = CheckResult(
         images=200,
+        input_choice=GIVEN,
         parts=(dataclasses.replace(BOXES, sqnr_db=math.inf), SCORES),
         convention="yolov8",
         accuracy_float=Accuracy(0.634, 0.901),
@@ -138,6 +211,6 @@ def test_checked():
 
 def test_checked_without_convention():
     """Without a known convention nothing is said about detections but why."""
-    found = lines(summary.checked(CheckResult(images=1, parts=(BOXES,))))
-    assert set(found) == {"Pictures", "Agreement", "Detections"}
+    found = lines(summary.checked(CheckResult(1, GIVEN, (BOXES,))))
+    assert set(found) == {"Input", "Pictures", "Agreement", "Detections"}
     assert "no known convention" in found["Detections"][0]

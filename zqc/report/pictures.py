@@ -1,0 +1,73 @@
+"""What ``zqc synthesize`` leaves in its folder: the pictures, and how they came about.
+
+The pictures stand alone in the folder, so that it can be calibrated with as it is. All that is to
+look at stands in a folder of its own below.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zqc.images import write_pngs
+from zqc.report.contact_sheet import MOST, contact_sheet
+from zqc.report.curves import draw_gaps, draw_losses
+from zqc.report.json_text import json_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zqc.input_format import InputFormat
+    from zqc.synthesis import Synthesis
+
+REPORT = "report"
+"""The folder below the pictures."""
+
+
+def write_pictures(folder: Path, tensors: NDArray[np.float32], input_format: InputFormat) -> None:
+    """Write ``000.png`` …, the exact tensors as ``pictures.npz``, and a contact sheet.
+
+    Args:
+        folder: An empty folder.
+        tensors: Input tensors, (N, C, H, W), C = 1 or 3.
+        input_format: How pixels became their values.
+
+    Raises:
+        ImageError: The tensors do not have 1 or 3 channels.
+        OutputError: The folder cannot be written.
+    """
+    write_pngs(folder, tensors, input_format)
+    np.savez(folder / "pictures.npz", images=tensors)
+    report = _report(folder)
+    contact_sheet(input_format.to_pixels(tensors[:MOST])).save(report / "contact_sheet.png")
+
+
+def write_course(folder: Path, made: Synthesis, options: dict[str, Any]) -> None:
+    """Write how the loss fell and what is left of the gaps, as plots and as numbers.
+
+    Args:
+        folder: The folder of the pictures.
+        made: The synthesis.
+        options: What it was made with, by name.
+    """
+    report = _report(folder)
+    draw_losses(report / "loss.png", made.losses)
+    draw_gaps(report / "statistics_gap.png", made.gaps)
+    layers = [
+        {"name": gap.layer, "mean": gap.mean, "deviation": gap.deviation} for gap in made.gaps
+    ]
+    content = {
+        "options": options,
+        "stopped": made.stopped,
+        "losses": made.losses,
+        "layers": layers,
+    }
+    (report / "statistics.json").write_text(json_text(content) + "\n", encoding="utf-8")
+
+
+def _report(folder: Path) -> Path:
+    report = folder / REPORT
+    report.mkdir(exist_ok=True)
+    return report

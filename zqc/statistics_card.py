@@ -1,0 +1,149 @@
+"""Making a statistics card where the pictures are."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+import zqc
+from zqc import model_io, runtime
+from zqc.atomic import atomic_write, check_file
+from zqc.calibration.ranges import with_outputs
+from zqc.errors import ModelError, OptionError, RuntimeFailure
+from zqc.images import ImageSet, holds_tensors, open_images
+from zqc.input_format import InputFormat
+from zqc.progress import Progress, Silent, Task
+from zqc.report.results import StatsResult
+from zqc.synthesis.card import Card, CardEntry, to_text
+from zqc.synthesis.correspondence import Layer, folded, layers_of
+from zqc.synthesis.input_choice import choose_input_format
+from zqc.synthesis.moments import Moments
+from zqc.synthesis.statistics import LayerStatistics
+
+FEWEST_PICTURES = 16
+"""Below, moments speak of single pictures too much to be handed out unasked. Our choice."""
+
+
+def stats(
+    source: Path,
+    output: Path,
+    *,
+    images: Path,
+    input_format: InputFormat | None = None,
+    bgr: bool = False,
+    input_shape: tuple[int, int] | None = None,
+    allow_few: bool = False,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> StatsResult:
+    """Write the moments of pictures inside a network, from which others can be synthesised.
+
+    The card holds mean and variance of every channel of the outputs of the Conv, ConvTranspose and
+    Gemm layers (BatchNorm counts as part of its layer, so a model gives the same card with it and
+    without), over all pictures and positions, and the range of each output as a whole.
+
+    Args:
+        source: A float ONNX model, BatchNorm kept or folded.
+        output: Where the card goes.
+        images: What ``zqc.images.open_images`` takes.
+        input_format: How pixels become input values; None to find it from BatchNorm, if any.
+        bgr: Whether the channels are in the order BGR, for an input format that is to be found.
+        input_shape: Height and width for a model that leaves them open.
+        allow_few: Whether fewer than ``FEWEST_PICTURES`` will do.
+        progress: Where long work reports to; nowhere by default.
+        threads: Threads of ONNX Runtime; all cores by default.
+
+    Raises:
+        ZqcError: See ``zqc.errors``; nothing is written then. An OptionError says that there are
+            too few pictures.
+    """
+    started = time.monotonic()
+    check_file(output)
+    loaded = model_io.load(source, input_shape=input_shape).model
+    model = folded(loaded)
+    layers = layers_of(model)
+    if not layers:
+        raise ModelError(f"{source}: no Conv, ConvTranspose or Gemm with constant weights")
+    name, batch, channels, height, width = _input(model)
+    form, choice = choose_input_format(
+        loaded,
+        given=input_format,
+        bgr=bgr,
+        ask=not holds_tensors(images, name),
+        threads=threads,
+    )
+    pictures = open_images(
+        images,
+        channels=channels,
+        height=height,
+        width=width,
+        input_format=form,
+        input_name=name,
+    )
+    if len(pictures) < FEWEST_PICTURES and not allow_few:
+        raise OptionError(
+            f"{pictures.source} are too few to hide a single one behind the others: a card of "
+            f"fewer than {FEWEST_PICTURES} may show what they looked like; use more, or say "
+            "--allow-few if the card stays where the pictures are"
+        )
+    outputs = [layer.output for layer in layers]
+    runner = runtime.load(with_outputs(model, outputs), outputs=outputs, threads=threads)
+    with (progress or Silent()).task("Measuring", len(pictures)) as task:
+        seen = _measured(runner, name, pictures, batch, task)
+    entries = tuple(_entry(layer, seen[layer.output]) for layer in layers)
+    card = Card(len(pictures), (channels, height, width), form, entries)
+    content = to_text(card, written_by=zqc.__version__).encode()
+    with atomic_write(output) as file:
+        file.write(content)
+    return StatsResult(
+        output=output,
+        pictures=len(pictures),
+        input_choice=choice,
+        layers=len(layers),
+        channels=sum(layer.channels for layer in layers),
+        bytes_written=len(content),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _input(model: ir.Model) -> tuple[str, int | None, int, int, int]:
+    """Name, fixed batch if any, channels, height and width of the input."""
+    value = model.graph.inputs[0]
+    assert value.name is not None  # model_io
+    assert value.shape is not None
+    batch, *sizes = value.shape.dims
+    channels, height, width = (size for size in sizes if isinstance(size, int))
+    return value.name, batch if isinstance(batch, int) else None, channels, height, width
+
+
+def _measured(
+    runner: runtime.Runner, name: str, pictures: ImageSet, batch: int | None, task: Task
+) -> dict[str, Moments]:
+    """Pool the moments of every output, one run at a time; a fixed batch is filled up.
+
+    Raises:
+        RuntimeFailure: A value became infinite or not a number.
+    """
+    pooled: dict[str, Moments] = {}
+    for tensors in pictures.batches(batch or 1):
+        count = len(tensors)
+        filled = np.resize(tensors, (batch or count, *tensors.shape[1:]))
+        for output, values in runner({name: filled}).items():
+            if not np.isfinite(values).all():
+                raise RuntimeFailure(
+                    f"the output {output!r} of a layer became infinite or not a number on a "
+                    "picture; check --input-range or --mean/--std"
+                )
+            # Rows are pictures, or several rows in turn are one.
+            seen = Moments.of(values[: len(values) * count // len(filled)].astype(np.float32))
+            pooled[output] = pooled[output].joined(seen) if output in pooled else seen
+        task.advance(steps=count)
+    return pooled
+
+
+def _entry(layer: Layer, seen: Moments) -> CardEntry:
+    statistics = LayerStatistics(layer.output, seen.mean, seen.deviation)
+    return CardEntry(layer, statistics, seen.low, seen.high)
