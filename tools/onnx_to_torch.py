@@ -8,7 +8,7 @@ error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,25 +26,47 @@ class TorchTwin:
 
     def __init__(self, model: ir.Model, dtype: torch.dtype = torch.float32) -> None:
         self._nodes = list(model.graph)
+        self._attributes = [
+            {name: attribute.value for name, attribute in node.attributes.items()}
+            for node in self._nodes
+        ]
+        last_use: dict[str, int] = {}
+        for index, (node, attributes) in enumerate(zip(self._nodes, self._attributes, strict=True)):
+            if node.op_type not in OPERATORS:
+                raise NotImplementedError(f"{node.op_type} in PyTorch")
+            if node.op_type == "Split":
+                attributes.setdefault("num_outputs", len(node.outputs))
+            last_use |= {value.name: index for value in node.inputs if value is not None}
+        self._done: list[list[str]] = [[] for _ in self._nodes]
+        for name, index in last_use.items():
+            self._done[index].append(name)
         self._constants = {
             name: _in_type(torch.tensor(value.const_value.numpy()), dtype)
             for name, value in model.graph.initializers.items()
         }
 
-    def __call__(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return every value of the graph by its name."""
+    def __call__(
+        self, feeds: Mapping[str, Tensor], keep: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return values of the graph by their names: all of them, or those that are to be kept.
+
+        What is not kept is let go as soon as nothing in the graph needs it any more, as the local
+        variables of a PyTorch module are.
+        """
         values: dict[str, Any] = {**self._constants, **feeds}
-        for node in self._nodes:
+        steps = zip(self._nodes, self._attributes, self._done, strict=True)
+        for node, attributes, done in steps:
             inputs = [None if value is None else values[value.name] for value in node.inputs]
-            attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-            if node.op_type == "Split":
-                attributes.setdefault("num_outputs", len(node.outputs))
             results = OPERATORS[node.op_type](*inputs, **attributes)
             if not isinstance(results, tuple):
                 results = (results,)
             for output, result in zip(node.outputs, results, strict=True):
                 values[output.name] = result
-        return values
+            if keep is not None:
+                for name in done:
+                    if name not in keep:
+                        del values[name]
+        return values if keep is None else {name: values[name] for name in keep}
 
 
 def _in_type(constant: Tensor, dtype: torch.dtype) -> Tensor:
@@ -125,6 +147,10 @@ def _hard_sigmoid(x, *, alpha=0.2, beta=0.5):
     return (alpha * x + beta).clamp(0, 1)
 
 
+def _swish(x, *, alpha=1.0):
+    return F.silu(x) if alpha == 1 else x * torch.sigmoid(alpha * x)
+
+
 def _halves(pads):
     half = len(pads) // 2
     return tuple(pads[:half]), tuple(pads[half:])
@@ -168,6 +194,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Softmax": lambda x, *, axis=-1: x.softmax(axis),
     "Split": _split,
     "Sub": torch.sub,
+    "Swish": _swish,
     "Transpose": lambda x, *, perm: x.permute(*perm),
     "Unsqueeze": _unsqueeze,
 }

@@ -14,14 +14,12 @@ import tempfile
 from pathlib import Path
 
 import click
-import numpy as np
+from example.accuracy import cell, measure, write_noise
 
 import zqc
 from zqc.recipe import EFFORTS
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-PRECISIONS = (("W8A8", 8, 8), ("W4A8", 4, 8), ("W4A4", 4, 4))
-SIZE, NOISE = 192, 64
 
 
 @click.command()
@@ -33,33 +31,15 @@ SIZE, NOISE = 192, 64
 def main(seeds: int, effort: str, as_json: bool) -> None:
     """Print the table."""
     model = EXAMPLES / "detector.onnx"
-    rows: dict[str, dict[str, list[float]]] = {name: {} for name, _, _ in PRECISIONS}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        sources = [("real", EXAMPLES / "scenes" / "training")]
+        sources = {"real": [EXAMPLES / "scenes" / "training"], "synthetic": [], "noise": []}
         for seed in range(seeds):
             recipe = zqc.Recipe(seed=seed, effort=effort)
             zqc.synthesize(model, work / f"synthetic{seed}", recipe=recipe)
-            sources.append(("synthetic", work / f"synthetic{seed}" / "pictures.npz"))
-            noise = np.random.default_rng(seed).random((NOISE, 3, SIZE, SIZE), np.float32)
-            np.savez(work / f"noise{seed}.npz", images=noise)
-            sources.append(("noise", work / f"noise{seed}.npz"))
-        float_map = 0.0
-        for name, bits, act_bits in PRECISIONS:
-            for kind, images in sources:
-                recipe = zqc.Recipe(bits=bits, act_bits=act_bits)
-                output = work / "out.onnx"
-                zqc.compile(model, output, recipe=recipe, images=images)
-                checked = zqc.check(
-                    model,
-                    output,
-                    images=EXAMPLES / "scenes" / "heldout",
-                    labels=EXAMPLES / "scenes" / "heldout.json",
-                )
-                assert checked.accuracy_float is not None
-                assert checked.accuracy_quantized is not None
-                float_map = checked.accuracy_float.ap
-                rows[name].setdefault(kind, []).append(checked.accuracy_quantized.ap)
+            sources["synthetic"].append(work / f"synthetic{seed}" / "pictures.npz")
+            sources["noise"].append(write_noise(work / f"noise{seed}.npz", seed=seed))
+        float_map, rows = measure(model, EXAMPLES / "scenes", sources)
     if as_json:
         print(json.dumps({"float": float_map, **rows}))
         return
@@ -67,15 +47,8 @@ def main(seeds: int, effort: str, as_json: bool) -> None:
     print("|      | synthetic | 64 real scenes | uniform noise |")
     print("|------|-----------|----------------|---------------|")
     for name, cells in rows.items():
-        texts = [_cell(cells[kind]) for kind in ("synthetic", "real", "noise")]
+        texts = [cell(cells[kind]) for kind in ("synthetic", "real", "noise")]
         print(f"| {name} | " + " | ".join(texts) + " |")
-
-
-def _cell(values: list[float]) -> str:
-    """Mean in percent, and the range over the seeds where there are several."""
-    percent = 100 * np.array(values)
-    spread = f" ({percent.min():.1f}…{percent.max():.1f})" if len(values) > 1 else ""
-    return f"{percent.mean():.1f}{spread}"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python tools/train_example.py export      the ONNX file
 python tools/train_example.py evaluate    average precision of the ONNX file
 """
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -47,7 +48,8 @@ def scenes(
     for split, count in LABELLED.items():
         assets = load_assets(split, fashion, photographs)
         store.write_labelled(assets, examples / "scenes" / split, count=count, seed=seed)
-    store.build_cache(work / "cache", fashion, photographs, count=CACHED, seed=seed)
+    make = partial(store.training_scene, fashion, photographs, seed)
+    store.build_cache(work / "cache", make, count=CACHED, channels=3)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Writing the detector as ONNX with its BatchNormalization nodes kept."""
+"""Writing the detector as ONNX with its BatchNormalization nodes kept, and reading it back."""
 
 import io
 from pathlib import Path
@@ -9,6 +9,7 @@ import onnx
 import onnx_ir
 import onnxruntime
 import torch
+from onnx import numpy_helper
 from onnx_ir import passes
 from onnx_ir.passes import common
 from torch import nn
@@ -18,10 +19,28 @@ from example.scenes import NAMES, SIZE
 from example.store import write_atomically
 
 OPSET = 17
+DESCRIPTION = "Fashion-MNIST objects on photographs: the example detector of zqc"
 TOLERANCE = 1e-4  # of the larger of 1 and the value: boxes in pixels, scores in [0, 1]
 
 
-def export(model: Detector, target: Path) -> None:
+def load(source: Path) -> Detector:
+    """The network with the weights and statistics of a file that `export` wrote."""
+    if not source.is_file():
+        raise click.ClickException(f"{source} is missing")
+    weights = {
+        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        for tensor in onnx.load(source).graph.initializer
+    }
+    model = Detector()
+    state = model.state_dict()
+    lacking = [n for n in state if n not in weights and not n.endswith("num_batches_tracked")]
+    if lacking:
+        raise click.ClickException(f"{source} lacks {lacking[0]}: it is no file of `export`")
+    model.load_state_dict({name: weights.get(name, value) for name, value in state.items()})
+    return model.eval()
+
+
+def export(model: Detector, target: Path, *, description: str = DESCRIPTION) -> None:
     """Write `model`, in evaluation mode, after checking it against PyTorch."""
     file = io.BytesIO()
     torch.onnx.export(
@@ -41,7 +60,7 @@ def export(model: Detector, target: Path) -> None:
     )
     written.producer_name = "zqc example"
     for key, value in (
-        ("description", "Fashion-MNIST objects on photographs: the example detector of zqc"),
+        ("description", description),
         ("license", "Apache-2.0"),
         ("stride", "32"),
         ("task", "detect"),

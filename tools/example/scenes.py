@@ -40,19 +40,76 @@ EDGE = 1.5  # width of the soft edge of an object, scene pixels
 DARKEST_VISIBLE = 16  # grey value from which a pixel of Fashion-MNIST belongs to the object
 
 
-@dataclass(frozen=True)
-class Assets:
-    """What the scenes of one split are made of.
+PHOTOGRAPHS = {"training": photographs.TRAINING, "heldout": photographs.HELDOUT}
 
-    objects: uint8, N x 28 x 28. masks: uint8 0 or 255, same shape. labels: int, N.
+
+@dataclass(frozen=True)
+class Objects:
+    """What is pasted in the scenes of one split.
+
+    grey: uint8, N x 28 x 28. masks: uint8 0 or 255, same shape. labels: int, N.
     """
 
     split: str
-    objects: np.ndarray
+    grey: np.ndarray
     masks: np.ndarray
     labels: np.ndarray
-    photographs: tuple[Photograph, ...]
+
+
+@dataclass(frozen=True)
+class Assets:
+    """What the scenes of one split are made of."""
+
+    objects: Objects
     backgrounds: list[Image.Image]
+
+
+@dataclass(frozen=True)
+class Framing:
+    """The crop of a photograph and its light.
+
+    zoom, x and y lie in 0..1: from the smallest crop to the largest, from one side to the other.
+    """
+
+    photograph: int
+    zoom: float
+    x: float
+    y: float
+    mirrored: bool
+    colour: float
+    brightness: float
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An object where it stands in a scene.
+
+    x, y: its corner in pixels. colours: float32, h x w x 3, 0..255. shade: float32, h x w, 0..1,
+    its grey values before they are tinted. alpha: float32, h x w, 0..1, its soft mask.
+    """
+
+    x: int
+    y: int
+    colours: np.ndarray
+    shade: np.ndarray
+    alpha: np.ndarray
+    label: int
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """Rows and columns of the scene."""
+        height, width = self.alpha.shape
+        return slice(self.y, self.y + height), slice(self.x, self.x + width)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A scene before it is rendered. boxes: float32, M x 4 (x1, y1, x2, y2). labels: int64, M."""
+
+    framing: Framing
+    objects: tuple[Placed, ...]
+    boxes: np.ndarray
+    labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -69,45 +126,56 @@ class Scene:
         return np.asarray(Image.open(io.BytesIO(self.jpeg))).transpose(2, 0, 1)
 
 
+def load_objects(split: str, fashion: Path) -> Objects:
+    """Load what `make_layout` needs for the split "training" or "heldout"."""
+    prefix = {"training": "train", "heldout": "t10k"}[split]
+    grey = _read_idx(fashion / f"{prefix}-images-idx3-ubyte.gz", header=16).reshape(-1, 28, 28)
+    labels = _read_idx(fashion / f"{prefix}-labels-idx1-ubyte.gz", header=8).astype(int)
+    return Objects(split, grey, _silhouettes(grey), labels)
+
+
 def load_assets(split: str, fashion: Path, folders: tuple[Path, ...]) -> Assets:
     """Load what `make_scene` needs for the split "training" or "heldout"."""
-    prefix, pictures = {
-        "training": ("train", photographs.TRAINING),
-        "heldout": ("t10k", photographs.HELDOUT),
-    }[split]
-    objects = _read_idx(fashion / f"{prefix}-images-idx3-ubyte.gz", header=16).reshape(-1, 28, 28)
-    labels = _read_idx(fashion / f"{prefix}-labels-idx1-ubyte.gz", header=8).astype(int)
-    masks = _silhouettes(objects)
-    return Assets(split, objects, masks, labels, pictures, photographs.load(pictures, folders))
+    return Assets(load_objects(split, fashion), photographs.load(PHOTOGRAPHS[split], folders))
 
 
-def make_scene(assets: Assets, seed: int, index: int) -> Scene:
-    """Make scene number `index` of a split."""
-    rng = np.random.default_rng([seed, assets.split == "heldout", index])
-    behind = int(rng.integers(len(assets.backgrounds)))
-    canvas = _background(assets.backgrounds[behind], rng)
+def make_layout(objects: Objects, seed: int, index: int) -> Layout:
+    """Place what is seen in scene number `index` of a split: no photograph is needed for it."""
+    rng = np.random.default_rng([seed, objects.split == "heldout", index])
+    framing = _framing(len(PHOTOGRAPHS[objects.split]), rng)
+    placed: list[Placed] = []
     boxes: list[np.ndarray] = []
-    labels: list[int] = []
     for _ in range(rng.integers(1, MOST_OBJECTS + 1)):
-        which = int(rng.integers(len(assets.labels)))
-        sprite, alpha = _sprite(assets.objects[which], assets.masks[which], rng)
+        which = int(rng.integers(len(objects.labels)))
+        colours, shade, alpha = _sprite(objects.grey[which], objects.masks[which], rng)
         height, width = alpha.shape
         corner = _free_corner(width, height, boxes, rng)
         if corner is None:
             continue
         x, y = corner
-        patch = canvas[y : y + height, x : x + width]
-        patch += alpha[:, :, None] * (sprite - patch)
+        placed.append(Placed(x, y, colours, shade, alpha, int(objects.labels[which])))
         boxes.append(np.array([x, y, x, y]) + _tight_box(alpha))
-        labels.append(int(assets.labels[which]))
+    return Layout(
+        framing,
+        tuple(placed),
+        np.array(boxes, np.float32),
+        np.array([one.label for one in placed], np.int64),
+    )
+
+
+def make_scene(assets: Assets, seed: int, index: int) -> Scene:
+    """Make scene number `index` of a split."""
+    layout = make_layout(assets.objects, seed, index)
+    behind = layout.framing.photograph
+    canvas = _background(assets.backgrounds[behind], layout.framing)
+    for one in layout.objects:
+        patch = canvas[one.area]
+        patch += one.alpha[:, :, None] * (one.colours - patch)
     picture = Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
     return Scene(
-        file.getvalue(),
-        np.array(boxes, np.float32),
-        np.array(labels, np.int64),
-        assets.photographs[behind],
+        file.getvalue(), layout.boxes, layout.labels, PHOTOGRAPHS[assets.objects.split][behind]
     )
 
 
@@ -138,21 +206,37 @@ def _silhouettes(objects: np.ndarray) -> np.ndarray:
         outside = grown
 
 
-def _background(picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
-    side = np.exp(rng.uniform(np.log(SIZE), np.log(min(picture.size))))
-    x, y = (rng.uniform(0, length - side) for length in picture.size)
+def _framing(count: int, rng: np.random.Generator) -> Framing:
+    return Framing(
+        photograph=int(rng.integers(count)),
+        zoom=rng.random(),
+        x=rng.random(),
+        y=rng.random(),
+        mirrored=rng.random() < 0.5,
+        colour=rng.uniform(0.5, 1.2),
+        brightness=rng.uniform(0.6, 1.2),
+    )
+
+
+def _background(picture: Image.Image, framing: Framing) -> np.ndarray:
+    smallest, largest = np.log(SIZE), np.log(min(picture.size))
+    side = np.exp(smallest + (largest - smallest) * framing.zoom)
+    x, y = (
+        share * (length - side)
+        for share, length in zip((framing.x, framing.y), picture.size, strict=True)
+    )
     crop = picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side))
-    if rng.random() < 0.5:
+    if framing.mirrored:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    crop = ImageEnhance.Color(crop).enhance(rng.uniform(0.5, 1.2))
-    crop = ImageEnhance.Brightness(crop).enhance(rng.uniform(0.6, 1.2))
+    crop = ImageEnhance.Color(crop).enhance(framing.colour)
+    crop = ImageEnhance.Brightness(crop).enhance(framing.brightness)
     return np.array(crop, np.float32)
 
 
 def _sprite(
     grey: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """An object in colour (float32, h x w x 3, 0..255) and its soft mask (h x w, 0..1)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Colours, shade and soft mask of an object, as `Placed` describes them."""
     left, top, right, bottom = _tight_box(mask / 255.0).astype(int)
     frame = (left - 1, top - 1, right + 1, bottom + 1)
     long_side = np.exp(rng.uniform(*np.log(LONG_SIDES)))
@@ -173,12 +257,12 @@ def _sprite(
     blurred = np.asarray(Image.fromarray(np.pad(mask, 2)).filter(ImageFilter.GaussianBlur(0.7)))
     edge_gain = max(1.0, factor / EDGE)
     alpha = np.clip((shaped(blurred) - MASK_LEVEL) * edge_gain + 0.5, 0, 1)
-    shade = shaped(np.pad(grey, 2)) / max(float(grey.max()) / 255, 0.1)
+    shade = np.clip(shaped(np.pad(grey, 2)) / max(float(grey.max()) / 255, 0.1), 0, 1)
     hue, saturation = rng.random(), rng.uniform(0.0, 0.85)
     tint = np.array(colorsys.hsv_to_rgb(hue, saturation, 1.0), np.float32)
     light, dark = rng.uniform(150, 255), rng.uniform(5, 50)
-    rgb = dark + (light - dark) * np.clip(shade, 0, 1)[:, :, None] ** rng.uniform(0.8, 1.3)
-    return (rgb * tint).astype(np.float32), alpha.astype(np.float32)
+    rgb = dark + (light - dark) * shade[:, :, None] ** rng.uniform(0.8, 1.3)
+    return (rgb * tint).astype(np.float32), shade, alpha.astype(np.float32)
 
 
 def _tight_box(alpha: np.ndarray) -> np.ndarray:

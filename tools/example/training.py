@@ -52,16 +52,18 @@ def train(
     checkpoint: Path,
     settings: Settings,
     *,
+    start: Detector | None = None,
     every: float = 300.0,
 ) -> None:
     """Train until the budget is used up, going on from `checkpoint` where it exists.
 
+    A new run begins with the weights of `start`, or else with random ones.
     The learning rate follows the share of the time that is used, so the number of steps depends
     on the machine. A checkpoint is written about every `every` seconds.
     """
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
-    run = _start(settings)
+    run = _start(settings, start or Detector())
     if checkpoint.exists():
         _restore(run, checkpoint)
     loss_function = DetectionLoss(size=SIZE)
@@ -117,15 +119,15 @@ def measure_statistics(model: Detector, cache: Cache, *, count: int, threads: in
     model.train()
     with torch.no_grad():
         for first in range(0, count, batch):
-            images = torch.from_numpy(np.array(cache.pixels[first : first + batch])).float() / 255
-            model.raw(images.contiguous(memory_format=torch.channels_last))
+            pixels = torch.from_numpy(np.array(cache.pixels[first : first + batch]))
+            model.raw(_network_input(pixels.float() / 255))
     model.eval()
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
 
 
-def _start(settings: Settings) -> _Run:
-    model = Detector().to(memory_format=torch.channels_last)
+def _start(settings: Settings, model: Detector) -> _Run:
+    model = model.train().to(memory_format=torch.channels_last)
     plain = [p for p in model.parameters() if p.requires_grad and p.ndim == 1]
     decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     groups = [
@@ -154,11 +156,16 @@ def _batch(
     mirrored = rng.random(len(chosen)) < 0.5
     pixels[mirrored] = pixels[mirrored, :, :, ::-1]
     boxes[mirrored] = boxes[mirrored][..., [2, 1, 0, 3]] * [-1, 1, -1, 1] + [SIZE, 0, SIZE, 0]
-    light = torch.from_numpy(rng.uniform(0.8, 1.2, (len(chosen), 3, 1, 1)).astype(np.float32))
-    images = (torch.from_numpy(pixels).float() * (light / 255)).clamp(max=1)
+    light = rng.uniform(0.8, 1.2, (*pixels.shape[:2], 1, 1)).astype(np.float32)
+    images = (torch.from_numpy(pixels).float() * (torch.from_numpy(light) / 255)).clamp(max=1)
     objects = torch.from_numpy(boxes.astype(np.float32))
     labels = torch.from_numpy(cache.labels[chosen])
-    return images.contiguous(memory_format=torch.channels_last), objects, labels
+    return _network_input(images), objects, labels
+
+
+def _network_input(images: Tensor) -> Tensor:
+    """One channel becomes three equal ones."""
+    return images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
 def _rate(used: float) -> float:
