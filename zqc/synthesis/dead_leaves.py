@@ -27,7 +27,11 @@ _CHANNEL_MEANS = (0.485, 0.456, 0.406)
 
 
 def dead_leaves(
-    count: int, picture: tuple[int, int, int], *, blurs: Sequence[float], seed: int = 0
+    count: int,
+    picture: tuple[int, int, int],
+    *,
+    blurs: Sequence[float],
+    seed: int | Sequence[int] = 0,
 ) -> list[NDArray[np.float32]]:
     """Make one set of pictures, once for every sharpness.
 
@@ -41,7 +45,7 @@ def dead_leaves(
         count: Number of pictures.
         picture: Shape of one, (channels, height, width).
         blurs: Standard deviations of a Gaussian in pixels: photographs differ in sharpness.
-        seed: Seed.
+        seed: Seed, of one number or several.
 
     Returns:
         For each blur an array of shape (count, channels, height, width) with values in [0, 1], red

@@ -15,14 +15,20 @@ from numpy.typing import NDArray
 
 from zqc import runtime
 from zqc.input_format import InputFormat
+from zqc.synthesis import rates
 from zqc.synthesis.augmentation import central_places, random_places
-from zqc.synthesis.objective import MOMENTS, STATE, Objective, measure_model, step_model
+from zqc.synthesis.objective import (
+    MOMENTS,
+    STATE,
+    Objective,
+    measure_model,
+    slope_scale,
+    step_model,
+)
 from zqc.synthesis.state import State
 from zqc.synthesis.statistics import LayerStatistics
 from zqc.synthesis.structured_noise import structured_noise
 from zqc.synthesis.targets import Targets, Vector
-
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 _WAVE = 4
 """Batches that step from the same pooled moments, on as many threads as there are. It does not
@@ -45,7 +51,9 @@ class Schedule:
         samples: Number of pictures.
         steps: Steps of each picture.
         batch: Pictures in one graph. Small ones stay in the cache of a core.
-        rate: First step size in units of the pixel range; it falls to 0 along a cosine.
+        rate: First step size in units of the pixel range.
+        optimizer: Adam, or RAdam as published.
+        decay: Whether the rate falls to 0 along a cosine, or is halved on plateaus as published.
         seed: Seed of the first pixels, the windows and the order.
         start: Whether the first pictures are structured noise (see ``structured_noise``) or
             Gaussian noise around grey, which needs a rate of 0.1 and far more steps.
@@ -57,6 +65,8 @@ class Schedule:
     steps: int
     batch: int = 2
     rate: float = 0.005
+    optimizer: rates.Optimizer = "adam"
+    decay: rates.Decay = "cosine"
     seed: int = 0
     start: Start = "structured"
     joint: bool = True
@@ -202,7 +212,7 @@ class Loop:
         feeds |= random_places(
             generator, size, self.picture[1:], self.objective.margin, flip=self.objective.flip
         )
-        feeds |= _scalars(self.schedule, state.iteration)
+        feeds |= self._scalars(state)
         new = [f"new_{name}" for name in STATE]
         kept, outputs = self.steppers[size].keeping(state.batches[index], feeds, new)
         batch = dict(zip(STATE, kept.values(), strict=True))
@@ -218,6 +228,16 @@ class Loop:
         feeds = central_places(size, self.picture[1:], self.objective.margin)
         kept, moments = self.meters[size].keeping({"pictures": pictures}, feeds, ["tensors"])
         return kept["tensors"], moments
+
+    def _scalars(self, state: State) -> Arrays:
+        """What the optimiser needs from the host."""
+        schedule, done = self.schedule, state.iteration
+        if schedule.decay == "cosine":
+            rate = rates.cosine(schedule.rate, schedule.steps, done)
+        else:
+            rate = rates.reduced_on_plateaus(schedule.rate, schedule.steps, state.losses[1:])
+        scale = slope_scale(schedule.samples, self.picture)
+        return rates.scalars(schedule.optimizer, rate, done, scale)
 
     def _generator(self, *stream: int) -> np.random.Generator:
         """Random numbers that depend on nothing but the seed and what they are for."""
@@ -236,13 +256,3 @@ def first_pictures(schedule: Schedule, canvas: tuple[int, int, int]) -> NDArray[
     generator = np.random.default_rng([schedule.seed, _PIXELS])
     shape = (schedule.samples, *canvas)
     return np.clip(generator.normal(0.5, 0.25, shape), 0, 1).astype(np.float32)
-
-
-def _scalars(schedule: Schedule, iteration: int) -> dict[str, NDArray[np.float32]]:
-    """What Adam needs from the host."""
-    rate = schedule.rate * 0.5 * (1 + np.cos(np.pi * iteration / schedule.steps))
-    return {
-        "step_size": np.array(rate / (1 - _BETA1 ** (iteration + 1)), np.float32),
-        "second_correction": np.array(1 / (1 - _BETA2 ** (iteration + 1)), np.float32),
-        "floor": np.array(_EPSILON, np.float32),
-    }

@@ -65,6 +65,11 @@ class Objective:
         return count, channels, height + self.margin, width + self.margin
 
 
+def slope_scale(pictures: int, picture: Sequence[int]) -> float:
+    """What slopes are multiplied with, so that their size hardly depends on that of the set."""
+    return float(pictures * np.prod(picture))
+
+
 def state_shapes(canvas: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     """The shapes of ``STATE`` for canvases (N, C, H, W).
 
@@ -127,8 +132,7 @@ def step_model(
     _feed(part, _mapped(tape, seen, input_format, shape))
     graph.inputs[:] = [*state, *others, *view.windows.inputs.values(), *numbers]
 
-    # The slopes of pixels are of the order of 1 with this, whatever the size of the set.
-    scale = number(tape, "slope_scale", float(pictures * np.prod(shape[1:])))
+    scale = number(tape, "slope_scale", slope_scale(pictures, shape[1:]))
     values = [found[name] for name in names]
     sums = loss.sums(tape, values)
     moments = loss.contributions(tape, values, sums, pictures)

@@ -10,6 +10,9 @@ from zqc.synthesis.dead_leaves import dead_leaves
 _BLURS = (0.0, 0.7, 1.5)
 """Photographs differ in sharpness: each third of the set has one of these, in pixels."""
 
+_GROUP = 128
+"""Pictures that are made together: what it takes to blur them is several times their own room."""
+
 _CONTRAST = (0.5, 1.4)
 _BRIGHTNESS = 0.2
 
@@ -32,16 +35,22 @@ def structured_noise(count: int, picture: tuple[int, int, int], seed: int) -> ND
         Shape (count, channels, height, width), values in [0, 1], red first.
     """
     made = np.empty((count, *picture), np.float32)
-    for index, blur in enumerate(_BLURS[:count]):
+    for group, start in enumerate(range(0, count, _GROUP)):
+        _fill(made[start : start + _GROUP], seed, group)
+    return made
+
+
+def _fill(made: NDArray[np.float32], seed: int, group: int) -> None:
+    """Make the pictures of one group in their place."""
+    for index, blur in enumerate(_BLURS[: len(made)]):
         third = made[index :: len(_BLURS)]
         (third[:],) = dead_leaves(
-            len(third), picture, blurs=[blur], seed=len(_BLURS) * seed + index
+            len(third), third.shape[1:], blurs=[blur], seed=(len(_BLURS) * seed + index, group)
         )
-    generator = np.random.default_rng(seed)
-    each = (count, 1, 1, 1)
+    generator = np.random.default_rng((seed, group))
+    each = (len(made), 1, 1, 1)
     least, most = _CONTRAST
     contrast = least * (most / least) ** generator.random(each)
     light = generator.uniform(-_BRIGHTNESS, _BRIGHTNESS, each)
     mean = made.mean(axis=(1, 2, 3), keepdims=True)
-    lit: NDArray[np.float32] = ((made - mean) * contrast + mean + light).astype(np.float32)
-    return np.clip(lit, 0.0, 1.0)
+    np.clip((made - mean) * contrast + mean + light, 0.0, 1.0, out=made, casting="same_kind")
