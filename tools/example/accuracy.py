@@ -23,7 +23,13 @@ Row = dict[str, list[float]]
 
 def compare(model: Path, other: Path, scenes: Path) -> tuple[float, float]:
     """The mAP of a float model and of another one with the same outputs."""
-    checked = zqc.check(model, other, images=scenes / "heldout", labels=scenes / "heldout.json")
+    checked = zqc.check(
+        model,
+        other,
+        images=scenes / "heldout",
+        labels=scenes / "heldout.json",
+        input_format=InputFormat(),
+    )
     assert checked.accuracy_float is not None
     assert checked.accuracy_quantized is not None
     return checked.accuracy_float.ap, checked.accuracy_quantized.ap
