@@ -44,6 +44,7 @@ from peak_memory import peak_megabytes
 from zqc import model_io
 from zqc.errors import InputShapeError, ZqcError
 from zqc.input_format import InputFormat
+from zqc.picture_input import picture_shape
 from zqc.synthesis import Objective, Schedule, State, harvest
 from zqc.synthesis.loop import Loop
 
@@ -92,7 +93,7 @@ def main(
         except (ZqcError, NotImplementedError) as error:
             notes.append(f"{path.name} is left out: {str(error).splitlines()[0]}")
             continue
-        shape = "×".join(str(n) for n in picture_of(model))
+        shape = "×".join(str(n) for n in picture_shape(model))
         for side in sides:
             row = f"| {path.name} | {shape} | {side} | {1e3 * times[side]:.1f} ms "
             row += "| " if side == ZQC else f"| {times[side] / times[ZQC]:.2f} × as fast "
@@ -113,20 +114,12 @@ def load(path: Path, size: int) -> ir.Model:
         return model_io.load(path, input_shape=(size, size)).model
 
 
-def picture_of(model: ir.Model) -> tuple[int, int, int]:
-    """Channels, height and width of the model's input."""
-    shape = model.graph.inputs[0].shape
-    assert shape is not None
-    channels, height, width = (int(n) for n in list(shape)[1:])
-    return channels, height, width
-
-
 def start(model: ir.Model, pictures: int, threads: int) -> tuple[Loop, State]:
-    """Zqc's loop, with noise to begin with."""
+    """Zqc's loop, and the structured pictures that it begins with."""
     loop = Loop.of(
         model,
         harvest(model),
-        picture_of(model),
+        picture_shape(model),
         InputFormat(),
         Schedule(samples=pictures, steps=1_000_000, refresh=False),
         Objective(flip=False, smooth=False, margin=0),
@@ -144,7 +137,7 @@ def side_step(side: str, model: ir.Model, threads: int) -> Step:
     from torch_synthesis import TorchSynthesis
 
     torch.set_num_threads(threads)
-    noise = np.random.default_rng(0).normal(0.5, 0.25, (PICTURES, *picture_of(model)))
+    noise = np.random.default_rng(0).normal(0.5, 0.25, (PICTURES, *picture_shape(model)))
     pictures = np.clip(noise, 0, 1).astype(np.float32)
     return TorchSynthesis(model, harvest(model), pictures, folded=side == FOLDED).step
 

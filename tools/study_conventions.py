@@ -26,6 +26,7 @@ from zqc import model_io
 from zqc.errors import InputShapeError, NoBatchNormError
 from zqc.input_format import InputFormat
 from zqc.options import size
+from zqc.picture_input import picture_shape
 from zqc.synthesis.convention import CONVENTIONS, DetectedFormat, detect_input_format
 from zqc.synthesis.statistics import LayerStatistics, harvest
 
@@ -108,10 +109,7 @@ def _cases(paths: list[Path], input_shape: tuple[int, int]) -> Iterator[Case]:
             layers = harvest(model)
         except NoBatchNormError:
             continue
-        shape = model.graph.inputs[0].shape
-        assert shape is not None
-        channels, height, width = (d for d in shape.dims[1:] if isinstance(d, int))
-        yield Case(path.stem, model, layers, (channels, height, width))
+        yield Case(path.stem, model, layers, picture_shape(model))
 
 
 def _row(case: Case, found: DetectedFormat) -> str:

@@ -118,6 +118,12 @@ class InputFormat:
         values = pixels.astype(np.float32) / np.float32(255) * (high - low) + low
         return np.ascontiguousarray(np.moveaxis(values, -1, -3))
 
+    def unit_to_tensor(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn RGB or grey pictures N,C,H,W, 0 black and 1 white, into a tensor N,C,H,W."""
+        low, high = self.bounds(pictures.shape[1])
+        ordered = pictures[:, ::-1] if self.bgr else pictures
+        return np.ascontiguousarray(ordered * (high - low) + low)
+
     def to_pixels(self, tensor: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Turn a tensor (N,)C,H,W into RGB or grey pixels (N,)H,W,C: rounded and clipped."""
         values = np.moveaxis(tensor, -3, -1)

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 
 import zqc
 from zqc import model_io, runtime
@@ -15,6 +14,7 @@ from zqc.calibration.ranges import with_outputs
 from zqc.errors import ModelError, OptionError, RuntimeFailure
 from zqc.images import ImageSet, holds_tensors, open_images
 from zqc.input_format import InputFormat
+from zqc.picture_input import fixed_batch, input_name, picture_shape
 from zqc.progress import Progress, Silent, Task
 from zqc.report.results import StatsResult
 from zqc.synthesis.card import Card, CardEntry, to_text
@@ -67,7 +67,7 @@ def stats(
     layers = layers_of(model)
     if not layers:
         raise ModelError(f"{source}: no Conv, ConvTranspose or Gemm with constant weights")
-    name, batch, channels, height, width = _input(model)
+    name, (channels, height, width) = input_name(model), picture_shape(model)
     form, choice = choose_input_format(
         loaded,
         given=input_format,
@@ -92,7 +92,7 @@ def stats(
     outputs = [layer.output for layer in layers]
     runner = runtime.load(with_outputs(model, outputs), outputs=outputs, threads=threads)
     with (progress or Silent()).task("Measuring", len(pictures)) as task:
-        seen = _measured(runner, name, pictures, batch, task)
+        seen = _measured(runner, name, pictures, fixed_batch(model), task)
     entries = tuple(_entry(layer, seen[layer.output]) for layer in layers)
     card = Card(len(pictures), (channels, height, width), form, entries)
     content = to_text(card, written_by=zqc.__version__).encode()
@@ -107,16 +107,6 @@ def stats(
         bytes_written=len(content),
         seconds=time.monotonic() - started,
     )
-
-
-def _input(model: ir.Model) -> tuple[str, int | None, int, int, int]:
-    """Name, fixed batch if any, channels, height and width of the input."""
-    value = model.graph.inputs[0]
-    assert value.name is not None  # model_io
-    assert value.shape is not None
-    batch, *sizes = value.shape.dims
-    channels, height, width = (size for size in sizes if isinstance(size, int))
-    return value.name, batch if isinstance(batch, int) else None, channels, height, width
 
 
 def _measured(

@@ -89,6 +89,16 @@ def test_bounds_are_the_tensor_values_of_black_and_white():
         IMAGENET.bounds(1)
 
 
+@pytest.mark.parametrize("bgr", [False, True])
+def test_pictures_from_0_to_1_become_what_their_pixels_become(rng, bgr):
+    """The tensor is that of the 8-bit pixels, in the same order of channels (1e-6 of a range)."""
+    form = InputFormat((-1, 0, 2), (1, 3, 4), bgr)
+    pixels = rng.integers(0, 256, (2, 5, 4, 3), np.uint8)
+    tensor = form.unit_to_tensor((pixels / 255).astype(np.float32).transpose(0, 3, 1, 2))
+    assert (tensor.dtype, tensor.flags.c_contiguous) == (np.float32, True)
+    np.testing.assert_allclose(tensor, form.to_tensor(pixels), rtol=0, atol=3e-6)
+
+
 def test_tensors_outside_the_range_are_clipped_to_pixels():
     """Values beyond the range become 0 and 255, and a tie is rounded to even."""
     tensor = np.array([-3.0, 9.0, 0.5 / 255], np.float32).reshape(1, 1, 3)

@@ -11,7 +11,7 @@ from PIL import Image
 from passes import FoldBatchNorm
 from tests import nets
 from tests.passes.helpers import run_model
-from zqc import cli, compiler, model_io
+from zqc import calibration_pictures, cli, compiler, model_io
 from zqc.calibration.ranges import with_outputs
 from zqc.compiler import compile_model, synthesize_to
 from zqc.errors import OptionError, RuntimeFailure
@@ -26,7 +26,7 @@ QUICK = Recipe(samples=4, effort="quick", bits=4, input_format=InputFormat())
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     """How good the pictures are does not matter here."""
-    monkeypatch.setattr(compiler, "_EFFORTS", {"quick": (4, 3)})
+    monkeypatch.setattr(calibration_pictures, "_EFFORTS", {"quick": (4, 3)})
     monkeypatch.setattr(compiler, "median_latencies", lambda runners, feeds: [2.0, 1.0])
 
 

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from tests import nets
-from zqc import cli, compiler
+from zqc import calibration_pictures, compiler
 from zqc.compiler import compile_model, synthesize_to
 from zqc.errors import OptionError, OutputError, RuntimeFailure
 from zqc.input_format import InputFormat
@@ -37,7 +37,7 @@ def few_steps(monkeypatch):
     def schedule(recipe):
         return Schedule(recipe.samples, STEPS, batch=1, seed=recipe.seed)
 
-    monkeypatch.setattr(compiler, "_schedule", schedule)
+    monkeypatch.setattr(calibration_pictures, "schedule", schedule)
     monkeypatch.setattr(compiler, "median_latencies", lambda runners, feeds: [2.0, 1.0])
 
 
@@ -104,19 +104,6 @@ def contents(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-@pytest.fixture
-def zqc(capsys):
-    """Run a command and return its exit code, its standard output and its standard error."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_folder(detector_file, tmp_path, real_plots):

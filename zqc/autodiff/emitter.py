@@ -81,6 +81,15 @@ class Emitter:
         self._unnamed.add(output)
         return output
 
+    def mean(self, value: ir.Value, axes: Sequence[int], base: str) -> ir.Value:
+        """Append the mean over axes, which are kept with size 1.
+
+        Axes are an attribute until opset 17 and an input from 18 on.
+        """
+        if self.opset < 18:
+            return self.op("ReduceMean", [value], {"axes": list(axes), "keepdims": 1}, base)
+        return self.op("ReduceMean", [value, list(axes)], {"keepdims": 1}, base)
+
     def array(self, data: NDArray[np.generic], name: str) -> ir.Value:
         """Return a constant; equal arrays share one initializer."""
         key = (str(data.dtype), data.shape, data.tobytes())

@@ -64,7 +64,7 @@ def adam_step(
     square = op("Mul", gradient, gradient)
     shared = [axis for axis, size in enumerate(dims(second_moment)) if size != dims(gradient)[axis]]
     if shared:
-        square = _mean(emitter, square, shared)
+        square = emitter.mean(square, shared, f"{square.name}")
     variance = op("Add", op("Mul", second_moment, beta2), square)
     step, correction = op("Mul", step_size, 1 - beta1), op("Mul", second_correction, 1 - beta2)
     root = op("Add", op("Sqrt", op("Mul", variance, correction)), floor)
@@ -74,10 +74,3 @@ def adam_step(
         emitter.named(value, f"{old.name}_next") for value, old in new
     )
     return parameter_next, mean_next, variance_next
-
-
-def _mean(emitter: Emitter, value: ir.Value, axes: list[int]) -> ir.Value:
-    """Axes are an attribute until opset 17 and an input from 18 on."""
-    if emitter.opset < 18:
-        return emitter.op("ReduceMean", [value], {"axes": axes, "keepdims": 1}, f"{value.name}")
-    return emitter.op("ReduceMean", [value, axes], {"keepdims": 1}, f"{value.name}")

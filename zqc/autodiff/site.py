@@ -101,10 +101,8 @@ class Site:
         return self.op("ReduceSum", value, list(axes), keepdims=int(keepdims))
 
     def mean(self, value: ir.Value, axes: Sequence[int]) -> ir.Value:
-        """Return the mean over axes, which are kept with size 1."""
-        if self.opset < 18:
-            return self.op("ReduceMean", value, axes=list(axes), keepdims=1)
-        return self.op("ReduceMean", value, list(axes), keepdims=1)
+        """Return the mean over axes; see `Emitter.mean`."""
+        return self.emitter.mean(value, axes, f"{self.y.name}_backward")
 
     def total(self, values: Sequence[ir.Value]) -> ir.Value:
         """Return the sum of values of one shape."""

@@ -189,8 +189,8 @@ def detect_input_format(
     source = part.graph.inputs[0].name or ""
 
     def score(convention: Convention) -> float:
-        mapped = (_mapped(pixels, convention.format) for pixels in pictures)
-        outputs = (run({source: tensors}) for tensors in mapped)
+        tensors = (convention.format.unit_to_tensor(pixels) for pixels in pictures)
+        outputs = (run({source: batch}) for batch in tensors)
         return min(
             float(np.mean([_distance(o[n], layer) for n, layer in zip(names, first, strict=True)]))
             for o in outputs
@@ -204,12 +204,6 @@ def _candidates(channels: int, *, bgr: bool) -> list[Convention]:
     if channels == 3:
         return [c for c in CONVENTIONS if c.format.bgr or not bgr]
     return [c for c in CONVENTIONS if len(c.format.low) == 1 and not c.format.bgr]
-
-
-def _mapped(pixels: NDArray[np.float32], input_format: InputFormat) -> NDArray[np.float32]:
-    low, high = input_format.bounds(pixels.shape[1])
-    ordered = pixels[:, ::-1] if input_format.bgr else pixels
-    return np.ascontiguousarray(ordered * (high - low) + low)
 
 
 def _distance(output: NDArray[np.generic], layer: LayerStatistics) -> float:

@@ -9,12 +9,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.batchnorm_to_conv import BatchNormToConv
-from passes.fold_arithmetic import FoldArithmetic
-from passes.fold_batchnorm import FoldBatchNorm
 from passes.graph import constant, int_attribute
 from passes.topology import is_expectation, weighted_layers
 from zqc.errors import StatisticsError
+from zqc.synthesis.network import fold_batchnorm
 
 _TOLERANCE = 1e-3
 """Of a fingerprint, in units of its norm: folding in float32 changes 1e-6, training on far more."""
@@ -85,11 +83,10 @@ class Layer:
 def folded(model: ir.Model) -> ir.Model:
     """Return a copy in which every BatchNormalization is part of a layer.
 
-    The same network with and without BatchNorm comes out alike: folding leaves to a layer the name
-    of the last value that it took over.
+    The same network with and without BatchNorm comes out alike, see ``fold_batchnorm``.
     """
     copy = model.clone()
-    ir.passes.Sequential(FoldArithmetic(), FoldBatchNorm(backwards=False), BatchNormToConv())(copy)
+    fold_batchnorm(copy)
     return copy
 
 

@@ -44,7 +44,7 @@ class Synthesis:
 
     @property
     def first_loss(self) -> float:
-        """Loss of the noise that it began with."""
+        """Loss of the pictures that it began with."""
         return self.losses[0]
 
     @property

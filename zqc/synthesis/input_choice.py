@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from zqc.errors import NoBatchNormError
 from zqc.input_format import InputFormat
+from zqc.picture_input import picture_shape
 from zqc.report.results import InputChoice
 from zqc.synthesis.convention import detect_input_format
 from zqc.synthesis.statistics import LayerStatistics, harvest
@@ -40,10 +41,7 @@ def choose_input_format(
         return given, InputChoice(str(given), "given")
     layers = _stored(model) if layers is None else layers
     if layers:
-        shape = model.graph.inputs[0].shape
-        assert shape is not None  # model_io
-        channels, height, width = (size for size in shape.dims[1:] if isinstance(size, int))
-        picture = (channels, height, width)
+        picture = picture_shape(model)
         found = detect_input_format(model, layers, picture, bgr=bgr, threads=threads)
         if ask:
             found.require_certain()

@@ -181,10 +181,9 @@ class Loop:
     def gaps(self, state: State) -> tuple[LayerGap, ...]:
         """What is left, layer by layer."""
         residuals = self.targets.residuals(*state.pooled())
-        ends = np.cumsum([0, *self.targets.sizes])
         return tuple(
-            LayerGap(name, *(float(np.sqrt(np.mean(r[start:end] ** 2))) for r in residuals))
-            for name, start, end in zip(self.layers, ends[:-1], ends[1:], strict=True)
+            LayerGap(name, *(float(np.sqrt(np.mean(r[place] ** 2))) for r in residuals))
+            for name, place in zip(self.layers, self.targets.places, strict=True)
         )
 
     def _store(

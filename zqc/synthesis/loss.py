@@ -44,9 +44,8 @@ def pooled(
 ) -> ir.Value:
     """The loss of ``Targets.loss`` where a batch has its own part in the pooled moments."""
     mean, second = (tape.op("Add", pair) for pair in zip(own, others, strict=True))
-    variance = tape.op("Sub", [second, tape.op("Mul", [mean, mean])])
     floor = number(tape, "variance_floor", targets.variance_floor)
-    deviation = tape.op("Sqrt", [tape.op("Max", [variance, floor])])
+    deviation = _deviation(tape, mean, second, floor)
     unit = number(tape, "inverse_unit", 1 / targets.unit)
     terms = []
     for kind, value, goal, weight in (
@@ -54,9 +53,7 @@ def pooled(
         ("deviation", deviation, targets.deviation, targets.deviation_weight),
     ):
         if weight.any():
-            off = tape.op("Sub", [value, number(tape, f"stored_{kind}", goal)])
-            off = tape.op("Mul", [off, unit])
-            square = tape.op("Mul", [off, off])
+            square = _squared_off(tape, value, number(tape, f"stored_{kind}", goal), unit)
             weighted = tape.op("Mul", [square, number(tape, f"{kind}_weight", weight)])
             terms.append(tape.op("ReduceSum", [weighted], {"keepdims": 0}))
     return typed(tape.op("Add", terms) if len(terms) > 1 else terms[0], [])
@@ -134,6 +131,18 @@ def variation(tape: Tape, pictures: ir.Value) -> ir.Value:
     return typed(tape.op("Mul", [tape.op("Add", terms), per_pixel]), [])
 
 
+def _deviation(tape: Tape, mean: ir.Value, second: ir.Value, floor: ir.Value) -> ir.Value:
+    """√(E[x²] − E[x]²), where a variance below the floor counts as the floor."""
+    variance = tape.op("Sub", [second, tape.op("Mul", [mean, mean])])
+    return tape.op("Sqrt", [tape.op("Max", [variance, floor])])
+
+
+def _squared_off(tape: Tape, value: ir.Value, goal: ir.Value, inverse_unit: ir.Value) -> ir.Value:
+    """((value − goal) / unit)²."""
+    off = tape.op("Mul", [tape.op("Sub", [value, goal]), inverse_unit])
+    return tape.op("Mul", [off, off])
+
+
 def _extreme(tape: Tape, kind: str, value: ir.Value, axes: tuple[int, ...]) -> ir.Value:
     """Axes are an attribute until opset 17 and an input from 18 on."""
     if graph_of(tape).opset_imports[""] < 18:
@@ -154,16 +163,15 @@ def _implausible(
 
     first, second = mean(value), mean(tape.op("Mul", [value, value]))
     floor = number(tape, f"{value.name}_picture_floor", targets.variance_floor[place])
-    variance = tape.op("Sub", [second, tape.op("Mul", [first, first])])
-    deviation = tape.op("Sqrt", [tape.op("Max", [variance, floor])])
+    deviation = _deviation(tape, first, second, floor)
     unit = number(tape, f"{value.name}_inverse_unit", 1 / targets.unit[place])
     size = number(tape, f"{value.name}_per_channel", 1 / channels(value))
     channel = number(tape, "channel_axis", [1], np.int64)
     found = []
     for kind, got, goal in (("mean", first, targets.mean), ("std", deviation, targets.deviation)):
         stored = number(tape, f"{value.name}_picture_{kind}", goal[place])
-        off = tape.op("Mul", [tape.op("Sub", [got, stored]), unit])
-        total = tape.op("ReduceSum", [tape.op("Mul", [off, off]), channel], {"keepdims": 0})
+        square = _squared_off(tape, got, stored, unit)
+        total = tape.op("ReduceSum", [square, channel], {"keepdims": 0})
         beyond = tape.op("Sub", [tape.op("Mul", [total, size]), number(tape, "half", _TOLERANCE)])
         found.append(tape.op("Relu", [beyond]))
     return found[0], found[1]

@@ -64,6 +64,15 @@ def _before(node: ir.Node, matched: Sequence[str]) -> int | None:
     return None
 
 
+def fold_batchnorm(model: ir.Model) -> None:
+    """Make every BatchNormalization part of a layer, in place.
+
+    Folding leaves to a layer the name of the last value that it took over.
+    """
+    fold = FoldArithmetic(), FoldBatchNorm(backwards=False), BatchNormToConv()
+    ir.passes.Sequential(*fold)(model)
+
+
 def matched_part(
     model: ir.Model, wanted: Sequence[str], shape: tuple[int, int, int, int]
 ) -> tuple[ir.Model, dict[str, ir.Value]]:
@@ -87,7 +96,7 @@ def matched_part(
     names = set(wanted)
     graph.outputs.clear()  # before anything is folded, so that no wanted value is
     graph.outputs.extend(v for node in graph for v in node.outputs if v.name in names)
-    ir.passes.Sequential(FoldArithmetic(), FoldBatchNorm(backwards=False), BatchNormToConv())(copy)
+    fold_batchnorm(copy)
     RemoveUnusedNodesPass()(copy)
     _set_batch(graph, shape)
     ShapeInferencePass()(copy)

@@ -150,8 +150,7 @@ def step_model(
         slope = tape.op("Add", [slope, *gradient(part, scaled(tape, rough, scale), state[:1])])
         total = typed(tape.op("Add", [total, rough]), ())
     stepped = adam_step(part, state[0], typed(slope, canvas), *state[1:], *numbers)
-    bounds = [number(tape, "black", 0.0), number(tape, "white", 1.0)]
-    clipped = typed(tape.op("Clip", [stepped[0], *bounds]), canvas)
+    clipped = _clipped(tape, stepped[0], canvas)
     new = zip((f"new_{name}" for name in STATE), (clipped, *stepped[1:]), strict=True)
     _set_outputs(part, {**dict(new), **dict(zip(MOMENTS, moments, strict=True)), "loss": total})
     return part
@@ -220,9 +219,7 @@ class View:
     def forward(self, tape: Tape, canvas: ir.Value) -> ir.Value:
         """Show canvases."""
         smooth = self.smoothing.forward(tape, canvas) if self.smoothing else canvas
-        window = self.windows.forward(tape, smooth)
-        bounds = [number(tape, "black", 0.0), number(tape, "white", 1.0)]
-        return typed(tape.op("Clip", [window, *bounds]), self.shape)
+        return _clipped(tape, self.windows.forward(tape, smooth), self.shape)
 
     def backward(self, tape: Tape, slope: ir.Value) -> ir.Value:
         """Bring the slope of what is seen to the canvas; the clip lets it through."""
@@ -240,9 +237,8 @@ def _stretch(
 ) -> ir.Value:
     """The weighted range of the raw outputs, summed over the batch."""
     outputs = [found[head.output] for head in raw]
-    ends = np.cumsum([0, *targets.sizes])
     last = sorted({head.last for head in raw if head.last is not None}) if objective.held else []
-    held = [(values[i], slice(ends[i], ends[i + 1])) for i in last]
+    held = [(values[i], targets.places[i]) for i in last]
     weight = number(tape, "stretch_weight", objective.stretch)
     return scaled(tape, loss.stretch(tape, outputs, held, targets), weight)
 
@@ -254,13 +250,19 @@ def _feed(part: ir.Model, tensor: ir.Value) -> None:
     part.graph.sort()
 
 
+def _clipped(tape: Tape, pixels: ir.Value, shape: Sequence[int]) -> ir.Value:
+    """The nearest pixels that exist."""
+    bounds = [number(tape, "black", 0.0), number(tape, "white", 1.0)]
+    return typed(tape.op("Clip", [pixels, *bounds]), shape)
+
+
 def _mapped(
     tape: Tape, pictures: ir.Value, input_format: InputFormat, shape: tuple[int, int, int, int]
 ) -> ir.Value:
     """Map [0, 1] to the model's input, (N, C, H, W); a tied channel becomes all C of them."""
     low, high = input_format.bounds(shape[1])
-    scaled = tape.op("Mul", [pictures, number(tape, "pixel_factor", high - low)])
-    return typed(tape.op("Add", [scaled, number(tape, "pixel_offset", low)]), shape)
+    stretched = tape.op("Mul", [pictures, number(tape, "pixel_factor", high - low)])
+    return typed(tape.op("Add", [stretched, number(tape, "pixel_offset", low)]), shape)
 
 
 def _set_outputs(part: ir.Model, outputs: dict[str, ir.Value]) -> None:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from zqc import model_io
 from zqc.errors import InputShapeError, NoBatchNormError, StatisticsError
 from zqc.input_format import InputFormat
+from zqc.picture_input import picture_shape
 from zqc.synthesis.card import read_card
 from zqc.synthesis.correspondence import corresponding, folded, layers_of
 from zqc.synthesis.statistics import LayerStatistics, harvest
@@ -58,7 +59,7 @@ def find_statistics(
 
 def _from_card(model: ir.Model, file: Path, input_format: InputFormat | None) -> Origin:
     card = read_card(file)
-    found = _picture_shape(model)
+    found = picture_shape(model)
     if found != card.shape:
         raise StatisticsError(
             f"statistics card {file} is of pictures of {_size(card.shape)}, but the model's input "
@@ -84,7 +85,7 @@ def _from_twin(model: ir.Model, file: Path) -> Origin:
     try:
         twin = model_io.load(file).model
     except InputShapeError:  # its size does not matter, but it must have one
-        twin = model_io.load(file, input_shape=_picture_shape(model)[1:]).model
+        twin = model_io.load(file, input_shape=picture_shape(model)[1:]).model
     try:
         harvested = {layer.output: layer for layer in harvest(twin)}
     except NoBatchNormError as error:
@@ -101,13 +102,6 @@ def _from_twin(model: ir.Model, file: Path) -> Origin:
     if not layers:
         raise StatisticsError(f"no BatchNorm of {file} stands behind a layer with weights")
     return Origin(layers, f"{len(layers)} BatchNorm layers of {file}")
-
-
-def _picture_shape(model: ir.Model) -> tuple[int, int, int]:
-    shape = model.graph.inputs[0].shape
-    assert shape is not None  # model_io
-    channels, height, width = (size for size in shape.dims[1:] if isinstance(size, int))
-    return channels, height, width
 
 
 def _alike(one: InputFormat, other: InputFormat, channels: int) -> bool:

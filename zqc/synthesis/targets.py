@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,12 @@ class Targets:
             deviation_weight=share * (terms != "mean") * ratio,
             sizes=sizes,
         )
+
+    @property
+    def places(self) -> tuple[slice, ...]:
+        """Where the channels of each layer stand among all."""
+        ends = accumulate(self.sizes, initial=0)
+        return tuple(slice(start, end) for start, end in pairwise(ends))
 
     @property
     def variance_floor(self) -> Vector:

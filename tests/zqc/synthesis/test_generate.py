@@ -91,7 +91,7 @@ def test_the_loss_falls_in_the_large(rng):
     assert losses[-1] < losses[0] / 1.5
 
 
-def test_the_first_loss_is_that_of_noise(rng):
+def test_the_first_loss_is_that_of_the_first_pictures(rng):
     """What is reported as first is the loss of the pictures before any step (1e-4)."""
     model = net(rng)
     result = made(model, samples=5, batch=2, steps=0)

@@ -92,3 +92,10 @@ def test_a_variance_below_zero_counts_as_the_floor(layers):
 def test_sizes_are_those_of_the_layers(layers):
     """Where one layer ends and the next begins can be told."""
     assert Targets.of(layers).sizes == SIZES
+
+
+def test_places_are_those_of_the_layers(layers):
+    """Each cuts the means of its layer out of all of them."""
+    targets = Targets.of(layers)
+    for place, layer in zip(targets.places, layers, strict=True):
+        np.testing.assert_array_equal(targets.mean[place], layer.mean)
