@@ -7,6 +7,12 @@ For a threshold t = 2^k, b bits and s = 1 for a signed grid, 0 for an unsigned o
     integers  q ∈ [−s·2^(b−1), 2^(b−s) − 1]
     value     x̂ = Δ · clip(round(x / Δ), q_min, q_max)
 
+An unsigned grid may be shifted by z steps, for tensors that reach a little below zero: the integers
+stay q = clip(round(x / Δ) + z, 0, 2^b − 1), the value is Δ · (q − z). This is the shift-negative
+correction of HPTQ with the shift v = z·Δ, and on a runtime with zero points z is the zero point.
+With an even z, ties go the same way whether z is added before or after rounding: QuantizeLinear
+adds it after, ONNX Runtime's integer kernels (QLinearMul, QLinearAdd, …) before.
+
 Rounding is half to even. The division by a power of two is exact in float32, so the functions here
 are bit-exact with ONNX QuantizeLinear and DequantizeLinear.
 """
@@ -31,12 +37,24 @@ class Grid:
     Attributes:
         exponent: k of the threshold 2^k.
         bits: Number of bits.
-        signed: Whether the grid reaches below zero.
+        signed: Whether the grid reaches below zero as far as above.
+        shift: How many steps an unsigned grid reaches below zero: its zero point.
+
+    Raises:
+        ValueError: A shift of a signed grid, or one that is none of the grid's integers.
     """
 
     exponent: int
     bits: int
     signed: bool
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a shift that no unsigned integer can hold."""
+        if self.shift and self.signed:
+            raise ValueError(f"a signed grid has no shift, got {self.shift}")
+        if not 0 <= self.shift < 1 << self.bits:
+            raise ValueError(f"the shift {self.shift} is outside 0…{(1 << self.bits) - 1}")
 
     @property
     def threshold(self) -> float:
@@ -50,8 +68,20 @@ class Grid:
 
     @property
     def integers(self) -> tuple[int, int]:
-        """Smallest and largest integer."""
+        """Smallest and largest integer, as stored: they do not depend on the shift."""
         return integer_range(bits=self.bits, signed=self.signed)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest value."""
+        low, high = self.integers
+        return (low - self.shift) * self.scale, (high - self.shift) * self.scale
+
+    def nearest(self, x: Floats) -> Floats:
+        """Quantize and dequantize: the nearest value on the grid, same shape and type as ``x``."""
+        low, high = self.integers
+        scale = np.asarray(self.scale, x.dtype)
+        return np.clip(np.rint(x / scale), low - self.shift, high - self.shift) * scale
 
 
 def integer_range(*, bits: int, signed: bool) -> tuple[int, int]:

@@ -19,7 +19,8 @@ class IntegerClips(ir.passes.InPlacePass):
 
     1. ReLU, or the grid's top is at or below h: the saturation of QuantizeLinear does the same.
     2. h is below the grid's top: Clip(0, h/Δ) on the integers.
-    3. Declined: somebody else reads the activation, or h/Δ is not an integer.
+    3. Declined: somebody else reads the activation, h/Δ is not an integer, or the zero point is
+       not 0: saturation then cuts off below zero.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

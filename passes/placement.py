@@ -69,6 +69,11 @@ _ACTIVATIONS = frozenset(
 )
 """Activation functions with quantized tensors on both sides."""
 
+_SLIGHTLY_NEGATIVE = frozenset(
+    {"Celu", "Elu", "Gelu", "HardSwish", "LeakyRelu", "Mish", "PRelu", "Selu", "Swish"}
+)
+"""Activation functions that, with SiLU, leave a small part below zero."""
+
 _MOVES = (SAME_GRID - {"MaxPool", "ReduceMax", "ReduceMin", "Resize"}) | {"Concat"}
 
 
@@ -79,9 +84,15 @@ class Point:
     Attributes:
         names: Their names; the first is the tensor whose values all the others only select from.
         nonnegative: Whether no value can be below zero, whatever the picture.
-        edge: Whether a tensor feeds a first or a last layer or comes after the last ones.
+        edge: Whether a tensor feeds a first or a last layer, is the output of a first one (behind
+            its activation function) or comes after the last ones.
         internal: Whether the tensors stand inside an activation function, such as between a Conv
             and its SiLU: no quantization point by the paper, only one for the runtime.
+        joined: Whether the tensor is a Concat of tensors that are on grids of their own: every
+            value was rounded before.
+        slightly_negative: Whether the tensor reaches a little below zero and far above: outputs of
+            SiLU, hard-swish, GELU, ELU, LeakyReLU and the like, and what joins, adds or selects
+            them. Shift-negative correction is for these.
         squashed_by: ``Sigmoid`` or ``Softmax`` where nothing else reads the values, perhaps after
             operators that move them: then the scores count, not the logits. Empty otherwise.
     """
@@ -90,6 +101,8 @@ class Point:
     nonnegative: bool
     edge: bool
     internal: bool
+    joined: bool
+    slightly_negative: bool
     squashed_by: Literal["", "Sigmoid", "Softmax"]
 
 
@@ -123,9 +136,10 @@ def quantization_points(
                 values[value] = None
     quantized = [v for v in values if not _is_absorbed(v, inside)]
     leader = _shared_grids(region, set(quantized))
-    edges = _edge_values(graph, region)
     internal = _internal_values(region)
+    edges = _edge_values(graph, region, internal | (values.keys() - set(quantized)))
     nonnegative = _nonnegative_values(graph, nonnegative_inputs=nonnegative_inputs)
+    slightly_negative = _slightly_negative_values(graph, nonnegative)
     groups: dict[ir.Value, list[ir.Value]] = {}
     for value in quantized:
         groups.setdefault(_root(leader, value), []).append(value)
@@ -135,6 +149,8 @@ def quantization_points(
             nonnegative=first in nonnegative,
             edge=any(value in edges for value in members),
             internal=all(value in internal for value in members),
+            joined=_joins(first, set(quantized)),
+            slightly_negative=first in slightly_negative,
             squashed_by=_squashed_by(first),
         )
         for first, members in groups.items()
@@ -170,12 +186,20 @@ def _is_activation(value: ir.Value, node: ir.Node) -> bool:
 
 def _is_absorbed(value: ir.Value, inside: set[ir.Node]) -> bool:
     reader = sole_consumer(value)
+    if reader is None or reader not in inside or value.producer() not in inside:
+        return False
+    if is_bound(reader) and reader.inputs[0] is value:
+        return _is_absorbed(reader.outputs[0], inside)
+    return absorbs_negative(reader) and reader.inputs[0] is value
+
+
+def is_bound(node: ir.Node) -> bool:
+    """Whether the node is Min(x, constant), as an equalised ReLU6 has it before its ReLU."""
     return (
-        reader is not None
-        and reader in inside
-        and value.producer() in inside
-        and absorbs_negative(reader)
-        and reader.inputs[0] is value
+        node.op_type == "Min"
+        and node.domain == ""
+        and len(node.inputs) == 2
+        and constant(node.inputs[1]) is not None
     )
 
 
@@ -218,16 +242,34 @@ def _root(leader: dict[ir.Value, ir.Value], value: ir.Value) -> ir.Value:
     return value
 
 
-def _edge_values(graph: ir.Graph, region: list[ir.Node]) -> set[ir.Value]:
-    inputs = [node.inputs[0] for node in (*first_layers(graph), *last_layers(graph))]
+def _edge_values(
+    graph: ir.Graph, region: list[ir.Node], passing: Collection[ir.Value]
+) -> set[ir.Value]:
+    """Inputs and outputs of the first layers, inputs of the last ones and everything behind those.
+
+    The output of a first layer is the tensor behind its activation function: ``passing`` are those
+    that stand before or inside of one.
+    """
+    first = first_layers(graph)
+    inputs = [node.inputs[0] for node in (*first, *last_layers(graph))]
     edges = {value for value in inputs if value is not None}
+    waiting = [output for node in first for output in node.outputs]
+    while waiting:
+        value = waiting.pop()
+        edges.add(value)
+        if value in passing:
+            waiting += [output for use in value.uses() for output in use.node.outputs]
     after = after_last_layers(graph)
     edges.update(output for node in region if node in after for output in node.outputs)
     return edges
 
 
 def _internal_values(region: list[ir.Node]) -> set[ir.Value]:
-    """Inputs that only an activation function f reads, and f(x) inside of x·f(x)."""
+    """Inputs that only an activation function f reads, and f(x) inside of x·f(x).
+
+    So is the result where only a product with positive constants reads it, as ``EqualizeChannels``
+    inserts it: what the constants make of it is the tensor that counts.
+    """
     found: set[ir.Value] = set()
     for node in region:
         x, y = node.inputs[0] if node.inputs else None, node.outputs[0]
@@ -240,7 +282,22 @@ def _internal_values(region: list[ir.Node]) -> set[ir.Value]:
         readers = {use.node for use in x.uses()} - {node} - ({gate} if gated else set())
         if not readers and not x.is_graph_output() and not x.is_graph_input():
             found.add(x)
+        result = gate.outputs[0] if gated and gate is not None else y
+        scale = sole_consumer(result)
+        if scale is not None and _before_scale(scale.outputs[0]) is result:
+            found.add(result)
     return found
+
+
+def _before_scale(value: ir.Value) -> ir.Value:
+    """What a product with positive constants scales; the value itself where there is none."""
+    node = value.producer()
+    if node is None or node.op_type != "Mul" or node.domain != "" or len(node.inputs) != 2:
+        return value
+    source, factors = node.inputs[0], constant(node.inputs[1])
+    if source is None or factors is None or not np.all(factors > 0):
+        return value
+    return source
 
 
 def _nonnegative_values(graph: ir.Graph, *, nonnegative_inputs: bool) -> set[ir.Value]:
@@ -261,6 +318,39 @@ def _nonnegative_values(graph: ir.Graph, *, nonnegative_inputs: bool) -> set[ir.
         ):
             found.update(node.outputs)
     return found
+
+
+def _slightly_negative_values(graph: ir.Graph, nonnegative: set[ir.Value]) -> set[ir.Value]:
+    found: set[ir.Value] = set()
+    for node in graph:
+        if (
+            node.op_type in _SLIGHTLY_NEGATIVE
+            or is_silu(node)
+            or _before_scale(node.outputs[0]) in found
+        ):
+            found.update(node.outputs)
+        elif node.op_type in _KEEPS_SIGN - {"Mul"}:
+            several = node.op_type in ("Add", "Concat", "Sum")
+            data = [v for v in (node.inputs if several else node.inputs[:1]) if v is not None]
+            if all(v in found or v in nonnegative for v in data) and any(v in found for v in data):
+                found.update(node.outputs)
+    return found
+
+
+def is_silu(node: ir.Node) -> bool:
+    """Whether the node is the Mul of x·Sigmoid(x)."""
+    if node.op_type != "Mul" or len(node.inputs) != 2:
+        return False
+    for x, gate in (node.inputs, node.inputs[::-1]):
+        sigmoid = gate.producer() if gate is not None else None
+        if sigmoid is not None and sigmoid.op_type == "Sigmoid" and sigmoid.inputs[0] is x:
+            return True
+    return False
+
+
+def _joins(value: ir.Value, quantized: set[ir.Value]) -> bool:
+    node = value.producer()
+    return node is not None and node.op_type == "Concat" and set(node.inputs) <= quantized
 
 
 def _name(value: ir.Value) -> str:

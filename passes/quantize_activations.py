@@ -17,7 +17,7 @@ _TYPES = {
     (4, True): ir.DataType.INT4,
     (4, False): ir.DataType.UINT4,
 }
-"""Canonical integer type by bits and sign; the zero point is always 0."""
+"""Canonical integer type by bits and sign."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,10 @@ class QuantizeActivations(ir.passes.InPlacePass):
     """Quantize tensors by name. Lossy: an error of at most Δ/2 inside the grid, clipped outside.
 
     1. Each tensor of ``grids`` goes through QuantizeLinear and DequantizeLinear, and everybody who
-       read it reads the result. A graph output keeps its name.
+       read it reads the result. A graph output keeps its name. The zero point is the grid's shift:
+       0 but for tensors that reach a little below zero. An Add of v before the pair would round
+       half-way points to the other side; ``ShiftNegativeCorrection`` writes it where a runtime has
+       no zero points.
     2. A constant operand of an Add or Mul whose other operand is quantized gets a pair of its own,
        on 8 bits, with the threshold of least squared error, so that the operator can run on
        integers.
@@ -77,7 +80,7 @@ class PairBuilder:
         is_output = value.is_graph_output()
         stem = value.name or "tensor"
         scale = self._scale(grid.scale)
-        zero = self._zero(_TYPES[grid.bits, grid.signed])
+        zero = self._zero(_TYPES[grid.bits, grid.signed], grid.shift)
         q = ir.node("QuantizeLinear", [value, scale, zero], name=self._name(f"{stem}_q"))
         dq = ir.node("DequantizeLinear", [q.outputs[0], scale, zero], name=self._name(f"{stem}_dq"))
         q.outputs[0].name = q.name
@@ -114,7 +117,8 @@ class PairBuilder:
             if dequantized_scale(node.inputs[other]) is None:
                 continue
             grid = best_grid(array)
-            integers = quantize(array, grid.scale, bits=grid.bits, signed=grid.signed)
+            # Arithmetic turns an array without dimensions into a number.
+            integers = np.asarray(quantize(array, grid.scale, bits=grid.bits, signed=grid.signed))
             kind = _TYPES[grid.bits, grid.signed]
             stem = value.name or "constant"
             stored = add_initializer(
@@ -134,12 +138,13 @@ class PairBuilder:
             self._constants[key] = add_initializer(self._graph, name, np.array(scale, np.float32))
         return self._constants[key]
 
-    def _zero(self, kind: ir.DataType) -> ir.Value:
-        key = (kind.name, 0.0)
+    def _zero(self, kind: ir.DataType, point: int = 0) -> ir.Value:
+        key = (kind.name, float(point))
         if key not in self._constants:
-            tensor = ir.tensor(np.zeros((), kind.numpy()), dtype=kind)
+            tensor = ir.tensor(np.array(point, kind.numpy()), dtype=kind)
+            stem = f"shift_{point}" if point else "zero"
             self._constants[key] = add_initializer(
-                self._graph, self._name(f"zero_{kind.name.lower()}"), tensor
+                self._graph, self._name(f"{stem}_{kind.name.lower()}"), tensor
             )
         return self._constants[key]
 

@@ -14,11 +14,12 @@ from passes.arithmetic import quantize, scales, weight_exponents
 from passes.graph import Namer, add_initializer, constant, float_attribute, int_attribute, ints
 from passes.quantize_activations import dequantized_scale
 from passes.rounding import compensated
-from passes.topology import first_layers, last_layers, weighted_layers
+from passes.topology import edge_layers, weighted_layers
 
 logger = logging.getLogger(__name__)
 
-_TYPES = {8: ir.DataType.INT8, 4: ir.DataType.INT4}
+_TYPES = dict.fromkeys((2, 3, 4), ir.DataType.INT4) | dict.fromkeys((5, 6, 7, 8), ir.DataType.INT8)
+"""What integers of so many bits are stored in."""
 
 _BIAS_LIMIT = float(2**30)
 """Half of the INT32 range: the other half is room for the sum of products."""
@@ -29,9 +30,10 @@ class QuantizeWeights(ir.passes.InPlacePass):
     """Quantize the constants of every layer whose input is quantized. Lossy.
 
     1. Weights: per output channel, symmetric, power-of-two thresholds of least squared error;
-       an error of at most Δ/2 per weight inside the threshold. Where the second moments of the
-       layer's input are known, the rounding minimises the error of the output instead, see
-       ``passes.rounding``.
+       an error of at most Δ/2 per weight inside the threshold. Where the second moments M of the
+       layer's input are known, the rounding can minimise the error of the output instead, see
+       ``passes.rounding``; and the weights w of a channel can be enlarged by √(wᵀMw / ŵᵀMŵ) and
+       rounded again, so that the output keeps its second moment.
     2. Biases: INT32 with the scale s_x·s_w of the products they are added to. Where a bias would
        not fit, the threshold of its channel is raised until it does.
     3. Bias correction, where the mean μ of the input is known per channel: the rounding error of
@@ -41,25 +43,31 @@ class QuantizeWeights(ir.passes.InPlacePass):
        named in ``keep_float``; the bias of a Gemm with α or β other than 1 stays float.
 
     Attributes:
-        bits: Bits of the weights, 8 or 4.
+        bits: Bits of the weights, 2 to 8: up to 4 are stored in INT4, more in INT8.
         edge_bits: Bits of the weights of the first and the last layers.
+        bits_of: Bits of single layers by name, whatever ``bits`` and ``edge_bits`` say.
         keep_float: Names of nodes that stay float.
         input_means: Mean per channel, shape (C_in,), of tensors by their name before quantization.
         input_moments: By name of the layer, E[x xᵀ] of the columns that its weights are multiplied
             with, shape (groups, blocks, K, K): block by block of the flattened weight.
+        compensate: Whether weights are rounded so that their errors compensate each other.
+        second_moments: Whether the second moment of every output channel is corrected.
     """
 
     bits: int = 8
     edge_bits: int = 8
+    bits_of: Mapping[str, int] = field(default_factory=dict)
     keep_float: Collection[str] = ()
     input_means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     input_moments: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    compensate: bool = True
+    second_moments: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Quantize layer by layer."""
         graph = model.graph
         name = Namer(graph)
-        edges = {*first_layers(graph), *last_layers(graph)}
+        edges = edge_layers(graph)
         modified = False
         for node in weighted_layers(graph):
             scale = dequantized_scale(node.inputs[0])
@@ -67,10 +75,19 @@ class QuantizeWeights(ir.passes.InPlacePass):
             if weight is None or scale is None or node.name in self.keep_float:
                 logger.debug("%s keeps float weights", node.name)
                 continue
-            bits = self.edge_bits if node in edges else self.bits
+            default = self.edge_bits if node in edges else self.bits
+            bits = self.bits_of.get(node.name or "", default)
+            integers, step = rounded_weight(
+                node,
+                weight,
+                bits=bits,
+                input_scale=scale,
+                moments=self.input_moments.get(node.name or ""),
+                compensate=self.compensate,
+                second_moments=self.second_moments,
+            )
             mean = self.input_means.get(_quantized_name(node.inputs[0]))
-            moments = self.input_moments.get(node.name or "")
-            _quantize_layer(graph, node, weight, scale, bits, mean, moments, name)
+            _write_layer(graph, node, integers, step, scale, bits, mean, name)
             modified = True
         return ir.passes.PassResult(model, modified)
 
@@ -84,29 +101,75 @@ def output_axis(node: ir.Node, weight: NDArray[np.floating]) -> int:
     return 0 if node.op_type == "Conv" else weight.ndim - 1
 
 
-def _quantize_layer(
-    graph: ir.Graph,
+def rounded_weight(
     node: ir.Node,
     weight: NDArray[np.floating],
-    input_scale: float,
+    *,
     bits: int,
-    mean: NDArray[np.float64] | None,
-    moments: NDArray[np.float64] | None,
-    name: Namer,
-) -> None:
+    input_scale: float,
+    moments: NDArray[np.float64] | None = None,
+    compensate: bool = True,
+    second_moments: bool = False,
+) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
+    """Return what a layer's weight becomes: case 1 of ``QuantizeWeights``, and the limit of case 2.
+
+    Args:
+        node: The layer.
+        weight: Its weight.
+        bits: Bits of the integers, 2 to 8.
+        input_scale: The step of its input, which the step of the bias follows from.
+        moments: Second moments of its input, (groups, blocks, K, K); None where unknown.
+        compensate: Whether errors compensate each other, where the moments are known.
+        second_moments: Whether the second moment of the output is corrected, likewise.
+
+    Returns:
+        The integers in the shape of the weight, in floating point, and the step of each channel
+        along ``output_axis``.
+    """
     axis = output_axis(node, weight)
-    bias = _plain_bias(node, weight, axis)
+    bias = plain_bias(node, weight, axis)
     exponents = weight_exponents(weight, bits=bits, axis=axis)
     if bias is not None:
         exponents = np.maximum(exponents, _exponents_for(bias, input_scale, bits, len(exponents)))
     scale = scales(exponents, bits=bits, signed=True)
-    shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-    if moments is None:
-        integers = quantize(weight, scale.reshape(shape), bits=bits, signed=True)
-    else:
-        integers = _compensated(weight, moments, scale, axis=axis, bits=bits)
+    steps = along(axis, scale, weight.ndim)
+
+    def rounded(w: NDArray[np.floating]) -> NDArray[np.floating]:
+        if moments is None or not compensate:
+            return quantize(w, steps, bits=bits, signed=True)
+        return _compensated(w, moments, scale, axis=axis, bits=bits)
+
+    integers = rounded(weight)
+    if moments is not None and second_moments:
+        before, after = (_energy(w, moments, axis) for w in (weight, integers * steps))
+        factor = np.sqrt(np.divide(before, after, out=np.ones_like(before), where=after > 0))
+        integers = rounded(weight * along(axis, factor, weight.ndim))
+    return integers, scale
+
+
+def along(axis: int, scale: NDArray[np.floating], rank: int) -> NDArray[np.floating]:
+    """Reshape one step per channel to broadcast along an axis of a weight."""
+    return scale.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def _write_layer(
+    graph: ir.Graph,
+    node: ir.Node,
+    integers: NDArray[np.floating],
+    scale: NDArray[np.float32],
+    input_scale: float,
+    bits: int,
+    mean: NDArray[np.float64] | None,
+    name: Namer,
+) -> None:
+    """Put the integers behind DequantizeLinear, and correct and quantize the bias."""
+    weight = constant(node.inputs[1])
+    assert weight is not None  # there are integers of it
+    axis = output_axis(node, weight)
+    bias = plain_bias(node, weight, axis)
     if bias is not None and mean is not None:
-        bias = bias - _mean_shift(node, integers * scale.reshape(shape) - weight, mean)
+        error = integers * along(axis, scale, weight.ndim) - weight
+        bias = bias - mean_shift(node, error, mean)
     stored = ir.tensor(integers.astype(_TYPES[bits].numpy()), dtype=_TYPES[bits])
     stem = _name(node.inputs[1], f"{node.name}_weight")
     new_weight = _dequantize(graph, node, stored, scale, axis, stem, name)
@@ -130,18 +193,37 @@ def _compensated(
     bits: int,
 ) -> NDArray[np.float64]:
     """Round the rows of every group and block with compensation."""
-    groups, blocks, columns, _ = moments.shape
-    moved = np.moveaxis(weight, axis, 0)
-    rows = moved.reshape(groups, -1, blocks, columns)
+    groups, blocks = moments.shape[:2]
+    rows = _rows(weight, moments, axis)
     steps = scale.reshape(groups, -1)
     integers = np.empty(rows.shape)
     for g in range(groups):
         for b in range(blocks):
             integers[g, :, b] = compensated(rows[g, :, b], moments[g, b], steps[g], bits=bits)
+    moved = np.moveaxis(weight, axis, 0)
     return np.moveaxis(integers.reshape(moved.shape), 0, axis)
 
 
-def _plain_bias(
+def _rows(
+    weight: NDArray[np.floating], moments: NDArray[np.float64], axis: int
+) -> NDArray[np.floating]:
+    """The weight as (groups, rows, blocks, K)."""
+    groups, blocks, columns, _ = moments.shape
+    return np.moveaxis(weight, axis, 0).reshape(groups, -1, blocks, columns)
+
+
+def _energy(
+    weight: NDArray[np.floating], moments: NDArray[np.float64], axis: int
+) -> NDArray[np.float64]:
+    """Second moment wᵀMw of every output channel without its bias, shape (channels,)."""
+    rows = _rows(weight, moments, axis).astype(np.float64)
+    energy: NDArray[np.float64] = np.einsum(
+        "grbi,gbij,grbj->gr", rows, moments, rows, optimize=True
+    )
+    return energy.reshape(-1)
+
+
+def plain_bias(
     node: ir.Node, weight: NDArray[np.floating], axis: int
 ) -> NDArray[np.float64] | None:
     """Bias per output channel, zeros if there is none; None where it cannot be quantized."""
@@ -174,7 +256,7 @@ def _exponents_for(
     return exponents
 
 
-def _mean_shift(
+def mean_shift(
     node: ir.Node, error: NDArray[np.floating], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Mean of what an error of the weights adds to the output, per output channel."""

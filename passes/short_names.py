@@ -7,7 +7,7 @@ from itertools import count
 
 import onnx_ir as ir
 
-from passes.graph import Namer
+from passes.graph import Namer, constant
 
 
 @dataclass(frozen=True)
@@ -17,28 +17,43 @@ class ShortNames(ir.passes.InPlacePass):
     In a small network with 4-bit weights these names are a tenth of the file. Everything the user's
     model named keeps its name: inputs, outputs, layers, activations, weights.
 
-    1. Results of QuantizeLinear, DequantizeLinear, Cast of a constant and Clip of UINT8, unless
-       they are graph outputs: ``0``, ``1``, …; the nodes lose their names.
-    2. Anything else is left alone.
+    1. Results of QuantizeLinear, DequantizeLinear, Cast of a constant, Mul of constants and Clip of
+       UINT8, unless they are graph outputs: ``0``, ``1``, …; the nodes lose their names.
+    2. Scales that are a list, one of them per channel: ``s0``, ``s1``, …
+    3. Anything else is left alone.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rename in graph order."""
         graph = model.graph
         name = Namer(graph)
-        numbers = count()
+        numbers, scales = count(), count()
+        renamed: set[ir.Value] = set()
         for node in graph:
             if _is_inserted(node):
                 for output in node.outputs:
                     if not output.is_graph_output():
                         output.name = name(f"{next(numbers)}")
                 node.name = ""
+            scale = _list_of_scales(node)
+            if scale is not None and scale not in renamed:
+                scale.name = name(f"s{next(scales)}")
+                renamed.add(scale)
         return ir.passes.PassResult(model, modified=True)
 
 
 def _is_inserted(node: ir.Node) -> bool:
-    if node.op_type == "Cast":
-        return node.inputs[0] is not None and node.inputs[0].is_initializer()
+    if node.op_type in ("Cast", "Mul"):
+        return all(value is not None and value.is_initializer() for value in node.inputs)
     if node.op_type == "Clip":
         return node.outputs[0].dtype == ir.DataType.UINT8
     return node.op_type in ("QuantizeLinear", "DequantizeLinear")
+
+
+def _list_of_scales(node: ir.Node) -> ir.Value | None:
+    """The scales of a DequantizeLinear per channel that are stored, not computed."""
+    if node.op_type != "DequantizeLinear":
+        return None
+    scale = node.inputs[1]
+    scales = constant(scale)
+    return scale if scales is not None and scales.ndim else None

@@ -63,6 +63,12 @@ def last_layers(graph: ir.Graph) -> list[ir.Node]:
     return [node for node in weighted_layers(graph) if node not in before]
 
 
+def edge_layers(graph: ir.Graph) -> set[ir.Node]:
+    """The layers that keep more bits than the others: the first, the last, and expectations."""
+    expectations = (node for node in weighted_layers(graph) if is_expectation(node))
+    return {*first_layers(graph), *last_layers(graph), *expectations}
+
+
 def after_last_layers(graph: ir.Graph) -> set[ir.Node]:
     """The last layers and every node after them."""
     found: set[ir.Node] = set(last_layers(graph))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, add_initializer, constant
+from passes.graph import Namer, add_initializer, constant, scalar
 from passes.topology import is_weighted
 
 _RANGES = {
@@ -21,9 +21,11 @@ _RANGES = {
 class UnsignedActivations(ir.passes.InPlacePass):
     """Store every quantized tensor as UINT8. Exact: q + 128 with zero point 128 is the same value.
 
-    1. INT8 with zero point 0 → UINT8 with zero point 128.
+    1. INT8 with zero point 0 → UINT8 with zero point 128. UINT8 stays, with any zero point.
     2. INT4 → UINT8 with zero point 128, and a Clip to 120…135 on the integers between the pair.
-    3. UINT4 → UINT8 with zero point 0, and a Clip to 0…15.
+    3. UINT4 → UINT8, and a Clip to 0…15. An odd zero point is raised by one, and the Clip with it:
+       ONNX Runtime's integer kernels add it before they round, which is only the same when it is
+       even (see ``passes.arithmetic``).
     4. A constant operand of an Add or Mul: stored as in case 1.
     5. Weights and biases are left alone.
     """
@@ -54,8 +56,9 @@ def _rewrite_pair(graph: ir.Graph, node: ir.Node, zeros: dict[int, ir.Value], na
     if kind not in _RANGES:
         return False
     low, high = _RANGES[kind]
-    point = 128 if low < 0 else 0
-    zero = _zero(graph, point, zeros, name)
+    point = int(scalar(node.inputs[2]) or 0)
+    raised = 128 if low < 0 else point % 2
+    zero = _zero(graph, point + raised, zeros, name)
     node.replace_input_with(2, zero)
     quantized = node.outputs[0]
     quantized.type = ir.TensorType(ir.DataType.UINT8)
@@ -63,7 +66,7 @@ def _rewrite_pair(graph: ir.Graph, node: ir.Node, zeros: dict[int, ir.Value], na
     for use in readers:
         use.node.replace_input_with(2, zero)
     if (low, high) != (-128, 127):
-        clipped = integer_clip(graph, node, low + point, high + point, name)
+        clipped = integer_clip(graph, node, low + raised, high + raised, name)
         for use in readers:
             use.node.replace_input_with(use.idx, clipped)
     return True

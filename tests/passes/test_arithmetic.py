@@ -26,11 +26,11 @@ KINDS = [pytest.param(*kind, id=name) for kind, name in TYPES.items()]
 EXPONENTS = (MIN_EXPONENT, -3, 0, 1, 9)
 
 
-def qdq_model(bits, signed, scale):
-    """QuantizeLinear → DequantizeLinear with a zero point 0."""
+def qdq_model(bits, signed, scale, point=0):
+    """QuantizeLinear → DequantizeLinear."""
     return onnx.parser.parse_model(f"""<ir_version: 10, opset_import: ["" : 21]>
     g (float[n] x) => (float[n] y)
-    <float s = {{{scale!r}}}, {TYPES[bits, signed]} z = {{0}}> {{
+    <float s = {{{scale!r}}}, {TYPES[bits, signed]} z = {{{point}}}> {{
         q = QuantizeLinear(x, s, z)
         y = DequantizeLinear(q, s, z)
     }}""")
@@ -67,6 +67,43 @@ def test_fake_quantize_is_the_pair_of_the_reference_evaluator(bits, signed, expo
     x = critical_values(bits, signed, scale)
     (expected,) = ReferenceEvaluator(qdq_model(bits, signed, scale)).run(None, {"x": x})
     np.testing.assert_array_equal(fake_quantize(x, scale, bits=bits, signed=signed), expected)
+
+
+def shifted_grids():
+    """Unsigned grids with odd, even, small and the largest shifts."""
+    for bits, shifts in ((8, (0, 1, 2, 37, 128, 255)), (4, (0, 1, 2, 7, 15))):
+        for shift in shifts:
+            yield from (Grid(exponent, bits, False, shift) for exponent in (-9, 0, 3))
+
+
+@pytest.mark.parametrize("grid", list(shifted_grids()), ids=str)
+def test_a_shift_is_a_zero_point(grid):
+    """Half-way points, their neighbours and both ends give ONNX's bits for that zero point."""
+    x = critical_values(grid.bits, False, grid.scale) - np.float32(grid.shift * grid.scale)
+    neighbours = [np.nextafter(x, np.float32(end)) for end in (-np.inf, np.inf)]
+    x = np.concatenate([x, *neighbours, np.float32([np.inf, -np.inf])])
+    model = qdq_model(grid.bits, False, grid.scale, grid.shift)
+    runner = runtime.load(model.SerializeToString(), threads=1, optimize=False)
+    np.testing.assert_array_equal(grid.nearest(x), runner({"x": x})["y"])
+    x = x[np.isfinite(x)]  # the reference turns infinities into integers before it clips
+    np.testing.assert_array_equal(grid.nearest(x), ReferenceEvaluator(model).run(None, {"x": x})[0])
+
+
+def test_a_shift_moves_the_ends():
+    """Sixteen values from −3Δ to 12Δ; the threshold and the stored integers stay."""
+    grid = Grid(3, 4, signed=False, shift=3)
+    assert (grid.threshold, grid.scale, grid.integers) == (8.0, 0.5, (0, 15))
+    assert grid.bounds == (-1.5, 6.0)
+    assert Grid(3, 4, signed=True).bounds == (-8.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("signed", "shift", "said"), [(True, 1, "signed"), (False, 16, "0…15"), (False, -1, "0…15")]
+)
+def test_impossible_shifts_are_refused(signed, shift, said):
+    """A shift belongs to an unsigned grid and is one of its integers."""
+    with pytest.raises(ValueError, match=said):
+        Grid(0, 4, signed, shift)
 
 
 def test_integer_range_is_that_of_the_type():
@@ -174,6 +211,26 @@ def test_fake_quantize_holds_its_properties(kind, exponent, numbers):
     off = np.abs(once.astype(np.float64) - x)
     assert np.all(off[inside] <= grid.scale / 2)
     np.testing.assert_array_equal(once[~inside], np.where(x < low, low, high)[~inside])
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([4, 8]),
+    st.integers(MIN_EXPONENT, 20),
+    st.integers(0, 255),
+    st.lists(floats, min_size=1, max_size=20),
+)
+def test_shifted_grids_hold_their_properties(bits, exponent, shift, numbers):
+    """The nearest value is at most Δ/2 off inside the bounds, the bound beyond, and stays."""
+    grid = Grid(exponent, bits, False, shift % 2**bits)
+    for x in (np.float32(numbers), np.float64(numbers)):
+        once = grid.nearest(x)
+        assert once.dtype == x.dtype
+        np.testing.assert_array_equal(grid.nearest(once), once)
+        low, high = grid.bounds
+        inside = (x >= low) & (x <= high)
+        assert np.all(np.abs(once.astype(np.float64) - x)[inside] <= grid.scale / 2)
+        np.testing.assert_array_equal(once[~inside], np.where(x < low, low, high)[~inside])
 
 
 def test_quantize_keeps_the_type_of_its_input():

@@ -88,6 +88,8 @@ def test_a_bound_above_a_narrower_clip_adds_none(build, run):
     ("function", "options"),
     [
         ("Relu(x)", {"scale": 0.5, "point": 128}),
+        ("Relu(x)", {"scale": 0.5, "point": 3}),
+        ("Clip(x, zero, six)", {"scale": 0.5, "point": 3, "zero": 0.0, "six": 6.0}),
         ("Relu(x)", {"scale": 0.5, "kind": np.int8}),
         ("Relu(x)", {"scale": 0.5, "more": "r = Neg(a)", "output": ", float[n] r"}),
         ("Relu(x)", {"scale": 0.5, "output": ", float[n] a"}),
@@ -98,6 +100,8 @@ def test_a_bound_above_a_narrower_clip_adds_none(build, run):
     ],
     ids=[
         "zero point",
+        "shift",
+        "shift, bounded",
         "signed",
         "reader",
         "output",

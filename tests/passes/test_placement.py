@@ -193,7 +193,7 @@ def test_edges_are_what_first_and_last_layers_touch(build):
     """The first layers' input, the last layers' inputs and what comes after those."""
     points = points_of(build, "last = LeakyRelu(first)")
     edges = {names[0]: point.edge for names, point in points.items()}
-    assert edges == {"x": True, "first": False, "last": False, "middle": True, "y": True}
+    assert edges == {"x": True, "first": True, "last": True, "middle": True, "y": True}
 
 
 def test_kept_nodes_are_left_out(build):

@@ -95,6 +95,22 @@ def test_types_follow_the_grid(build, grid, kind):
     assert quantizer.outputs[0].dtype == kind
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_shift_is_the_zero_point(build, run, x, bits):
+    """Shifted tensors are unsigned, their zero point is the shift, their values are the grid's."""
+    model = build("(float[1,2,4,4] x) => (float[1,2,4,4] y) { y = Identity(x) }")
+    grid = Grid(1, bits, signed=False, shift=3)
+    QuantizeActivations({"x": grid})(model)
+    quantizer, dequantizer = list(model.graph)[:2]
+    assert quantizer.inputs[2] is dequantizer.inputs[2]
+    assert int(quantizer.inputs[2].const_value.numpy()) == 3
+    assert dequantized_scale(dequantizer.outputs[0]) == grid.scale
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    got = run(model, x=x)["y"]
+    np.testing.assert_array_equal(got, grid.nearest(x))
+    assert got.min() == -3 * grid.scale
+
+
 def test_equal_constants_are_written_once(build):
     """Tensors on one grid share scale and zero point."""
     model = build(NET)
@@ -132,6 +148,17 @@ def test_constant_operands_are_quantized(build, run, x, rng, op_type, function, 
     assert np.abs(stored - k).max() <= scale / 2 <= 4 / 255
     expected = function(on(GRIDS["x"], x), stored)
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
+
+
+def test_a_constant_without_dimensions_is_quantized(build, run, x):
+    """Such as the 1/6 of a spelled-out hard sigmoid: it stays a number without dimensions."""
+    model = build("(float[2,3] x) => (float[2,3] y) { y = Mul(x, sixth) }", sixth=1 / 6)
+    QuantizeActivations({"x": Grid(1, 8, True)})(model)
+    source = model.graph.outputs[0].producer().inputs[1].producer()
+    assert source.op_type == "DequantizeLinear"
+    assert source.inputs[0].const_value.shape == ()
+    pixels = np.full((2, 3), 0.5, np.float32)
+    assert abs(run(model, x=pixels)["y"] - 0.5 / 6).max() < 2**-10
 
 
 def test_constants_of_float_operators_stay(build, operators):

@@ -156,6 +156,31 @@ def test_edge_layers_keep_their_bits(build, rng):
     assert stored_types(other) == ["INT4", "INT8", "INT8", "INT4"]
 
 
+def test_bits_of_single_layers(build, rng):
+    """A layer that is named has its own bits, an edge layer too; 5 bits are stored in INT8."""
+    model = chain(build, rng)
+    QuantizeWeights(bits=8, edge_bits=8, bits_of={"make_a": 3, "make_b": 5})(model)
+    assert stored_types(model) == ["INT4", "INT8", "INT8", "INT8"]
+    weighted = [node for node in model.graph if node.op_type in ("Conv", "Gemm", "MatMul")]
+    largest = [int(np.abs(parts(n.inputs[1])[0].astype(np.int64)).max()) for n in weighted]
+    assert [largest[0] <= 4, largest[1] <= 16, min(largest[2:]) > 32] == [True] * 3
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_every_number_of_bits(build, rng, bits):
+    """Integers stay on a grid of so many bits, in a type that holds it, nearest to the weight."""
+    model, arrays = model_of(build, rng, "Conv")
+    QuantizeWeights(edge_bits=bits)(model)
+    value = layer_of(model).inputs[1]
+    assert value.producer().inputs[0].dtype.name == ("INT4" if bits <= 4 else "INT8")
+    integers, scale, axis = parts(value)
+    exponents = weight_exponents(arrays["w"], bits=bits, axis=axis)
+    np.testing.assert_array_equal(scale, scales(exponents, bits=bits, signed=True))
+    step = shaped(scale, axis, 4)
+    expected = fake_quantize(arrays["w"], step, bits=bits, signed=True)
+    np.testing.assert_array_equal(integers.astype(np.float32) * step, expected)
+
+
 def test_kept_layers_stay_float(build, rng):
     """Layers named in ``keep_float`` keep float weights."""
     model = chain(build, rng)

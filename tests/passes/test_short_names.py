@@ -5,6 +5,7 @@ import onnx
 import onnx_ir as ir
 
 from passes import (
+    DerivedBiasScales,
     Int4WeightsByCast,
     IntegerClips,
     QuantizeActivations,
@@ -34,6 +35,29 @@ def test_inserted_names_are_numbers(mixed, run, rng):
     assert all(n.name == "" for n in model.graph if n.op_type in INSERTED)
     after = run(model, x=x)
     assert list(after) == list(before)
+    for name, expected in before.items():
+        np.testing.assert_array_equal(after[name], expected)
+
+
+def test_scales_and_their_products_are_short(mixed, run, rng):
+    """Scales per channel have short names, also where a bias's scale is their product."""
+    model = mixed(4, 4)
+    for change in (UnsignedActivations(), DerivedBiasScales(smallest=1)):
+        change(model)
+    x = rng.normal(0, 3, (1, 3, 16, 16)).astype(np.float32)
+    before = run(model, x=x)
+    kept = {v.name for v in model.graph.initializers.values() if v.shape.rank() != 1}
+    lists = [n.inputs[1] for n in model.graph if n.op_type == "DequantizeLinear"]
+    stored = {v for v in lists if v.is_initializer() and v.shape.rank()}
+    products = [n for n in model.graph if n.op_type == "Mul" and n.outputs[0] in lists]
+    assert len(stored) > 1
+    assert len(products) > 1
+    ShortNames()(model)
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    assert {v.name for v in stored} == {f"s{i}" for i in range(len(stored))}
+    assert all(n.name == "" and n.outputs[0].name.isdecimal() for n in products)
+    assert kept <= set(model.graph.initializers)
+    after = run(model, x=x)
     for name, expected in before.items():
         np.testing.assert_array_equal(after[name], expected)
 

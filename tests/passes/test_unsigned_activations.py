@@ -5,8 +5,10 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from passes import QuantizeActivations, UnsignedActivations
+from passes import Int4WeightsByCast, QuantizeActivations, UnsignedActivations
 from passes.arithmetic import Grid
+from tests.passes.shifted import picture, quantized_net
+from zqc import runtime
 
 PRECISIONS = pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4), (8, 4)])
 
@@ -43,18 +45,22 @@ def test_weights_and_biases_are_left_alone(mixed, bits, act_bits):
 
 
 @pytest.mark.parametrize(
-    ("bits", "signed", "zero", "clip"),
+    ("bits", "signed", "shift", "zero", "clip"),
     [
-        (8, True, 128, None),
-        (8, False, 0, None),
-        (4, True, 128, (120, 135)),
-        (4, False, 0, (0, 15)),
+        (8, True, 0, 128, None),
+        (8, False, 0, 0, None),
+        (8, False, 37, 37, None),
+        (4, True, 0, 128, (120, 135)),
+        (4, False, 0, 0, (0, 15)),
+        (4, False, 2, 2, (0, 15)),
+        (4, False, 3, 4, (1, 16)),
+        (4, False, 15, 16, (1, 16)),
     ],
 )
-def test_zero_points_and_clips(build, run, bits, signed, zero, clip):
+def test_zero_points_and_clips(build, run, bits, signed, shift, zero, clip):
     """Each type gets its zero point and, below 8 bits, its Clip; values far outside saturate."""
     model = build("(float[n] x) => (float[n] y) { y = Identity(x) }")
-    grid = Grid(1, bits, signed)
+    grid = Grid(1, bits, signed, shift)
     QuantizeActivations({"x": grid})(model)
     x = np.linspace(-5, 5, 1001, dtype=np.float32)
     expected = run(model, x=x)["y"]
@@ -66,8 +72,28 @@ def test_zero_points_and_clips(build, run, bits, signed, zero, clip):
         [] if clip is None else [clip]
     )
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
-    low, high = grid.integers
-    assert (expected.min(), expected.max()) == (low * grid.scale, high * grid.scale)
+    assert (expected.min(), expected.max()) == grid.bounds
+
+
+@pytest.mark.parametrize(("bits", "act_bits", "multiple"), [(8, 8, 2), (4, 4, 2), (4, 4, 1)])
+def test_shifted_networks_fuse_as_unshifted_ones(run, operators, bits, act_bits, multiple):
+    """Zero points cost no integer kernel; padding with them, and all kernels, keep every bit.
+
+    At 4 bits odd shifts do so, too, because their zero points are raised to even ones.
+    """
+    executed = {}
+    for shifts in (0, multiple):
+        model = quantized_net(np.random.default_rng(3), bits, act_bits, multiple=shifts)
+        x = picture(np.random.default_rng(4))
+        expected = run(model, x=x)
+        UnsignedActivations()(model)
+        Int4WeightsByCast()(model)
+        executed[shifts] = sorted(operators(runtime.executed_graph(model)))
+        for outputs in (run(model, x=x), runtime.load(model, threads=1)({"x": x})):
+            for name, values in expected.items():
+                np.testing.assert_array_equal(outputs[name], values)
+    assert executed[multiple].count("QLinearConv") == 8
+    assert executed[multiple] == executed[0]
 
 
 def test_a_constant_operand_is_stored_unsigned(build, run, rng):
