@@ -68,6 +68,10 @@ def write_noise(path: Path, *, seed: int, channels: int = 3) -> Path:
 
 def cell(values: Sequence[float]) -> str:
     """Mean in percent, and the range over the seeds where there are several."""
-    percent = 100 * np.array(values)
-    spread = f" ({percent.min():.1f}…{percent.max():.1f})" if len(values) > 1 else ""
-    return f"{percent.mean():.1f}{spread}"
+    return spread([100 * value for value in values])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and the range where there are several values."""
+    ends = f" ({min(values):.1f}…{max(values):.1f})" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{ends}"

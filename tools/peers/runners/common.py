@@ -1,0 +1,121 @@
+"""What the runners share. They run in the peers' environments, of which only onnx and numpy count.
+
+A runner is called as ``python run_PEER.py MODEL PICTURES OUTPUT CONFIG``: a float ONNX file, an
+``.npz`` with one array N,C,H,W of ready input tensors, the file to write, and a JSON object of
+options. The last line that it prints is a JSON object with the seconds that it took, from reading
+the model to the file written, imports not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+LAYOUT = ("Reshape", "Transpose")
+
+Feed = dict[str, np.ndarray]
+Quantize = Callable[[Path, list[Feed], Path, dict[str, Any]], None]
+
+
+class Reader:
+    """The pictures one by one, as ONNX Runtime and Quark want to be given them."""
+
+    def __init__(self, feeds: list[Feed]) -> None:
+        self.feeds = feeds
+        self.rewind()
+
+    def get_next(self) -> Feed | None:
+        """The next picture, or None after the last one."""
+        return next(self.left, None)
+
+    def rewind(self) -> None:
+        """Begin again."""
+        self.left = iter(self.feeds)
+
+    def __len__(self) -> int:
+        return len(self.feeds)
+
+
+def run(quantize: Quantize) -> None:
+    """Do what the arguments of the command say, and print the seconds."""
+    model, pictures, output, config = sys.argv[1:]
+    with np.load(pictures) as arrays:
+        (name,) = arrays
+        tensors = arrays[name]
+    feeds = [{name: tensor[None]} for tensor in tensors]
+    started = time.perf_counter()
+    quantize(Path(model), feeds, Path(output), json.loads(config))
+    print(f"\n{json.dumps({'seconds': time.perf_counter() - started})}", flush=True)
+
+
+def batched(model: onnx.ModelProto, feeds: list[Feed], size: int) -> list[Feed]:
+    """The pictures in batches of ``size``, or one by one where the model's batch is fixed."""
+    if model.graph.input[0].type.tensor_type.shape.dim[0].dim_value:
+        return feeds
+    parts = [feeds[start : start + size] for start in range(0, len(feeds), size)]
+    return [{name: np.concatenate([f[name] for f in p]) for name in p[0]} for p in parts]
+
+
+def post_processing(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes from which no layer is reachable: they decode boxes and scores.
+
+    Args:
+        model: A graph without subgraphs whose nodes are sorted and named.
+    """
+    layers, reaching = _layers(model.graph), set()
+    names = []
+    for node in reversed(model.graph.node):
+        if node.name in layers or reaching.intersection(node.output):
+            reaching.update(node.input)
+        else:
+            names.append(node.name)
+    return names[::-1]
+
+
+def edges(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The layers that no other layer comes before or after: what zqc, too, keeps at 8 bits."""
+    layers, nodes = _layers(model.graph), list(model.graph.node)
+    behind: set[str] = set()
+    before: set[str] = set()
+    first, last = set(), set()
+    for node in nodes:
+        follows = not behind.isdisjoint(node.input)
+        if node.name in layers and not follows:
+            first.add(node.name)
+        if node.name in layers or follows:
+            behind.update(node.output)
+    for node in reversed(nodes):
+        leads = not before.isdisjoint(node.output)
+        if node.name in layers and not leads:
+            last.add(node.name)
+        if node.name in layers or leads:
+            before.update(node.input)
+    return [node for node in nodes if node.name in first | last]
+
+
+def _layers(graph: onnx.GraphProto) -> set[str]:
+    """Names of all Conv, ConvTranspose, Gemm and MatMul but the expectations.
+
+    An expectation is a Conv of one output channel that reads a Softmax: the DFL of YOLOv8, which is
+    part of the decoding. Leaving it in float, and what lies before it, too, helps all peers much.
+    """
+    rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
+    probabilities: set[str] = set()
+    found = set()
+    for node in graph.node:
+        reads = not probabilities.isdisjoint(node.input[:1])
+        if node.op_type == "Softmax" or (reads and node.op_type in LAYOUT):
+            probabilities.update(node.output)
+        elif node.op_type in WEIGHTED and not (
+            reads and node.op_type == "Conv" and rows.get(node.input[1]) == 1
+        ):
+            found.add(node.name)
+    return found
