@@ -18,6 +18,7 @@ from passes.shift_negative_correction import ShiftNegativeCorrection
 from passes.short_names import ShortNames
 from passes.split_branches import SplitBranches
 from passes.unsigned_activations import UnsignedActivations
+from passes.wide_maxima import WideMaxima
 
 __all__ = [
     "AbsorbedBounds",
@@ -38,4 +39,5 @@ __all__ = [
     "ShortNames",
     "SplitBranches",
     "UnsignedActivations",
+    "WideMaxima",
 ]

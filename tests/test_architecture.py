@@ -14,14 +14,16 @@ ROOT = Path(__file__).parents[1]
 
 # From the top to the bottom; a module imports from its own floor or from below.
 FLOORS = (
-    {"cli", "options"},
+    {"cli", "options", "recipe_options", "sections"},
     {"inspection"},
     {"compiler", "checker", "statistics_card"},
-    {"quantization"},
-    {"synthesis", "calibration", "detection", "report"},
-    {"autodiff", "runtime", "model_io"},
+    {"bit_choice", "equalization"},
+    {"quantization", "calibration_pictures"},
+    {"grids", "reconstruction"},
+    {"synthesis", "calibration", "mixed_precision", "detection", "report"},
+    {"autodiff", "runtime", "model_io", "recipe_file"},
     {"onnx_file", "admission", "upgrade", "atomic", "images", "recipe", "progress"},
-    {"input_format"},
+    {"input_format", "picture_input"},
     {"errors"},
 )
 FLOOR = {module: height for height, modules in enumerate(reversed(FLOORS)) for module in modules}
@@ -34,6 +36,7 @@ LIGHT = {
     "onnxruntime",
     "onnxsim",
     "rich",
+    "scipy",
     "torch",
 }
 """What ``zqc --help`` must not wait for; torch must not be imported by the product at all."""
@@ -131,19 +134,24 @@ def test_public_names_of_zqc():
 def test_public_names_of_passes():
     """The passes that may be used on their own."""
     assert sorted(passes.__all__) == [
+        "AbsorbedBounds",
         "BatchNormToConv",
         "CanonicalActivations",
         "DerivedBiasScales",
+        "EqualizeChannels",
         "FloatBarriers",
         "FoldArithmetic",
         "FoldBatchNorm",
         "FoldBatchSize",
         "Int4WeightsByCast",
         "IntegerClips",
+        "PairsBehindMoves",
         "QuantizeActivations",
         "QuantizeWeights",
+        "ShiftNegativeCorrection",
         "ShortNames",
         "SplitBranches",
         "UnsignedActivations",
+        "WideMaxima",
     ]
     assert all(getattr(passes, name) for name in passes.__all__)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zqc import options
+from zqc import options, recipe_options
 from zqc.errors import RuntimeFailure, ZqcError
 from zqc.options import PATH
-from zqc.recipe import BITS, TARGETS, Recipe
+from zqc.recipe_file import to_table, to_toml
+from zqc.recipe_options import recipe_of
 from zqc.report.json_text import json_text
+from zqc.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,10 +41,7 @@ def cli() -> None:
     """Quantize object detectors in ONNX, without data."""
 
 
-_bits = click.Choice([str(bits) for bits in BITS])
-
-
-@cli.command("compile")
+@cli.command("compile", cls=SectionedCommand)
 @click.argument("model", type=PATH)
 @click.option(
     "-o",
@@ -51,39 +50,15 @@ _bits = click.Choice([str(bits) for bits in BITS])
     metavar="FILE",
     help="Where the result goes.  [default: MODEL.int8.onnx, MODEL.w4a8.onnx, … beside MODEL]",
 )
-@click.option("--bits", type=_bits, default="8", show_default=True, help="Bits of the weights.")
-@click.option(
-    "--act-bits", type=_bits, default="8", show_default=True, help="Bits of the activations."
-)
-@click.option(
-    "--first-last-bits",
-    type=_bits,
-    default="8",
-    show_default=True,
-    help="Bits of the first and the last layers.",
-)
-@click.option(
-    "--images",
-    type=PATH,
-    metavar="DIR_OR_NPZ",
-    help="Calibrate with these pictures instead of synthesised ones.",
-)
+@recipe_options.recipe_option
+@recipe_options.precision_options
+@options.images_option
 @options.statistics_options
-@options.synthesis_options
+@recipe_options.synthesis_options
 @options.input_options
-@click.option(
-    "--target",
-    type=click.Choice(TARGETS),
-    default="ort-x86",
-    show_default=True,
-    help="The runtime that the result is for.",
-)
-@click.option(
-    "--keep-float",
-    multiple=True,
-    metavar="GLOB",
-    help="Keep layers whose names match in float; may be repeated.",
-)
+@recipe_options.quantization_options
+@recipe_options.target_option
+@click.option("--dry-run", is_flag=True, help="Print the recipe as TOML and write nothing.")
 @options.threads_option
 @options.output_options
 def compile_command(
@@ -92,6 +67,7 @@ def compile_command(
     images: Path | None,
     statistics: Path | None,
     no_statistics: bool,
+    dry_run: bool,
     threads: int | None,
     as_json: bool,
     verbose: int,
@@ -99,13 +75,27 @@ def compile_command(
 ) -> None:
     """Quantize MODEL, a float32 detector in ONNX."""
     _log(verbose)
-    from zqc.compiler import compile_model
+    from zqc.compiler import compile_model, effective_recipe
     from zqc.report import summary
 
+    recipe = recipe_of(**choices)
+    if dry_run:
+        recipe = effective_recipe(
+            model,
+            output,
+            recipe=recipe,
+            images=images,
+            statistics=statistics,
+            no_statistics=no_statistics,
+            threads=threads,
+        )
+        text = json_text(to_table(recipe)) if as_json else to_toml(recipe).rstrip()
+        click.echo(text)
+        return
     result = compile_model(
         model,
         output,
-        recipe=_recipe(**choices),
+        recipe=recipe,
         images=images,
         statistics=statistics,
         no_statistics=no_statistics,
@@ -115,7 +105,7 @@ def compile_command(
     _print(result, summary.compiled, as_json=as_json)
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @click.argument("model", type=PATH)
 @click.option(
     "-o",
@@ -127,8 +117,9 @@ def compile_command(
     help="Folder for the pictures as PNG, the exact tensors as .npz, and a report to look at.",
 )
 @click.option("--resume", is_flag=True, help="Go on where Ctrl-C ended the same command.")
+@recipe_options.recipe_option
 @options.statistics_options
-@options.synthesis_options
+@recipe_options.synthesis_options
 @options.input_options
 @options.threads_option
 @options.output_options
@@ -151,7 +142,7 @@ def synthesize(
     result = synthesize_to(
         model,
         directory,
-        recipe=_recipe(**choices),
+        recipe=recipe_of(**choices),
         statistics=statistics,
         no_statistics=no_statistics,
         resume=resume,
@@ -167,7 +158,7 @@ def synthesize(
     return _fail(error, summary.stopped(result), code, as_json=as_json, result=result)
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @click.argument("model", type=PATH)
 @click.option(
     "--images",
@@ -236,7 +227,7 @@ def inspect(model: Path, input_shape: tuple[int, int] | None, as_json: bool, ver
     _print(result, summary.inspected, as_json=as_json)
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @click.argument("float_model", metavar="FLOAT", type=PATH)
 @click.argument("quantized", type=PATH)
 @click.option(
@@ -314,27 +305,6 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # the last resort: a defect of zqc or of a library
         message = f"unexpected {type(error).__name__}: {error}"
         return _fail(error, message, _EXIT_UNEXPECTED, as_json=as_json)
-
-
-def _recipe(
-    *,
-    bits: str = "8",
-    act_bits: str = "8",
-    first_last_bits: str = "8",
-    input_range: tuple[float, float] | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    bgr: bool,
-    **same_names: Any,
-) -> Recipe:
-    return Recipe(
-        bits=int(bits),
-        act_bits=int(act_bits),
-        first_last_bits=int(first_last_bits),
-        input_format=options.input_format(input_range, mean, std, bgr),
-        bgr=bgr,
-        **same_names,
-    )
 
 
 def _progress() -> Progress:

@@ -1,4 +1,4 @@
-"""The options of the command line that several commands share, and how their values are written."""
+"""Options of the command line that are in no recipe, and how their values are written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from zqc.errors import OptionError
 from zqc.input_format import InputFormat
-from zqc.recipe import EFFORTS, TERMS
+from zqc.sections import option_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,28 +61,30 @@ def group(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+_input, _pictures = option_of("Input"), option_of("Calibration pictures")
+
 input_options = group(
-    click.option(
+    _input(
         "--input-range",
         type=_range,
         metavar="LO:HI",
         help="Input values for pixels 0 and 255, such as -1:1 (write --input-range=-1:1)."
         "  [default: found from the BatchNorm statistics, else 0:1]",
     ),
-    click.option(
+    _input(
         "--mean",
         type=_numbers,
         metavar="M,M,M",
         help="Mean that inputs are normalised with, per channel of the model; goes with --std.",
     ),
-    click.option(
+    _input(
         "--std",
         type=_numbers,
         metavar="S,S,S",
         help="Standard deviation that inputs are normalised with; goes with --mean.",
     ),
-    click.option("--bgr", is_flag=True, help="The model's channels are in the order BGR."),
-    click.option(
+    _input("--bgr/--rgb", default=False, help="Order of the model's channels."),
+    _input(
         "--input-shape",
         type=size,
         metavar="HxW",
@@ -90,44 +92,22 @@ input_options = group(
     ),
 )
 
-synthesis_options = group(
-    click.option(
-        "--samples",
-        type=int,
-        metavar="N",
-        help="Number of calibration pictures.  [default: by effort]",
-    ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthesis."),
-    click.option(
-        "--effort",
-        type=click.Choice(EFFORTS),
-        default="standard",
-        show_default=True,
-        help="How long the synthesis works.",
-    ),
-    click.option(
-        "--bn-terms",
-        type=click.Choice(TERMS),
-        default="both",
-        show_default=True,
-        help="BatchNorm statistics that the pictures match.",
-    ),
-    click.option(
-        "--tie-channels",
-        is_flag=True,
-        help="Synthesise grey pictures, for a model that gets one channel three times.",
-    ),
+images_option = _pictures(
+    "--images",
+    type=PATH,
+    metavar="DIR_OR_NPZ",
+    help="Calibrate with these pictures instead of synthesised ones.",
 )
 
 statistics_options = group(
-    click.option(
+    _pictures(
         "--statistics",
         type=PATH,
         metavar="FILE",
         help="For a model whose BatchNorm is folded: a card made with zqc stats (.json), or the"
         " model as it was before (.onnx).",
     ),
-    click.option(
+    _pictures(
         "--no-statistics",
         is_flag=True,
         help="Make do with structured noise, at the risk of lower accuracy.",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from passes import (
+    AbsorbedBounds,
     BatchNormToConv,
     CanonicalActivations,
     DerivedBiasScales,
@@ -20,19 +20,25 @@ from passes import (
     FoldBatchNorm,
     Int4WeightsByCast,
     IntegerClips,
+    PairsBehindMoves,
     QuantizeActivations,
     QuantizeWeights,
+    ShiftNegativeCorrection,
     ShortNames,
     SplitBranches,
     UnsignedActivations,
+    WideMaxima,
 )
 from passes.arithmetic import Grid
 from passes.placement import Point, quantization_points
+from passes.topology import edge_layers, weighted_layers
 from zqc import model_io
-from zqc.calibration import choose_grid, collect, identity, sigmoid, softplus
 from zqc.errors import OptionError
+from zqc.grids import Batches, Ranges
+from zqc.mixed_precision import FLOAT_BITS
 from zqc.progress import Task
 from zqc.recipe import Recipe, Target
+from zqc.reconstruction import reconstruct
 
 PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     FoldArithmetic(),
@@ -55,23 +61,25 @@ LOWERINGS: dict[Target, tuple[ir.passes.InPlacePass, ...]] = {
         ShortNames(),
         RemoveUnusedNodesPass(),
     ),
-    "portable": (),
+    "portable": (WideMaxima(), PairsBehindMoves(), RemoveUnusedNodesPass()),
+    "symmetric": (
+        ShiftNegativeCorrection(),
+        WideMaxima(),
+        PairsBehindMoves(),
+        RemoveUnusedNodesPass(),
+    ),
 }
 """Exact passes on the quantized model, by target."""
 
-_SEEN_THROUGH = {"": identity, "Sigmoid": sigmoid, "Softmax": softplus}
-"""What the errors of a tensor are measured through, by what it is squashed by."""
-
-_INTERNAL_BITS = 8
-
-_POSITIONS = 8192
-"""Output positions over all pictures at which the input of a layer is looked at."""
+_REFIT_SAMPLES = 256
+"""Output positions per picture at which the inputs of layers are looked at again."""
 
 
 def prepare(model: ir.Model, recipe: Recipe) -> ir.Model:
     """Return the float model in the form that is quantized: BatchNorm folded, opset high enough."""
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
-    if 4 in {recipe.bits, recipe.act_bits, recipe.first_last_bits}:
+    fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits)
+    if fewest <= 4 or recipe.target_size is not None:
         prepared = model_io.raise_opset(prepared, model_io.INT4_OPSET)
     ShapeInferencePass()(prepared)
     return prepared
@@ -104,75 +112,92 @@ def points_of(model: ir.Model, recipe: Recipe, kept: Collection[str]) -> list[Po
     )
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """What calibration found out.
-
-    Attributes:
-        grids: The grid of every quantized tensor, by name.
-        means: Mean per channel, shape (C,), of every quantized tensor, by name.
-        moments: Second moments of the input of every layer, by name (``input_moments``).
-    """
-
-    grids: dict[str, Grid]
-    means: dict[str, NDArray[np.float64]]
-    moments: dict[str, NDArray[np.float64]]
-
-
-def calibrate(
-    model: ir.Model,
-    points: Sequence[Point],
-    batches: Iterable[NDArray[np.float32]],
-    recipe: Recipe,
-    *,
-    pictures: int,
-    task: Task,
-    threads: int | None,
-) -> Ranges:
-    """Choose a grid for every tensor from its values over the pictures."""
-    tensors = [name for point in points for name in point.names]
-    samples = max(_POSITIONS // pictures, 16)
-    seen = collect(model, tensors, batches, samples=samples, task=task, threads=threads)
-    grids: dict[str, Grid] = {}
-    for point in points:
-        bits = _bits(point, recipe)
-        histogram = seen.tensors[point.names[0]].histogram
-        grid = choose_grid(
-            histogram,
-            bits=bits,
-            signed=not point.nonnegative,
-            seen_through=_SEEN_THROUGH[point.squashed_by],
-            keeps_top=point.squashed_by == "Softmax",
-        )
-        grids.update(dict.fromkeys(point.names, grid))
-    means = {name: seen.tensors[name].mean for name in tensors}
-    return Ranges(grids, means, seen.moments)
-
-
-def _bits(point: Point, recipe: Recipe) -> int:
-    """Bits of a tensor; inside an activation function there is no reason to save any."""
-    if point.edge:
-        return recipe.first_last_bits
-    return _INTERNAL_BITS if point.internal else recipe.act_bits
-
-
-def quantize(model: ir.Model, ranges: Ranges, recipe: Recipe, kept: Collection[str]) -> ir.Model:
-    """Return the canonical quantized model: standard QDQ, zero points 0."""
+def quantize_activations(model: ir.Model, grids: Mapping[str, Grid]) -> ir.Model:
+    """Return the model with every tensor that has a grid on it; weights are still float."""
     quantized = model.clone()
-    QuantizeActivations(ranges.grids)(quantized)
+    QuantizeActivations(grids)(quantized)
+    AbsorbedBounds()(quantized)
+    return quantized
+
+
+def quantize(
+    model: ir.Model,
+    ranges: Ranges,
+    recipe: Recipe,
+    kept: Collection[str],
+    *,
+    means: Mapping[str, NDArray[np.float64]],
+    bits_of: Mapping[str, int] | None = None,
+) -> ir.Model:
+    """Return the canonical quantized model: standard QDQ.
+
+    Args:
+        model: The prepared float model.
+        ranges: What calibration found out.
+        recipe: How weights are rounded, and to how many bits.
+        kept: Names of nodes that stay float.
+        means: Mean per channel, shape (C,), by name of the tensor, for the bias correction.
+        bits_of: Bits of single layers by name, whatever the recipe says; 32 for float.
+    """
+    floats = {name for name, bits in (bits_of or {}).items() if bits == FLOAT_BITS}
+    quantized = quantize_activations(model, ranges.grids)
     QuantizeWeights(
         bits=recipe.bits,
         edge_bits=recipe.first_last_bits,
-        keep_float=kept,
-        input_means=ranges.means,
-        input_moments=ranges.moments,
+        bits_of=bits_of or {},
+        keep_float={*kept, *floats},
+        input_means=means,
+        input_moments=ranges.statistics.moments,
+        compensate=recipe.rounding != "nearest",
+        second_moments=recipe.second_moments,
     )(quantized)
     RemoveUnusedNodesPass()(quantized)
     return quantized
+
+
+def refit(
+    model: ir.Model,
+    ranges: Ranges,
+    recipe: Recipe,
+    kept: Collection[str],
+    batches: Batches,
+    *,
+    bits_of: Mapping[str, int],
+    task: Task,
+    threads: int | None,
+) -> ir.Model:
+    """Return the canonical quantized model with weights that make up for the layers before them.
+
+    Args: As ``quantize``, and the calibration pictures; the task is advanced layer by layer.
+    """
+    floats = {name for name, bits in bits_of.items() if bits == FLOAT_BITS}
+    return reconstruct(
+        model,
+        quantize_activations(model, ranges.grids),
+        batches,
+        refit=recipe.rounding == "refitted",
+        compensate=recipe.rounding != "nearest",
+        bits=recipe.bits,
+        edge_bits=recipe.first_last_bits,
+        bits_of=bits_of,
+        kept={*kept, *floats},
+        samples=_REFIT_SAMPLES,
+        task=task,
+        threads=threads,
+        seed=recipe.seed,
+    )
+
+
+def bits_by_layer(model: ir.Model, recipe: Recipe, bits_of: Mapping[str, int]) -> dict[str, int]:
+    """Return the bits of the weights of every layer by name, those of ``bits_of`` first."""
+    edges = edge_layers(model.graph)
+    layers = weighted_layers(model.graph)
+    default = {n.name or "": recipe.first_last_bits if n in edges else recipe.bits for n in layers}
+    return {**default, **bits_of}
 
 
 def lower(model: ir.Model, target: Target) -> ir.Model:
     """Return the model in the form that the target fuses; every tensor keeps its value."""
     lowered = model.clone()
     # Sequential names the pass that fails, and those that ran before it.
-    return ir.passes.Sequential(*LOWERINGS[target])(lowered).model if LOWERINGS[target] else lowered
+    return ir.passes.Sequential(*LOWERINGS[target])(lowered).model

@@ -13,6 +13,7 @@ WEIGHTS = {
     "six": 6.0,
     "small": 0.3,
     "half": 0.5,
+    "bias": np.ones((1, 4, 1, 8), np.float32),
     "minus": -1.0,
     "positive": np.ones((4, 1, 1), np.float32),
     "signs": np.float32([1, -1, 1, 1]).reshape(4, 1, 1),
@@ -194,6 +195,69 @@ def test_edges_are_what_first_and_last_layers_touch(build):
     points = points_of(build, "last = LeakyRelu(first)")
     edges = {names[0]: point.edge for names, point in points.items()}
     assert edges == {"x": True, "first": True, "last": True, "middle": True, "y": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "edges"),
+    [
+        ("s = Sigmoid(first) a = Mul(first, s) last = Conv(a, v)", {"a", "first", "s"}),
+        ("a = Relu(first) last = Conv(a, v)", {"a"}),
+        ("a = Abs(first) last = Conv(a, v)", {"first"}),
+    ],
+)
+def test_the_output_of_a_first_layer_is_an_edge(build, body, edges):
+    """It is the tensor behind its activation function, and what stands inside of that."""
+    points = points_of(build, body)
+    inner = {names[0] for names, point in points.items() if point.edge}
+    assert inner - {"x", "middle", "y"} == edges
+
+
+@pytest.mark.parametrize(
+    ("body", "joined"),
+    [
+        ("a = Abs(first) last = Concat<axis=2>(a, first)", {"last"}),
+        ("a = Abs(first) b = Concat<axis=2>(a, first) last = Neg(b)", {"b"}),
+        ("a = Abs(first) last = Concat<axis=2>(a, bias)", set()),
+        ("a = Abs(first) last = Add(a, first)", set()),
+    ],
+)
+def test_what_joins_quantized_tensors(build, body, joined):
+    """A Concat of tensors with grids of their own, but not one of a constant, and no sum."""
+    points = points_of(build, body)
+    assert {names[0] for names, point in points.items() if point.joined} == joined
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("s = Sigmoid(first) last = Mul(first, s)", {"last"}),
+        ("last = HardSwish(first)", {"last"}),
+        ("last = LeakyRelu(first)", {"last"}),
+        ("last = Elu(first)", {"last"}),
+        ("last = Relu(first)", set()),
+        ("last = Tanh(first)", set()),
+        ("a = LeakyRelu(first) last = Add(a, first)", {"a"}),
+        ("a = LeakyRelu(first) b = Relu(first) last = Add(a, b)", {"a", "last"}),
+        ("a = LeakyRelu(first) b = Abs(first) last = Concat<axis=2>(a, b)", {"a", "last"}),
+        ("a = LeakyRelu(first) last = Mul(a, positive)", {"a", "last"}),
+        ("a = LeakyRelu(first) last = Mul(a, signs)", {"a"}),
+        ("a = LeakyRelu(first) last = Mul(a, a)", {"a"}),
+        ("a = LeakyRelu(first) last = Sub(a, positive)", {"a"}),
+        ("a = LeakyRelu(first) b = MaxPool<kernel_shape=[1,1]>(a) last = Neg(b)", {"a"}),
+    ],
+)
+def test_slightly_negative_tensors_are_known(build, body, found):
+    """What SiLU and its like leave, and what joins, adds, scales or selects only such values."""
+    points = points_of(build, body)
+    assert {names[0] for names, point in points.items() if point.slightly_negative} == found
+
+
+def test_what_is_scaled_behind_an_activation_function_is_inside(build):
+    """The tensor that counts is the one behind positive factors, not behind negative ones."""
+    for factors, internal in (("positive", {"first", "s", "a"}), ("signs", {"first", "s"})):
+        body = f"s = Sigmoid(first) a = Mul(first, s) last = Mul(a, {factors})"
+        points = points_of(build, body)
+        assert {names[0] for names, point in points.items() if point.internal} == internal
 
 
 def test_kept_nodes_are_left_out(build):

@@ -5,6 +5,7 @@ import pytest
 
 from passes.topology import (
     after_last_layers,
+    edge_layers,
     first_layers,
     is_expectation,
     last_layers,
@@ -73,6 +74,13 @@ def test_first_and_last_layers(detector):
     assert called(after_last_layers(detector)) == sorted(
         ["box", "cls", *called(post_processing(detector))]
     )
+
+
+def test_edge_layers(detector, build):
+    """The first, the last and the expectations behind those; everything between is none."""
+    assert called(edge_layers(detector)) == ["box", "cls", "stem"]
+    graph = build(DFL.format(quantized="", source="share"), **DFL_WEIGHTS).graph
+    assert {"box", "sums"} <= set(called(edge_layers(graph)))
 
 
 def test_two_first_layers(build):

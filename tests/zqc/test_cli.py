@@ -17,26 +17,13 @@ import pytest
 from PIL import Image
 
 from tests import nets
-from zqc import cli, compiler
+from zqc import compiler
 from zqc.errors import OptionError
 from zqc.input_format import InputFormat
 from zqc.options import input_format
 
 ROOT = Path(__file__).parents[2]
 FAST = ["--effort", "quick", "--samples", "4", "--threads", "1"]
-
-
-@pytest.fixture
-def zqc(capsys):
-    """Run a command and return its exit code, its standard output and its standard error."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def entries(folder):
@@ -357,7 +344,7 @@ def test_errors_as_json(zqc, tmp_path):
     "arguments",
     [
         "compile",
-        "compile model.onnx --bits 5",
+        "compile model.onnx --bits 9",
         "compile model.onnx --bn-terms neither",
         "compile model.onnx --input-range 3",
         "compile model.onnx --mean red --std 1",

@@ -1,5 +1,6 @@
 """The pipeline from a float file to a quantized one."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from onnx import numpy_helper
 from PIL import Image
 
 from tests import nets
-from zqc import compiler, runtime, synthesis
+from zqc import calibration_pictures, compiler, runtime, synthesis
 from zqc.checker import check
 from zqc.compiler import compile_model, synthesize_to
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
 from zqc.input_format import InputFormat
-from zqc.recipe import Recipe
+from zqc.recipe import PRESETS, Recipe
+from zqc.recipe_file import from_toml, read_recipe
 from zqc.report.results import InputChoice
 from zqc.statistics_card import stats
 
@@ -81,7 +83,7 @@ def recipe_of(precision="int8", **options):
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     """Five steps are enough where it does not matter how good the pictures are."""
-    monkeypatch.setattr(compiler, "_EFFORTS", {"quick": (4, 5)})
+    monkeypatch.setattr(calibration_pictures, "_EFFORTS", {"quick": (4, 5)})
     monkeypatch.setattr(compiler, "median_latencies", lambda runners, feeds: [2.0, 1.0])
 
 
@@ -160,7 +162,10 @@ def test_outputs_are_near_the_float_ones(source, tmp_path, precision, least_db):
 
 @EVERY_PRECISION
 def test_bits_are_those_asked_for(compiled, precision):
-    """Layers between the first and the last have the bits of the recipe, those have 8 of both."""
+    """Layers between the first and the last have the bits of the recipe, those have 8 of both.
+
+    What the first one puts out is one of its activations, so the layer behind it reads 8 bits.
+    """
     result = compiled(precision)
     bits, act_bits = PRECISIONS[precision]
     assert result.precision == precision
@@ -168,7 +173,7 @@ def test_bits_are_those_asked_for(compiled, precision):
     for layer in result.layers:
         inner = layer.name in ("down", "deep")
         assert layer.weight_bits == (bits if inner else 8)
-        assert layer.act_bits == (act_bits if inner else 8)
+        assert layer.act_bits == (act_bits if layer.name == "deep" else 8)
     stored = [
         tensor
         for tensor in onnx.load(result.output).graph.initializer
@@ -193,17 +198,17 @@ def test_first_and_last_layers_may_have_four_bits(source):
 def test_activations_have_as_many_values_as_their_bits(compiled, precision):
     """What the inner layers really read are at most 2^bits different values."""
     result = compiled(precision)
+    bits = {"down": 8, "deep": PRECISIONS[precision][1]}
     model = ir.load(result.output)
     nodes = {node.name: node for node in model.graph}
-    reads = {name: nodes[name].inputs[0] for name in ("down", "deep")}
+    reads = {name: nodes[name].inputs[0] for name in bits}
     for value in reads.values():
         value.type, value.shape = ir.TensorType(ir.DataType.FLOAT), None
     model.graph.outputs.extend(reads.values())
     outputs = outputs_of(model, optimize=False)
-    for value in reads.values():
+    for name, value in reads.items():
         distinct = len(np.unique(outputs[value.name]))
-        assert distinct <= 2 ** PRECISIONS[precision][1]
-        assert distinct > 2 ** PRECISIONS[precision][1] / 4
+        assert 2 ** bits[name] / 4 < distinct <= 2 ** bits[name]
 
 
 def test_sizes(compiled):
@@ -228,12 +233,13 @@ def test_metadata(source):
         "names",
         "zqc.calibration",
         "zqc.precision",
+        "zqc.recipe",
         "zqc.source_sha256",
-        "zqc.target",
         "zqc.version",
     }
     assert found["names"] == "{0: 'person'}"
-    assert (found["zqc.precision"], found["zqc.target"]) == ("w4a8", "ort-x86")
+    assert found["zqc.precision"] == "w4a8"
+    assert from_toml(found["zqc.recipe"], where="metadata") == recipe_of("w4a8")
     assert found["zqc.calibration"] == result.calibration
     assert "4 pictures synthesised from 3 BatchNorm layers" in result.calibration
     assert "seed 0" in result.calibration
@@ -256,6 +262,46 @@ def test_the_same_command_gives_the_same_bytes(source, tmp_path, precision):
     first, again, other = (path.read_bytes() for path in paths)
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets(source, tmp_path, preset):
+    """Each compiles to a file of integer layers, whose recipe makes the same bytes again."""
+    recipe = dataclasses.replace(
+        PRESETS[preset], bits=4, samples=4, effort="quick", input_format=InputFormat()
+    )
+    paths = [tmp_path / "first.onnx", tmp_path / "second.onnx"]
+    result = compile_model(source, paths[0], recipe=recipe, threads=1)
+    assert result.integer_layers == 5
+    assert all(part.correlation > 0.9 for part in result.agreement)
+    again = read_recipe(paths[0])
+    assert again == recipe
+    compile_model(source, paths[1], recipe=again, threads=1)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+OPTIONS = {
+    "equalization by statistics": {"equalization": "statistics", "insert_factors": "always"},
+    "no equalization": {"equalization": "none"},
+    "rule": {"shift": "rule"},
+    "no shift": {"shift": "none"},
+    "sensitivity": {"threshold": "sensitivity"},
+    "mae": {"threshold": "mae", "z_score": 8.0},
+    "second moments": {"second_moments": True},
+    "statistics": {"bias_correction": "statistics"},
+    "outputs": {"bias_correction": "outputs", "rounding": "nearest"},
+    "refitted": {"rounding": "refitted"},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_every_option_changes_the_file(compiled, source, options):
+    """It is taken, ends in integer layers, and is near the float model."""
+    base = compiled("w4a4")
+    result = compile_model(source, recipe=recipe_of("w4a4", **options), threads=1)
+    assert result.integer_layers == 5
+    assert graph_bytes(result.output) != graph_bytes(base.output)
+    assert all(part.correlation > 0.8 for part in result.agreement)
 
 
 def graph_bytes(path):
@@ -343,7 +389,7 @@ def test_the_source_is_never_overwritten(source, tmp_path):
 
 STAGES = {
     "synthesis": (compiler.synthesis, "synthesize"),
-    "calibration": (compiler.quantization, "calibrate"),
+    "calibration": (compiler, "calibrate"),
     "quantization": (compiler.quantization, "quantize"),
     "proof on ONNX Runtime": (runtime, "executed_graph"),
     "comparison": (compiler, "_agreement"),
@@ -399,9 +445,34 @@ def test_synthesised_pictures_calibrate_alike(source, tmp_path):
 
 @EVERY_PRECISION
 def test_portable_output_is_canonical(compiled, precision):
-    """Standard ONNX: QDQ pairs with zero points of 0, scales that are powers of two, no tricks."""
-    result = compiled(precision, "portable")
-    proto = onnx.load(result.output)
+    """Standard ONNX: QDQ pairs, scales that are powers of two, zero points for SiLU, no tricks."""
+    proto = canonical_proto(compiled(precision, "portable").output)
+    points = zero_points(proto)
+    assert all(not point or kind.startswith("uint") for kind, point in points)
+    assert any(point for _, point in points)
+    assert all(point % 2 == 0 for kind, point in points if kind == "uint8")
+
+
+@EVERY_PRECISION
+def test_symmetric_output_has_no_zero_points(compiled, precision):
+    """Additions stand for them, and where they are even every value stays what it was."""
+    result = compiled(precision, "symmetric")
+    proto = canonical_proto(result.output)
+    assert {point for _, point in zero_points(proto)} == {0}
+    portable = compiled(precision, "portable").output
+    expected, got = (outputs_of(path, optimize=False) for path in (portable, result.output))
+    even = all(point % 2 == 0 for _, point in zero_points(onnx.load(portable)))
+    assert even or precision == "w4a4"
+    for name, values in expected.items():
+        if even:
+            np.testing.assert_array_equal(got[name], values)
+        else:  # at 4 bits values lie half-way, and go to the other of two equally near ones
+            assert np.corrcoef(got[name].ravel(), values.ravel())[0, 1] > 0.9
+
+
+def canonical_proto(path):
+    """Load a file and check that it is standard ONNX with scales that are powers of two."""
+    proto = onnx.load(path)
     onnx.checker.check_model(proto, full_check=True)
     kinds = {node.op_type for node in proto.graph.node}
     assert kinds <= {
@@ -410,9 +481,11 @@ def test_portable_output_is_canonical(compiled, precision):
         "DequantizeLinear",
         "LeakyRelu",
         "Mul",
+        "Pad",
         "QuantizeLinear",
         "Relu",
         "Sigmoid",
+        "Sub",
     }
     assert {entry.domain for entry in proto.opset_import} == {""}
     arrays = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
@@ -420,8 +493,18 @@ def test_portable_output_is_canonical(compiled, precision):
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             mantissas, _ = np.frexp(arrays[node.input[1]])
             assert np.all(mantissas == 0.5)
-            if len(node.input) > 2:
-                assert not np.any(arrays[node.input[2]].astype(np.int64))
+    return proto
+
+
+def zero_points(proto):
+    """Type and number of the zero point of every QuantizeLinear and DequantizeLinear."""
+    arrays = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    given = [
+        arrays[node.input[2]]
+        for node in proto.graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2
+    ]
+    return [(array.dtype.name, int(array)) for array in given]
 
 
 @EVERY_PRECISION

@@ -1,5 +1,6 @@
 """What a user may ask for."""
 
+import math
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -10,27 +11,40 @@ from zqc.recipe import Recipe
 
 @pytest.mark.parametrize(
     ("bits", "act_bits", "name"),
-    [(8, 8, "int8"), (4, 8, "w4a8"), (4, 4, "w4a4"), (8, 4, "w8a4")],
+    [(8, 8, "int8"), (4, 8, "w4a8"), (4, 4, "w4a4"), (8, 4, "w8a4"), (3, 8, "w3a8")],
 )
 def test_precisions_have_their_usual_names(bits, act_bits, name):
     """8 bits of both are called int8, everything else by weights and activations."""
     assert Recipe(bits=bits, act_bits=act_bits).precision == name
+    assert Recipe(bits=bits, act_bits=act_bits, target_size=0.2).precision == "mixed"
 
 
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("bits", 5, "bits is 5"),
+        ("bits", 1, "bits is 1, but must be one of 2, 3, 4, 5, 6, 7, 8"),
         ("bits", 32, "bits is 32"),
-        ("act_bits", 16, "act_bits is 16"),
+        ("act_bits", 16, "act_bits is 16, but must be one of 4, 8"),
         ("first_last_bits", 0, "first_last_bits is 0"),
-        ("target", "tensorrt", "unknown target 'tensorrt'; known: ort-x86, portable"),
-        ("effort", "extreme", "unknown effort 'extreme'; known: quick, standard, thorough"),
-        ("bn_terms", "neither", "unknown terms 'neither'; known: both, mean, std"),
+        ("target", "tensorrt", "target is 'tensorrt', but must be one of ort-x86, portable"),
+        ("effort", "extreme", "effort is 'extreme', but must be one of quick, standard, thorough"),
+        ("bn_terms", "neither", "bn_terms is 'neither', but must be one of both, mean, std"),
+        ("equalization", "all", "equalization is 'all', .* none, statistics, pictures"),
+        ("shift", "left", "shift is 'left', .* none, rule, search"),
+        ("threshold", "rms", "threshold is 'rms', .* none, mse, mae, lp, kl, sensitivity"),
+        ("rounding", "up", "rounding is 'up', .* nearest, compensated"),
+        ("bias_correction", "x", "bias_correction is 'x', .* none, statistics, pictures, outputs"),
+        ("lp", 0, "lp is 0"),
+        ("z_score", 0.0, "z_score is 0, but must be above 0"),
+        ("z_score", math.nan, "z_score is nan"),
+        ("z_score", math.inf, "z_score is inf"),
+        ("target_size", 1.0, "target_size is 1, but must be between 0 and 1"),
+        ("target_latency", 0.0, "target_latency is 0, but must be between 0 and 1"),
         ("samples", 0, "samples is 0"),
         ("samples", -3, "samples is -3"),
-        ("input_shape", (0, 640), "must be positive"),
-        ("input_shape", (640, -1), "must be positive"),
+        ("seed", -1, "seed is -1"),
+        ("input_shape", (0, 640), "input_shape is .0, 640."),
+        ("input_shape", (640, -1), "input_shape is .640, -1."),
     ],
 )
 def test_what_cannot_be_is_refused(option, value, words):

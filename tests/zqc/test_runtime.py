@@ -102,3 +102,24 @@ def test_failures_are_ours(rng, runner, feeds, change):
     state = kept(rng.normal(size=(3, 4)).astype("f"))
     with pytest.raises(RuntimeFailure, match="failed while running the model"):
         runner.keeping({"state": state}, feeds | change, ["next"])
+
+
+def test_profile_names_the_nodes(rng, feeds):
+    """Every node has its time in seconds; a large product takes longer than a small one."""
+    model = build_model(
+        """(float[300,300] x, float[4,4] v) => (float[300,300] y, float[4,4] w) {
+            y = MatMul(x, x)
+            w = MatMul(v, v)
+        }"""
+    )
+    inputs = {"x": rng.normal(size=(300, 300)).astype("f"), "v": np.eye(4, dtype="f")}
+    taken = runtime.profile(model, inputs, runs=5, threads=1)
+    assert set(taken) == {"make_y", "make_w"}
+    assert 0 <= taken["make_w"] < taken["make_y"] < 10
+
+
+def test_profile_of_a_wrong_input(feeds):
+    """A run that fails is an error like any other, not a profile."""
+    model = build_model("(float[4] x) => (float[4] y) { y = Neg(x) }")
+    with pytest.raises(RuntimeFailure):
+        runtime.profile(model, {"x": np.zeros(5, "f")})

@@ -6,13 +6,44 @@ import math
 
 import numpy as np
 import onnx_ir as ir
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from passes.graph import constant, int_attribute, ints
 
 LARGEST_BLOCK = 1152
 """Columns of one block: 128 channels of a 3×3 kernel. Inverting costs the cube of it."""
+
+SAMPLES_AT_ONCE = 128
+"""Samples that are multiplied at once: adding up the products costs the same for one as for all."""
+
+
+class RunningMoments:
+    """E[x xᵀ] over samples that come a few at a time, all the same number per picture."""
+
+    def __init__(self) -> None:
+        self._waiting: list[NDArray[np.float32]] = []
+        self._sum: NDArray[np.float64] | None = None
+        self._samples = 0
+
+    def add(self, columns: NDArray[np.float32]) -> None:
+        """Take more samples, shape (groups, blocks, K, samples)."""
+        self._waiting.append(columns)
+        if sum(columns.shape[-1] for columns in self._waiting) >= SAMPLES_AT_ONCE:
+            self._multiply()
+
+    def mean(self) -> NDArray[np.float64]:
+        """Return the mean of x xᵀ over all samples, shape (groups, blocks, K, K)."""
+        self._multiply()
+        assert self._sum is not None  # there is one for every layer that was looked at
+        return self._sum / self._samples
+
+    def _multiply(self) -> None:
+        if self._waiting:
+            columns = np.concatenate(self._waiting, axis=-1)
+            self._waiting.clear()
+            self._samples += columns.shape[-1]
+            new = products(columns)
+            self._sum = new if self._sum is None else np.add(self._sum, new, out=self._sum)
 
 
 def input_moments(
@@ -32,6 +63,14 @@ def input_moments(
         Shape (groups, blocks, K, K); None for layers without such columns: ConvTranspose, MatMul,
         other dimensions than 2, automatic padding.
     """
+    columns = input_columns(node, values, positions)
+    return None if columns is None else products(columns) / len(positions)
+
+
+def input_columns(
+    node: ir.Node, values: NDArray[np.float32], positions: NDArray[np.float64]
+) -> NDArray[np.float32] | None:
+    """Sample the columns of ``input_moments``: shape (groups, blocks, K, samples)."""
     weight = constant(node.inputs[1])
     if weight is None:
         return None
@@ -47,9 +86,14 @@ def input_moments(
     per_group = channels // groups
     per_block = _channels_per_block(per_group, kernel)
     columns = rows.reshape(samples, groups, per_group // per_block, per_block * kernel)
-    stacked = columns.transpose(1, 2, 3, 0)
-    products: NDArray[np.float64] = np.matmul(stacked, stacked.swapaxes(-1, -2)) / samples
-    return products
+    return columns.transpose(1, 2, 3, 0)
+
+
+def products(columns: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sum x xᵀ over the samples of ``input_columns``: shape (groups, blocks, K, K)."""
+    stacked = np.ascontiguousarray(columns)
+    sums: NDArray[np.float32] = np.matmul(stacked, stacked.swapaxes(-1, -2))
+    return sums.astype(np.float64)
 
 
 def _channels_per_block(channels: int, kernel: int) -> int:
@@ -67,15 +111,25 @@ def _patches(
     positions: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     """What the kernel sees at the sampled output positions, (samples, C, k_h·k_w)."""
+    count, channels, height, width = values.shape
     kernel = weight_shape[2:]
     top, left, bottom, right = ints(node, "pads", (0, 0, 0, 0))
-    down, across = ints(node, "strides", (1, 1))
-    dilations = ints(node, "dilations", (1, 1))
-    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    windows = sliding_window_view(padded, spans, axis=(2, 3))
-    seen = windows[:, :, ::down, ::across, :: dilations[0], :: dilations[1]]
-    count, channels, height, width = seen.shape[:4]
-    index = (positions * (count * height * width)).astype(np.int64)
-    picked = seen[index // (height * width), :, index // width % height, index % width]
-    return picked.reshape(len(index), channels, math.prod(kernel))
+    strides, dilations = ints(node, "strides", (1, 1)), ints(node, "dilations", (1, 1))
+    down = (height + top + bottom - (kernel[0] - 1) * dilations[0] - 1) // strides[0] + 1
+    across = (width + left + right - (kernel[1] - 1) * dilations[1] - 1) // strides[1] + 1
+    index = (positions * (count * down * across)).astype(np.int64)
+    rows = _seen(index // across % down, kernel[0], strides[0], dilations[0], top)[:, :, None]
+    columns = _seen(index % across, kernel[1], strides[1], dilations[1], left)[:, None, :]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    picture = (index // (down * across))[:, None, None]
+    picked = values[picture, :, rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    picked *= inside[..., None]
+    return picked.transpose(0, 3, 1, 2).reshape(len(index), channels, math.prod(kernel))
+
+
+def _seen(
+    outputs: NDArray[np.int64], kernel: int, stride: int, dilation: int, before: int
+) -> NDArray[np.int64]:
+    """Input positions along one axis, (samples, kernel); some may lie in the padding."""
+    first: NDArray[np.int64] = outputs * stride - before
+    return first[:, None] + np.arange(kernel) * dilation

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from passes.topology import weighted_layers
 from zqc import runtime
 from zqc.calibration.histogram import Histogram, add, empty
-from zqc.calibration.moments import input_moments
+from zqc.calibration.moments import RunningMoments, input_columns
 from zqc.errors import RuntimeFailure
+from zqc.picture_input import input_name
 
 if TYPE_CHECKING:
     from zqc.progress import Task
@@ -71,14 +72,13 @@ def collect(
     Raises:
         RuntimeFailure: A tensor became infinite or not a number, or ONNX Runtime failed.
     """
-    source = model.graph.inputs[0].name
-    assert source is not None  # model_io names every value
+    source = input_name(model)
     computed = [name for name in tensors if name != source]
     runner = runtime.load(with_outputs(model, computed), outputs=computed, threads=threads)
     histograms = {name: empty() for name in tensors}
     sums = {name: np.zeros(1) for name in tensors}
     layers = [n for n in weighted_layers(model.graph) if _name(n.inputs[0]) in histograms]
-    moments: dict[str, NDArray[np.float64]] = {}
+    moments: dict[str, RunningMoments] = {}
     generator = np.random.default_rng(0)
     pictures = 0
     for batch in batches:
@@ -95,15 +95,15 @@ def collect(
             sums[name] = sums[name] + _channel_means(array) * len(batch)
         for layer in layers:
             positions = generator.random(samples * len(batch))
-            seen = input_moments(layer, values[_name(layer.inputs[0])], positions)
+            seen = input_columns(layer, values[_name(layer.inputs[0])], positions)
             if seen is not None and layer.name:
-                moments[layer.name] = moments.get(layer.name, 0.0) + seen * len(batch)
+                moments.setdefault(layer.name, RunningMoments()).add(seen)
         pictures += len(batch)
         task.advance(steps=len(batch))
     count = max(pictures, 1)
     return Statistics(
         {name: TensorStatistics(histograms[name], sums[name] / count) for name in tensors},
-        {name: total / count for name, total in moments.items()},
+        {name: running.mean() for name, running in moments.items()},
     )
 
 

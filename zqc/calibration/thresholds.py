@@ -1,36 +1,32 @@
-"""From a histogram to the power-of-two threshold of least mean squared error."""
+"""From a histogram to the grid of least error: power-of-two threshold, sign and shift."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from passes.arithmetic import MIN_EXPONENT, Grid, fake_quantize, integer_range
-from zqc.calibration.histogram import Histogram
+from passes.arithmetic import MIN_EXPONENT, Grid
+from zqc.calibration.distances import (
+    Function,
+    divergence,
+    identity,
+    mean_error,
+    shifted_errors,
+)
+from zqc.calibration.histogram import BINS, Histogram
+from zqc.recipe import Shift
 
 CANDIDATES = 10
 """2P, P, P/2, … as in HPTQ's search (arXiv 2109.09113): ten thresholds."""
 
+RULE_RATIO = 0.25
+"""How far below zero a tensor may reach, in thresholds, to be shifted by HPTQ's rule."""
 
-Floats = NDArray[np.floating]
-Function = Callable[[Floats], Floats]
-
-
-def identity(x: Floats) -> Floats:
-    """Return x: the values themselves count."""
-    return x
-
-
-def sigmoid(x: Floats) -> Floats:
-    """Return 1 / (1 + e^−x): what counts of a logit is its score."""
-    return 0.5 * (1 + np.tanh(x / 2))
-
-
-def softplus(x: Floats) -> Floats:
-    """Return log(1 + e^x): what counts of a logit among others is e^x where that is small."""
-    return np.logaddexp(0, x)
+Method = Literal["none", "mse", "mae", "lp", "kl"]
 
 
 def choose_grid(
@@ -40,64 +36,124 @@ def choose_grid(
     signed: bool,
     seen_through: Function = identity,
     keeps_top: bool = False,
+    method: Method = "mse",
+    p: int = 2,
+    shift: Shift = "none",
 ) -> Grid:
-    """Return the grid with the least mean squared error over the histogram.
+    """Return the grid with the least error over the histogram.
 
     P is the smallest power of two that no value exceeds; P·2 is tried as well, because a signed
     grid ends one step below its threshold. A tensor that was always zero gets the smallest grid.
 
+    Methods (HPTQ, arXiv 2109.09113, and its reference implementation):
+
+    - ``none``: P, no search.
+    - ``mse``, ``mae``, ``lp``: least mean square, absolute value, p-th power of the error.
+    - ``kl``: least Kullback–Leibler divergence.
+
+    Shifts, of a tensor that may be negative:
+
+    - ``none``: a signed grid.
+    - ``rule``: HPTQ's shift-negative correction. A tensor that reaches at most t/4 below zero gets
+      the unsigned grid of its signed threshold t, shifted by the least number of steps with which
+      it holds the smallest value: half the step, and a shorter end.
+    - ``search``: of the signed grids and the unsigned ones at every shift up to half of their
+      integers (at 8 bits, every even one), the one of least error; for ``none`` of least squared
+      error at P.
+
     Args:
         histogram: The values that were seen.
         bits: Bits of the grid.
-        signed: Whether it reaches below zero.
-        seen_through: The error is that of f(x). The logits of class scores and of box bins reach
-            far below zero, where the score is 0 in any case: on a grid that holds all of them a
-            step would be half of a logit. Our choice: ``sigmoid`` for logits of a Sigmoid,
-            ``softplus`` for those of a Softmax.
+        signed: Whether the values reach below zero.
+        seen_through: The error is that of f(x), f increasing. The logits of class scores and of box
+            bins reach far below zero, where the score is 0 in any case: on a grid that holds all of
+            them a step would be half of a logit. Our choice: ``sigmoid`` for logits of a Sigmoid,
+            ``softplus`` for those of a Softmax. ``none`` and ``kl`` do not look at it.
         keeps_top: Whether the largest value seen must not be clipped. Among the logits of a Softmax
             the largest ones decide, and they are rarer in pictures than their weight.
+        method: What the error is.
+        p: The power of ``lp``, an integer from 1.
+        shift: Whether the grid may be shifted.
     """
     if not np.any(histogram.counts):
         return Grid(MIN_EXPONENT, bits, signed)
     top = _no_clipping(histogram) + 1
     lowest = _exponent_of_largest(histogram) if keeps_top else MIN_EXPONENT
-    exponents = [max(top - i, lowest) for i in range(CANDIDATES)]
-    grids = [Grid(exponent, bits, signed) for exponent in exponents]
-    return min(grids, key=lambda grid: mean_squared_error(histogram, grid, seen_through))
+    tried = [top - 1] if method == "none" else [top - i for i in range(CANDIDATES)]
+    exponents = [max(exponent, lowest) for exponent in tried]
+    power = {"mae": 1, "lp": p}.get(method, 2)
+
+    def error(grid: Grid) -> float:
+        if method == "kl":
+            return divergence(histogram, grid)
+        return mean_error(histogram, grid, power=power, seen_through=seen_through)
+
+    def errors_of_shifts(exponent: int) -> NDArray[np.float64]:
+        if method == "kl":
+            return np.array([divergence(histogram, grid) for grid in _shifted(exponent, bits)])
+        every = shifted_errors(
+            histogram, exponent, bits=bits, power=power, seen_through=seen_through
+        )
+        return every[:: _stride(bits)]
+
+    grid = min((Grid(exponent, bits, signed) for exponent in exponents), key=error)
+    if not signed or shift == "none":
+        return grid
+    end = 2.0**lowest if keeps_top else -np.inf
+    if shift == "rule":
+        shifted = _shifted_by_rule(histogram, grid)
+        return grid if shifted is None or _end(shifted) < end else shifted
+    best = [grid]
+    for exponent in exponents:
+        errors = errors_of_shifts(exponent)
+        allowed = [grid for grid in _shifted(exponent, bits) if _end(grid) >= end]
+        if allowed:
+            best.append(allowed[int(np.argmin(errors[: len(allowed)]))])
+    return min(best, key=error)
 
 
-def mean_squared_error(
-    histogram: Histogram, grid: Grid, seen_through: Function = identity
-) -> float:
-    """Mean of (f(Q(x)) − f(x))² with every value at the centre of its bin.
+def _shifted(exponent: int, bits: int) -> list[Grid]:
+    """The unsigned grids of one threshold, by their shift."""
+    shifts = range(0, (1 << (bits - 1)) + 1, _stride(bits))
+    return [Grid(exponent, bits, signed=False, shift=shift) for shift in shifts]
 
-    Where a step of the grid is no wider than a bin, the centre says nothing about the rounding: the
-    values inside are then moved by the root mean square error of evenly spread ones, Δ/√12.
+
+def _stride(bits: int) -> int:
+    """Step between shifts: 8 bits fill their integer type, so that an odd zero point stays odd.
+
+    Integer kernels add it before they round, QuantizeLinear after (see ``passes.arithmetic``).
     """
-    used = histogram.counts > 0
-    centres, counts = histogram.centres[used], histogram.counts[used]
-    rounded: Floats = fake_quantize(centres, grid.scale, bits=grid.bits, signed=grid.signed)
-    if grid.scale <= histogram.width:
-        low, high = (end * grid.scale for end in integer_range(bits=grid.bits, signed=grid.signed))
-        inside = (centres >= low) & (centres <= high)
-        rounded = np.where(inside, centres + grid.scale / np.sqrt(12), rounded)
-    errors = (seen_through(rounded) - seen_through(centres)) ** 2
-    return float(np.average(errors, weights=counts))
+    return 2 if bits == 8 else 1
+
+
+def _shifted_by_rule(histogram: Histogram, grid: Grid) -> Grid | None:
+    """HPTQ's shift of the unsigned grid with the threshold of a signed one, where it allows it."""
+    smallest = (int(np.flatnonzero(histogram.counts).min()) - BINS // 2) * histogram.width
+    if not 0 < -smallest <= RULE_RATIO * grid.threshold:
+        return None
+    unsigned = Grid(grid.exponent, grid.bits, signed=False)
+    stride = _stride(grid.bits)
+    return replace(unsigned, shift=math.ceil(-smallest / unsigned.scale / stride) * stride)
+
+
+def _end(grid: Grid) -> float:
+    """The threshold above: one step past the largest value."""
+    return grid.bounds[1] + grid.scale
 
 
 def _no_clipping(histogram: Histogram) -> int:
     """Exponent of the smallest range that holds every populated bin."""
-    positions = np.flatnonzero(histogram.counts) - len(histogram.counts) // 2
+    positions = np.flatnonzero(histogram.counts) - BINS // 2
     return _exponent(histogram, max(-int(positions.min()), int(positions.max()) + 1))
 
 
 def _exponent_of_largest(histogram: Histogram) -> int:
     """Exponent of the smallest power of two that no value exceeds, small negative ones aside."""
-    last = int(np.flatnonzero(histogram.counts).max()) - len(histogram.counts) // 2
+    last = int(np.flatnonzero(histogram.counts).max()) - BINS // 2
     return max(_exponent(histogram, last + 1), MIN_EXPONENT)
 
 
 def _exponent(histogram: Histogram, outermost: int) -> int:
     """Exponent of the smallest range with so many bins on each side."""
-    halvings = (len(histogram.counts) // 2 // max(outermost, 1)).bit_length() - 1
+    halvings = (BINS // 2 // max(outermost, 1)).bit_length() - 1
     return histogram.exponent - halvings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import onnx_ir as ir
 
@@ -31,7 +31,10 @@ _FLOAT_BITS = 32
 
 
 def layer_reports(
-    quantized: ir.Model, executed: ir.Model, kept: Collection[str]
+    quantized: ir.Model,
+    executed: ir.Model,
+    kept: Collection[str],
+    bits_of: Mapping[str, int] | None = None,
 ) -> tuple[LayerReport, ...]:
     """Say of every weighted layer what became of it.
 
@@ -39,7 +42,10 @@ def layer_reports(
         quantized: The canonical quantized model, which knows the bits.
         executed: What ONNX Runtime makes of the file.
         kept: Names of the nodes that the user keeps in float.
+        bits_of: By name of the layer, the bits that its weights were rounded to, 32 for float; what
+            they are stored in by default.
     """
+    chosen = bits_of or {}
     integer = {node.name for node in executed.graph if node.op_type in _INTEGER_LAYERS}
     reports = []
     for node in weighted_layers(quantized.graph):
@@ -48,10 +54,10 @@ def layer_reports(
             LayerReport(
                 name=name,
                 op_type=node.op_type,
-                weight_bits=_bits(node.inputs[1]),
+                weight_bits=_weight_bits(node, chosen),
                 act_bits=_bits(node.inputs[0]),
                 integer=name in integer,
-                reason="" if name in integer else _reason(node, kept),
+                reason="" if name in integer else _reason(node, kept, chosen),
             )
         )
     return tuple(reports)
@@ -121,9 +127,17 @@ def _bits(value: ir.Value | None) -> int:
     return _BITS[kind] if kind is not None else _FLOAT_BITS
 
 
-def _reason(node: ir.Node, kept: Collection[str]) -> str:
+def _weight_bits(node: ir.Node, chosen: Mapping[str, int]) -> int:
+    """The chosen bits, unless the weights could not be quantized."""
+    stored = _bits(node.inputs[1])
+    return stored if stored == _FLOAT_BITS else chosen.get(node.name or "", stored)
+
+
+def _reason(node: ir.Node, kept: Collection[str], chosen: Mapping[str, int]) -> str:
     if node.name in kept:
         return "kept by --keep-float"
+    if chosen.get(node.name or "") == _FLOAT_BITS:
+        return "the target latency allows it"
     if node.op_type == "ConvTranspose":
         return "ONNX Runtime has no integer kernel for ConvTranspose"
     if _bits(node.inputs[0]) == _FLOAT_BITS or _bits(node.inputs[1]) == _FLOAT_BITS:

@@ -14,7 +14,7 @@ class LayerReport:
     Attributes:
         name: Name of the node.
         op_type: ONNX operator type.
-        weight_bits: Bits of its weights; 32 where it stayed float.
+        weight_bits: Bits that its weights were rounded to; 32 where it stayed float.
         act_bits: Bits of its input.
         integer: Whether the installed ONNX Runtime runs it on an integer kernel.
         reason: Why it does not; empty where it does.
@@ -78,6 +78,9 @@ class CompileResult:
         input_choice: How pixels become input values.
         calibration: Where the calibration data came from, in words.
         caution: What speaks against relying on them; empty where nothing does.
+        bits_chosen: Whether the bits of each layer were chosen for a target size or latency.
+        refused: Layers whose output channels could not be equalized, with why; empty where it was
+            not asked for.
         layers: Every weighted layer, in graph order.
         float_operators: Operators other than weighted layers that run in float, with why.
         agreement: Agreement with the float model on the calibration pictures, per output part.
@@ -106,6 +109,8 @@ class CompileResult:
     first_last: tuple[str, ...]
     seconds: float
     caution: str = ""
+    bits_chosen: bool = False
+    refused: tuple[tuple[str, str], ...] = ()
 
     @property
     def integer_layers(self) -> int:

@@ -41,6 +41,8 @@ def compiled(result: CompileResult) -> Text:
         _line("Calibration", result.calibration),
         *([_line("Warning", result.caution, "bold yellow")] if result.caution else []),
         _line("Precision", f"{result.precision} for {result.target}{_first_last(result)}"),
+        *([_line("Bits by layer", _bits_by_layer(result))] if result.bits_chosen else []),
+        *([_line("Not equalized", _refused(result))] if result.refused else []),
         _line("Integer kernels", f"{result.integer_layers}/{total} layers", style),
         *_stayed_float(result),
         _line("Size", _size(result)),
@@ -163,6 +165,23 @@ def _first_last(result: CompileResult) -> str:
     bits = sorted({x.weight_bits for x in result.layers if x.name in set(result.first_last)})
     said = " and ".join("float" if b > 8 else f"{b} bits" for b in bits)
     return f"; first and last layers at {said}: {_names(result.first_last)}"
+
+
+def _refused(result: CompileResult) -> str:
+    """Layers whose channels could not be scaled, with why."""
+    named = _names(f"{name} ({reason})" for name, reason in result.refused)
+    return f"{len(result.refused)} of {len(result.layers)} layers: {named}"
+
+
+def _bits_by_layer(result: CompileResult) -> str:
+    """Which layers have how many bits, the most bits first; ``--json`` names all of them."""
+    layers: dict[int, list[str]] = {}
+    for layer in result.layers:
+        layers.setdefault(layer.weight_bits, []).append(layer.name)
+    return "; ".join(
+        f"{'float' if bits > 8 else bits} in {len(names)} ({_names(names)})"
+        for bits, names in sorted(layers.items(), reverse=True)
+    )
 
 
 def _stayed_float(result: CompileResult) -> list[Text]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passes.arithmetic import MIN_EXPONENT
-from zqc.calibration.histogram import BINS, add, empty, widen
+from zqc.calibration.histogram import BINS, Histogram, add, empty, widen, without_outliers
 
 POWERS = st.builds(lambda k, sign: sign * 2.0**k, st.integers(-20, 20), st.sampled_from([-1, 1]))
 NUMBERS = st.one_of(st.floats(-1e6, 1e6, width=32), st.floats(-1, 1, width=32), POWERS)
@@ -108,3 +108,36 @@ def test_what_is_no_number_raises(bad):
     """One such value among good ones is an error."""
     with pytest.raises(FloatingPointError, match="not a number"):
         of([1.0, bad, 2.0])
+
+
+def test_weights_take_the_place_of_counts(rng):
+    """Each bin holds the sum of the weights of its values, also after the range has grown."""
+    values = rng.normal(size=2000).astype(np.float32)
+    weights = rng.random(2000)
+    nothing = Histogram(MIN_EXPONENT, np.zeros(BINS))
+    histogram = add(add(nothing, values[:900] / 8, weights[:900]), values[900:], weights[900:])
+    seen = np.concatenate([values[:900] / 8, values[900:]])
+    edges = np.linspace(-(2.0**histogram.exponent), 2.0**histogram.exponent, BINS + 1)
+    expected, _ = np.histogram(seen, edges, weights=weights)
+    np.testing.assert_allclose(histogram.counts, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("z", [1.5, 3.0, 8.0])
+def test_outliers_are_forgotten(rng, z):
+    """What stays are the values within z deviations of the mean, to the width of a bin."""
+    values = np.append(rng.normal(2, 1, 5000), [90.0, -70.0]).astype(np.float32)
+    histogram = of(values)
+    kept = without_outliers(histogram, z=z)
+    assert kept.exponent == histogram.exponent
+    distances = np.abs(values - values.mean(dtype=np.float64)) / values.std(dtype=np.float64)
+    slack = histogram.width / values.std()
+    assert (distances < z - slack).sum() <= kept.counts.sum() <= (distances < z + slack).sum()
+    assert kept.counts.sum() < histogram.counts.sum()
+
+
+def test_by_default_no_value_is_an_outlier(rng):
+    """Without a limit, and where all values are alike, nothing is forgotten."""
+    many, one, none = of(rng.standard_cauchy(1000)), of([3.0] * 5), empty()
+    np.testing.assert_array_equal(without_outliers(many).counts, many.counts)
+    np.testing.assert_array_equal(without_outliers(one, z=5).counts, one.counts)
+    np.testing.assert_array_equal(without_outliers(none, z=5).counts, none.counts)

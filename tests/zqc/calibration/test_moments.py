@@ -6,7 +6,7 @@ import torch
 
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration import moments
-from zqc.calibration.moments import input_moments
+from zqc.calibration.moments import SAMPLES_AT_ONCE, RunningMoments, input_moments
 
 LAYERS = {
     "3x3": ("Conv<pads=[1,1,1,1]>", (6, 4, 3, 3)),
@@ -132,3 +132,14 @@ def test_they_are_those_of_pytorchs_unfold(rng, layer):
     found = input_moments(model.graph[0], x, everywhere(rows.shape[2]))
     assert found.shape == (groups, 1, size, size)
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_running_moments_are_those_of_all_samples(rng):
+    """However the samples come, many or few at a time, the mean product is that of all (1e-5)."""
+    columns = rng.normal(size=(2, 1, 5, 3 * SAMPLES_AT_ONCE)).astype(np.float32)
+    running = RunningMoments()
+    for part in np.split(columns, [7, 9, SAMPLES_AT_ONCE + 30, 2 * SAMPLES_AT_ONCE + 1], axis=-1):
+        running.add(part)
+    exact = columns.astype(np.float64)
+    expected = np.einsum("gbks,gbls->gbkl", exact, exact) / columns.shape[-1]
+    np.testing.assert_allclose(running.mean(), expected, rtol=1e-5, atol=1e-6)

@@ -1,11 +1,17 @@
 """The grid that a histogram chooses is the best for the values themselves."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from passes.arithmetic import MIN_EXPONENT, Grid, fake_quantize
+from zqc.calibration.distances import divergence, sigmoid, softplus
 from zqc.calibration.histogram import add, empty
-from zqc.calibration.thresholds import choose_grid, mean_squared_error, sigmoid, softplus
+from zqc.calibration.thresholds import CANDIDATES, Method, choose_grid
+from zqc.recipe import SHIFTS
+
+METHODS = get_args(Method)
 
 DISTRIBUTIONS = {
     "Gaussian": lambda rng: rng.normal(0.1, 1.3, 20000),
@@ -72,44 +78,6 @@ def test_zero_and_nothing_get_a_small_grid(signed):
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("name", ["Gaussian", "rectified", "heavy tail"])
-def test_the_error_of_a_histogram_is_that_of_the_values(rng, name, bits):
-    """Wherever a step spans four bins or more, both errors agree within 5 %."""
-    values = DISTRIBUTIONS[name](rng)
-    signed = bool(np.any(values < 0))
-    histogram = histogram_of(values)
-    grids = [Grid(histogram.exponent + shift, bits, signed) for shift in (1, 0, -1, -2)]
-    for grid in grids:
-        assert grid.scale >= 4 * histogram.width
-        error = mean_squared_error(histogram, grid)
-        assert error == pytest.approx(true_error(values, grid), rel=0.05)
-
-
-def test_the_error_inside_a_fine_grid_is_that_of_even_spread():
-    """Where a step is no wider than a bin, values inside have Δ²/12 and values outside their own.
-
-    Half of the values are at 1, half at 0; the grid of step 2^−12 ends far below 1.
-    """
-    histogram = histogram_of([1.0] * 3 + [1e-9] * 3)
-    grid = Grid(-4, 8, signed=False)
-    assert grid.scale <= histogram.width
-    top = 255 * grid.scale
-    expected = ((1 - histogram.width / 2 - top) ** 2 + grid.scale**2 / 12) / 2
-    assert mean_squared_error(histogram, grid) == pytest.approx(expected, rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("function", "reference"),
-    [(sigmoid, lambda x: 1 / (1 + np.exp(-x))), (softplus, lambda x: np.log1p(np.exp(x)))],
-)
-def test_functions_of_logits(function, reference):
-    """They are the textbook formulas, and finite far from zero where those are not."""
-    x = np.linspace(-30, 30, 101)
-    np.testing.assert_allclose(function(x), reference(x), rtol=1e-9, atol=1e-15)
-    assert np.isfinite(function(np.array([-1e4, 1e4]))).all()
-
-
-@pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("function", [sigmoid, softplus])
 def test_logits_are_judged_by_what_they_become(rng, function, bits):
     """No grid has an error of f(x) that is smaller by more than 2 %, by brute force."""
@@ -133,3 +101,122 @@ def test_keeping_the_top_clips_only_the_other_side():
     free = choose_grid(seen, bits=8, signed=True, seen_through=softplus)
     kept = choose_grid(seen, bits=8, signed=True, seen_through=softplus, keeps_top=True)
     assert free.threshold < 9.0 <= kept.threshold == 16.0
+
+
+def silu(rng, size=20000):
+    """Outputs of a SiLU: at least −0.28."""
+    x = rng.normal(0.5, 2, size)
+    return (x / (1 + np.exp(-x))).astype(np.float32)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize(("method", "p", "power"), [("mae", 2, 1), ("lp", 3, 3), ("lp", 2, 2)])
+@pytest.mark.parametrize("name", ["Gaussian", "Laplace", "rectified", "uniform", "heavy tail"])
+def test_powers_of_the_error(rng, name, method, p, power, bits):
+    """No exponent has a mean p-th power of the error that is smaller by more than 3 %."""
+    values = np.asarray(DISTRIBUTIONS[name](rng), np.float32).astype(np.float64)
+    signed = bool(np.any(values < 0))
+    chosen = choose_grid(histogram_of(values), bits=bits, signed=signed, method=method, p=p)
+
+    def true(exponent):
+        rounded = Grid(exponent, bits, signed).nearest(values)
+        return np.mean(np.abs(rounded - values) ** power)
+
+    assert true(chosen.exponent) <= 1.03 * min(true(k) for k in range(MIN_EXPONENT, 12))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_divergence_is_the_least_of_all_candidates(rng, name, bits):
+    """``kl`` takes the threshold with the least divergence, which a search by hand finds, too."""
+    values = DISTRIBUTIONS[name](rng)
+    signed = bool(np.any(values < 0))
+    histogram = histogram_of(values)
+    chosen = choose_grid(histogram, bits=bits, signed=signed, method="kl")
+    top = int(np.ceil(np.log2(np.abs(values).max()))) + 1
+    divergences = {
+        k: divergence(histogram, Grid(k, bits, signed)) for k in range(top, top - CANDIDATES, -1)
+    }
+    assert divergences[chosen.exponent] == min(divergences.values()) < np.inf
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_no_search_clips_nothing(rng, name, bits):
+    """``none`` takes the smallest power of two that no value exceeds."""
+    values = np.asarray(DISTRIBUTIONS[name](rng), np.float32)
+    grid = choose_grid(
+        histogram_of(values), bits=bits, signed=bool(np.any(values < 0)), method="none"
+    )
+    assert grid.threshold / 2 < np.abs(values).max() <= grid.threshold
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_search_over_shifts_finds_the_best_one(rng, bits):
+    """Of all thresholds, signed and at every shift, none is better by more than 2 %."""
+    values = silu(rng)
+    chosen = choose_grid(histogram_of(values), bits=bits, signed=True, shift="search")
+    grids = [Grid(k, bits, signed=True) for k in range(-8, 8)]
+    shifts = range(0, 2 ** (bits - 1), 2 if bits == 8 else 1)
+    grids += [Grid(k, bits, signed=False, shift=s) for k in range(-8, 8) for s in shifts]
+    exact = values.astype(np.float64)
+    errors = {grid: np.mean((grid.nearest(exact) - exact) ** 2) for grid in grids}
+    assert not chosen.signed
+    assert errors[chosen] <= 1.02 * min(errors.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_symmetric_tensor_keeps_its_grid(rng, method):
+    """Where both sides are alike nothing is better than the signed grid, or its mirror image."""
+    histogram = histogram_of(rng.uniform(-3.9, 3.9, 20000))
+    signed, ruled, searched = (
+        choose_grid(histogram, bits=4, signed=True, method=method, shift=shift) for shift in SHIFTS
+    )
+    assert signed == ruled
+    low, high = signed.bounds
+    assert searched.bounds in {(low, high), (-high, -low)}
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("smallest", [-0.3, -0.25, -0.9, -1.01])
+def test_the_rule_of_the_paper(bits, smallest):
+    """Up to a quarter of the threshold below zero, the least shift holds the smallest value."""
+    values = np.append(np.linspace(0, 3.9, 1000), smallest).astype(np.float32)
+    signed = choose_grid(histogram_of(values), bits=bits, signed=True)
+    assert signed.threshold == 4
+    grid = choose_grid(histogram_of(values), bits=bits, signed=True, shift="rule")
+    if smallest < -1:
+        assert grid == signed
+        return
+    assert (grid.exponent, grid.signed) == (2, False)
+    stride = 2 if bits == 8 else 1
+    assert grid.shift % stride == 0
+    assert grid.bounds[0] <= values[-1] < grid.bounds[0] + stride * grid.scale
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_unsigned_tensors_are_never_shifted(rng, shift):
+    """Without negative values there is nothing to shift."""
+    histogram = histogram_of(np.abs(rng.normal(0, 1, 5000)))
+    plain = choose_grid(histogram, bits=8, signed=False)
+    assert choose_grid(histogram, bits=8, signed=False, shift=shift) == plain
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_the_top_is_kept_by_every_method(method, shift):
+    """However rare the largest value is, no grid ends more than a step below it."""
+    middle = np.random.default_rng(0).uniform(-0.2, 1, 100_000)
+    seen = histogram_of(np.append(middle, 7.9))
+    grid = choose_grid(
+        seen, bits=8, signed=True, seen_through=softplus, keeps_top=True, method=method, shift=shift
+    )
+    assert grid.bounds[1] + grid.scale >= 7.9
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_nothing_seen_gets_a_small_grid(method, shift):
+    """A tensor without values has the smallest threshold, whatever the method."""
+    grid = choose_grid(empty(), bits=4, signed=True, method=method, shift=shift)
+    assert grid == Grid(MIN_EXPONENT, 4, signed=True)

@@ -59,6 +59,14 @@ def test_every_layer_has_a_report(models):
     assert [reports[n].reason for n in ("stem", "body", "head")] == ["", "", ""]
 
 
+def test_chosen_bits_are_those_of_the_rounding(models):
+    """3 bits are stored in INT4, yet 3 is what is said; float by choice has its own reason."""
+    found = layer_reports(*models, (), {"body": 3, "stem": 8, "kept": 32, "up": 2})
+    bits = {report.name: report.weight_bits for report in found}
+    assert bits == {"stem": 8, "kept": 32, "body": 3, "up": 2, "head": 8}
+    assert {r.name: r.reason for r in found}["kept"] == "the target latency allows it"
+
+
 def test_layers_without_integers_say_why():
     """A float input, and a layer that ONNX Runtime did not fuse, have their own reasons."""
     model = build_model(

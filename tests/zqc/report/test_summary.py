@@ -80,6 +80,15 @@ def test_compiled():
     }
 
 
+def test_chosen_bits():
+    """Where bits were chosen by layer, a line says how many layers have how many, float first."""
+    layers = (*RESULT.layers, LayerReport("last", "Conv", 32, 8, False, "the target allows it"))
+    result = dataclasses.replace(RESULT, layers=layers, bits_chosen=True)
+    assert lines(summary.compiled(result))["Bits by layer"] == [
+        "float in 1 (last); 8 in 2 (stem, head); 4 in 3 (body, up1, up2)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("scores", "warning"),
     [

@@ -1,0 +1,140 @@
+"""Moments of tensors per channel, and how operators that add, multiply and move carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.channel_flow import flow
+from passes.channel_ties import layer_parameters
+from passes.graph import float_attribute, int_attribute, ints
+
+Floats = NDArray[np.float64]
+
+_KEEPS_MEANS = frozenset(
+    {
+        "AveragePool",
+        "Concat",
+        "Dropout",
+        "Flatten",
+        "GlobalAveragePool",
+        "Identity",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "Split",
+    }
+)
+"""Operators that move channels, select values of one channel or average them."""
+
+
+@dataclass(frozen=True)
+class ChannelMoments:
+    """What one tensor is like per channel; all arrays have the shape (C,).
+
+    Attributes:
+        mean: E[y].
+        variance: E[y²] − E[y]².
+        reach: Largest |y| while every normal variable that y is computed from stays within a given
+            number of deviations of its mean.
+    """
+
+    mean: Floats
+    variance: Floats
+    reach: Floats
+
+    @property
+    def second_moment(self) -> Floats:
+        """E[y²], shape (C,)."""
+        return self.variance + self.mean**2
+
+
+def propagated(
+    node: ir.Node, inputs: Sequence[ChannelMoments | None], *, deviations: float
+) -> list[ChannelMoments] | None:
+    """Return the moments of the outputs of a node, None where they cannot be told.
+
+    1. Conv, ConvTranspose and Gemm: E[Wx + b] = W·E[x] + b, as if there were no borders; the
+       variance Σ W²·Var[x] and the reach |E| + ``deviations``·σ, as if inputs were independent.
+    2. Add, Sub, Sum, Mul of tensors, as if independent. The mean of a sum is exact.
+    3. Concat, Split, Slice, Flatten, AveragePool, Resize and the like: the mean is exact but for
+       borders; variance and reach are upper bounds where values are averaged.
+    4. Declined: MaxPool, whose mean depends on how alike neighbours are; Pad; anything else.
+
+    Args:
+        node: An operator of the standard domain.
+        inputs: Moments of its inputs, None for unknown ones and constants.
+        deviations: How many deviations count for the reach.
+    """
+    source = inputs[0] if inputs else None
+    if layer_parameters(node) is not None:
+        return None if source is None else _through_layer(node, source, deviations)
+    terms = [moments for moments in inputs if moments is not None]
+    if node.op_type in ("Add", "Sub", "Sum", "Mul"):
+        return _combined(node, terms, deviations) if len(terms) == len(inputs) else None
+    if node.op_type not in _KEEPS_MEANS or not terms:
+        return None
+    starts = np.cumsum([0, *(0 if m is None else len(m.mean) for m in inputs)])
+    numbers = [
+        None if moments is None else np.arange(start, start + len(moments.mean))
+        for moments, start in zip(inputs, starts, strict=False)
+    ]
+    outputs = flow(node, numbers)
+    if outputs is None:
+        return None
+    mean, variance, reach = (
+        np.concatenate([getattr(m, name) for m in terms]) for name in ("mean", "variance", "reach")
+    )
+    return [ChannelMoments(mean[ids], variance[ids], reach[ids]) for ids in outputs]
+
+
+def _through_layer(
+    node: ir.Node, source: ChannelMoments, deviations: float
+) -> list[ChannelMoments] | None:
+    layer = layer_parameters(node)
+    assert layer is not None
+    if any(float_attribute(node, name, 1.0) != 1.0 for name in ("alpha", "beta")):
+        return None
+    groups = int_attribute(node, "group", 1)
+    weight = layer.weight.astype(np.float64)
+    if node.op_type == "Gemm" and not int_attribute(node, "transB", 0):
+        weight = weight.T
+    flat = weight.reshape(*weight.shape[:2], -1)
+    coverage = 1.0
+    if node.op_type == "ConvTranspose":
+        # W is (C_in, C_out/g, …); a kernel of stride s covers an output pixel 1/s² of the time.
+        per_group = flat.reshape(groups, -1, *flat.shape[1:]).swapaxes(1, 2)
+        coverage = 1 / float(np.prod(ints(node, "strides", (1,))))
+    else:
+        per_group = flat.reshape(groups, -1, *flat.shape[1:])
+    means, variances = (v.reshape(groups, -1) for v in (source.mean, source.variance))
+    mean = coverage * np.einsum("goik,gi->go", per_group, means).reshape(-1)
+    variance = coverage * np.einsum("goik,gi->go", per_group**2, variances).reshape(-1)
+    if layer.bias is not None:
+        mean = mean + layer.bias
+    return [ChannelMoments(mean, variance, np.abs(mean) + deviations * np.sqrt(variance))]
+
+
+def _combined(
+    node: ir.Node, terms: Sequence[ChannelMoments], deviations: float
+) -> list[ChannelMoments] | None:
+    if len({len(moments.mean) for moments in terms} - {1}) > 1:
+        return None
+    result = terms[0]
+    for other in terms[1:]:
+        if node.op_type == "Mul":
+            mean = result.mean * other.mean
+            variance = result.second_moment * other.second_moment - mean**2
+            reach = result.reach * other.reach
+        else:
+            sign = -1.0 if node.op_type == "Sub" else 1.0
+            mean = result.mean + sign * other.mean
+            variance = result.variance + other.variance
+            spread = np.abs(mean) + deviations * np.sqrt(variance)
+            reach = np.minimum(result.reach + other.reach, spread)
+        result = ChannelMoments(mean, variance, reach)
+    return [result]

@@ -1,0 +1,230 @@
+"""How much the outputs of a network move with each of its tensors: squared gradients, no labels.
+
+For outputs z, scaled to unit deviation, and a tensor a, the expectation over random signs v of
+(∂(vᵀz)/∂a)² is Σ (∂z/∂a)² (Hutchinson): the diagonal of the Gauss–Newton Hessian of |z|²/2. An
+error δ of a, independent from value to value, costs E|δz|² = Σ E[δ²]·Σ (∂z/∂a)². These are the
+label-free Hessian scores of Sony's Model Compression Toolkit (EPTQ), per value instead of per
+layer, and the diagonal Fisher weights of Reg-PTQ (CVPR 2024) with the outputs in the place of the
+loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.placement import SAME_GRID
+from passes.topology import last_layers, weighted_layers
+from zqc import runtime
+from zqc.autodiff import backward
+from zqc.calibration.histogram import BINS, Histogram, add, empty, widen
+from zqc.picture_input import input_name
+
+_MOVES = SAME_GRID | {"Concat"}
+_SQUASHES = frozenset({"Sigmoid", "Softmax"})
+
+_GROUP = 32
+"""Bins that share one mean squared gradient: a step of 8 bits."""
+
+_PRIOR = 32
+"""In a group of so many values its own mean counts as much as that of the whole tensor."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What the outputs lose by errors of one tensor.
+
+    The unit is the mean square of the outputs, each of which has deviation 1, summed over them.
+
+    Attributes:
+        squares: By value of the tensor, the sum of the squared gradients.
+        counts: The number of those values.
+        gains: Per channel (axis 1), shape (C,), of everything, shape (1,), below rank 2: the sum
+            over a picture's positions of the squared gradients, the mean over pictures. Times the
+            mean squared error of the channel's values it is the loss.
+    """
+
+    squares: Histogram
+    counts: Histogram
+    gains: NDArray[np.float64]
+
+
+def sensitivities(
+    model: ir.Model,
+    tensors: Sequence[str],
+    batches: Sequence[NDArray[np.float32]],
+    *,
+    seed: int,
+    vectors: int = 2,
+    threads: int | None = None,
+) -> dict[str, Sensitivity]:
+    """Measure how much the outputs depend on tensors, and on what the layers put out.
+
+    The outputs are taken where the post-processing begins (`ends`); each counts the same, whatever
+    its size: it is divided by its standard deviation and by the root of the number of its values.
+
+    Args:
+        model: A float model with one input, BatchNormalization folded.
+        tensors: Names of inputs or intermediate tensors.
+        batches: Input tensors (N, C, H, W); each is run twice. A few pictures are enough.
+        seed: Of the random signs.
+        vectors: Vectors of random signs per picture.
+        threads: Threads of ONNX Runtime.
+
+    Returns:
+        By name, for the tensors and the outputs of the weighted layers before the ends.
+
+    Raises:
+        UnsupportedOperatorError: An operator between a tensor and the ends has no gradient.
+        InputShapeError: A shape that the gradient must know is unknown.
+        RuntimeFailure: ONNX Runtime failed.
+    """
+    source = input_name(model)
+    last = [value.name or "" for value in ends(model.graph)]
+    scales, shapes = _scales(model, source, last, batches, threads)
+    layers = [node.outputs[0].name or "" for node in weighted_layers(model.graph)]
+    names = list(dict.fromkeys([*tensors, *layers]))
+    graph, seeds, gradients = _differentiated(model, last, names)
+    computed = [name for name in names if name != source]
+    runner = runtime.load(graph, outputs=[*computed, *gradients.values()], threads=threads)
+    found = {name: Sensitivity(_nothing(), empty(), np.zeros(1)) for name in gradients}
+    generator = np.random.default_rng(seed)
+    pictures = sum(len(batch) for batch in batches) * vectors
+    for batch, shape in zip(batches, shapes, strict=True):
+        for _ in range(vectors):
+            feeds = {source: batch} | {
+                seeds[name]: _signs(generator, shape[name]) * scales[name] for name in last
+            }
+            outputs = {source: batch, **runner(feeds)}
+            for name, gradient in gradients.items():
+                values = outputs[name].astype(np.float32, copy=False)
+                squares = np.square(outputs[gradient].astype(np.float64))
+                old = found[name]
+                found[name] = Sensitivity(
+                    add(old.squares, values, squares),
+                    add(old.counts, values),
+                    old.gains + _per_channel(squares) / pictures,
+                )
+    return found
+
+
+def ends(graph: ir.Graph) -> list[ir.Value]:
+    """Where the outputs of a network are looked at: before its post-processing, where it can be.
+
+    That is behind the last layers and the operators that only move values; where a Sigmoid or a
+    Softmax follows, behind it, as a score that is 0 in any case does not depend on its logit; and
+    behind the expectation over softmaxed bins, where there is one.
+    """
+    starts = [node.outputs[0] for node in last_layers(graph)] or list(graph.outputs)
+    found = list(dict.fromkeys(end for start in starts for end in _ends_of(start)))
+    before: set[ir.Value] = set()
+    for node in reversed(graph):
+        if any(output in before or output in found for output in node.outputs):
+            before.update(value for value in node.inputs if value is not None)
+    return [end for end in found if end not in before]
+
+
+def weighted(histogram: Histogram, sensitivity: Sensitivity) -> Histogram:
+    """Weigh the values of a histogram by what an error of them costs.
+
+    The histogram knows better how often each value occurs, as it has seen more pictures. A bin's
+    weight is the mean squared gradient of the values near it, drawn to the mean of all where these
+    are few. Without any gradient the histogram stays as it is.
+    """
+    total = float(sensitivity.squares.counts.sum())
+    if total == 0:
+        return histogram
+    exponent = max(histogram.exponent, sensitivity.counts.exponent)
+    squares, counts = (
+        widen(h, exponent).counts.reshape(-1, _GROUP).sum(axis=1)
+        for h in (sensitivity.squares, sensitivity.counts)
+    )
+    mean = total / float(sensitivity.counts.counts.sum())
+    weights = (squares / mean + _PRIOR) / (counts + _PRIOR)
+    wide = widen(histogram, exponent)
+    return replace(wide, counts=wide.counts * np.repeat(weights, BINS // len(weights)))
+
+
+def _ends_of(value: ir.Value) -> list[ir.Value]:
+    if value.is_graph_output() or not value.uses():
+        return [value]
+    found: list[ir.Value] = []
+    for use in value.uses():
+        if use.node.domain == "" and use.node.op_type in _SQUASHES:
+            found.append(use.node.outputs[0])
+        elif use.node.domain == "" and use.node.op_type in _MOVES:
+            found += [end for output in use.node.outputs for end in _ends_of(output)]
+        else:
+            found.append(value)
+    return found
+
+
+def _scales(
+    model: ir.Model,
+    source: str,
+    names: Sequence[str],
+    batches: Sequence[NDArray[np.float32]],
+    threads: int | None,
+) -> tuple[dict[str, float], list[dict[str, tuple[int, ...]]]]:
+    """By what each output is multiplied, and the shapes of all for each batch."""
+    runner = runtime.load(_with_outputs(model, names), outputs=names, threads=threads)
+    sums = {name: np.zeros(3) for name in names}
+    shapes = []
+    sizes: dict[str, int] = {}
+    for batch in batches:
+        outputs = runner({source: batch})
+        for name, array in outputs.items():
+            values = array.astype(np.float64)
+            sums[name] += [values.size, values.sum(), np.sum(values**2)]
+            sizes[name] = values.size // len(batch)
+        shapes.append({name: array.shape for name, array in outputs.items()})
+    scales = {}
+    for name, (count, total, squares) in sums.items():
+        variance = squares / count - (total / count) ** 2
+        scales[name] = 0.0 if variance <= 0 else float((variance * sizes[name]) ** -0.5)
+    return scales, shapes
+
+
+def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
+    copy = model.clone()
+    values = {output.name: output for node in copy.graph for output in node.outputs}
+    copy.graph.outputs[:] = [values[name] for name in names]
+    return copy
+
+
+def _differentiated(
+    model: ir.Model, last: Sequence[str], names: Sequence[str]
+) -> tuple[ir.Model, dict[str, str], dict[str, str]]:
+    """A model of the tensors and their gradients, and what the seeds and gradients are called."""
+    copy = model.clone()
+    graph = copy.graph
+    values = {v.name or "": v for v in graph.inputs}
+    values |= {v.name or "": v for node in graph for v in node.outputs}
+    seeds = {}
+    for name in last:
+        value = values[name]
+        seeds[value] = ir.Value(name=f"{name}_seed", shape=value.shape, type=value.type)
+        graph.inputs.append(seeds[value])
+    gradients = backward(copy, seeds, [values[name] for name in names])
+    computed = [values[name] for name in names if not values[name].is_graph_input()]
+    graph.outputs[:] = [*computed, *gradients]
+    named = {name: v.name or "" for name, v in zip(names, gradients, strict=True)}
+    return copy, {v.name or "": s.name or "" for v, s in seeds.items()}, named
+
+
+def _nothing() -> Histogram:
+    return replace(empty(), counts=np.zeros(BINS))
+
+
+def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return generator.choice(np.array([-1, 1], np.float32), shape)
+
+
+def _per_channel(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums over everything but the channels."""
+    axes = (0, *range(2, squares.ndim)) if squares.ndim > 1 else (0,)
+    return np.atleast_1d(squares.sum(axis=axes))
