@@ -32,6 +32,11 @@ def is_float(value: ir.Value) -> bool:
     return value.dtype == ir.DataType.FLOAT
 
 
+def name_of(value: ir.Value | None) -> str:
+    """Return the name of a value, empty where there is none."""
+    return "" if value is None or value.name is None else value.name
+
+
 def rank(value: ir.Value) -> int | None:
     """Return the number of dimensions, or None when the shape is unknown."""
     return None if value.shape is None else len(value.shape)

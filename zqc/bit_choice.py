@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from passes.topology import weighted_layers
 from zqc import model_io, quantization
 from zqc.calibration.sensitivity import sensitivities
 from zqc.grids import Batches, Ranges, first_pictures
@@ -47,9 +46,8 @@ def chosen_bits(
         UnsupportedOperatorError: An operator has no gradient, which sensitivities need.
         RuntimeFailure: ONNX Runtime failed.
     """
-    outputs = [node.outputs[0].name or "" for node in weighted_layers(model.graph)]
-    found = sensitivities(
-        model, outputs, first_pictures(batches), seed=recipe.seed, threads=threads
+    found = ranges.sensitivities or sensitivities(
+        model, (), first_pictures(batches), seed=recipe.seed, threads=threads
     )
     losses = weight_losses(
         model,

@@ -78,8 +78,7 @@ def compile_model(
         images=images, statistics=statistics, no_statistics=no_statistics
     )
     loaded, origin, input_format, choice = _begin(source, recipe, given, threads)
-    output = output or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
-    _check_output(source, output)
+    output = _output(source, output, recipe)
     recipe = replace(recipe, input_format=input_format)
 
     model = quantization.prepare(loaded.model, recipe)
@@ -88,7 +87,8 @@ def compile_model(
         loaded.model, origin, recipe, input_format, given, progress=progress, threads=threads
     )
     batches = partial(_batches, pictures, model)
-    analytic = analytic_moments(model, origin.layers)
+    asks_for_statistics = "statistics" in (recipe.equalization, recipe.bias_correction)
+    analytic = analytic_moments(model, origin.layers) if asks_for_statistics else {}
     equalized = equalize(model, recipe, kept, batches, analytic, threads=threads)
     model = equalized.model
     points = quantization.points_of(model, recipe, kept)
@@ -169,7 +169,7 @@ def effective_recipe(
         images=images, statistics=statistics, no_statistics=no_statistics
     )
     loaded, _, input_format, _ = _begin(source, recipe, given, threads)
-    _check_output(source, output or source.with_name(f"{source.stem}.{recipe.precision}.onnx"))
+    _output(source, output, recipe)
     recipe = replace(recipe, input_format=input_format)
     quantization.kept_float(quantization.prepare(loaded.model, recipe), recipe.keep_float)
     return recipe
@@ -302,10 +302,13 @@ def _batches(pictures: ImageSet, model: ir.Model) -> Iterator[NDArray[np.float32
         yield np.resize(batch, (fixed, *batch.shape[1:])) if fixed else batch
 
 
-def _check_output(source: Path, output: Path) -> None:
+def _output(source: Path, output: Path | None, recipe: Recipe) -> Path:
+    """Where the result goes, which must be writable and not the input."""
+    output = output or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
     check_file(output)
     if output.exists() and output.samefile(source):
         raise OptionError(f"the output {output} is the input; give another one with -o")
+    return output
 
 
 def _agreement(

@@ -21,7 +21,6 @@ from zqc.recipe import Recipe
 _PICTURES = 32
 """Of which the reaches are taken: a channel has thousands of positions in each."""
 
-
 _ENOUGH_BITS = 8
 """With activations of so many bits equalization costs the weights more than it gains (README)."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import onnx_ir as ir
@@ -51,10 +50,13 @@ class Ranges:
     Attributes:
         grids: The grid of every quantized tensor, by name.
         statistics: Histograms and means of those tensors, moments of the inputs of the layers.
+        sensitivities: Of the tensors and of what the layers put out; empty where thresholds did not
+            ask for them.
     """
 
     grids: dict[str, Grid]
     statistics: Statistics
+    sensitivities: Mapping[str, Sensitivity]
 
     @property
     def means(self) -> dict[str, NDArray[np.float64]]:
@@ -108,15 +110,19 @@ def calibrate(
         else:
             grid = _grid(point, seen.tensors[leader].histogram, weights.get(leader), recipe)
         grids.update(dict.fromkeys(point.names, grid))
-    return Ranges(grids, seen)
+    return Ranges(grids, seen, weights)
 
 
 def first_pictures(
     batches: Batches, count: int = _SENSITIVITY_PICTURES
 ) -> list[NDArray[np.float32]]:
     """Return batches with so many pictures at least, if there are so many."""
-    first = next(iter(batches()))
-    return list(islice(batches(), -(-count // len(first))))
+    found: list[NDArray[np.float32]] = []
+    for batch in batches():
+        found.append(batch)
+        if sum(map(len, found)) >= count:
+            break
+    return found
 
 
 def bits_of(point: Point, recipe: Recipe) -> int:

@@ -139,13 +139,12 @@ def quantize(
         means: Mean per channel, shape (C,), by name of the tensor, for the bias correction.
         bits_of: Bits of single layers by name, whatever the recipe says; 32 for float.
     """
-    floats = {name for name, bits in (bits_of or {}).items() if bits == FLOAT_BITS}
     quantized = quantize_activations(model, ranges.grids)
     QuantizeWeights(
         bits=recipe.bits,
         edge_bits=recipe.first_last_bits,
         bits_of=bits_of or {},
-        keep_float={*kept, *floats},
+        keep_float=_float_layers(kept, bits_of or {}),
         input_means=means,
         input_moments=ranges.statistics.moments,
         compensate=recipe.rounding != "nearest",
@@ -170,7 +169,6 @@ def refit(
 
     Args: As ``quantize``, and the calibration pictures; the task is advanced layer by layer.
     """
-    floats = {name for name, bits in bits_of.items() if bits == FLOAT_BITS}
     return reconstruct(
         model,
         quantize_activations(model, ranges.grids),
@@ -180,12 +178,17 @@ def refit(
         bits=recipe.bits,
         edge_bits=recipe.first_last_bits,
         bits_of=bits_of,
-        kept={*kept, *floats},
+        kept=_float_layers(kept, bits_of),
         samples=_REFIT_SAMPLES,
         task=task,
         threads=threads,
         seed=recipe.seed,
     )
+
+
+def _float_layers(kept: Collection[str], bits_of: Mapping[str, int]) -> set[str]:
+    """The nodes whose weights stay float: as the user says, or as the target latency allows."""
+    return {*kept, *(name for name, bits in bits_of.items() if bits == FLOAT_BITS)}
 
 
 def bits_by_layer(model: ir.Model, recipe: Recipe, bits_of: Mapping[str, int]) -> dict[str, int]:

@@ -9,27 +9,13 @@ import click
 from click.core import ParameterSource
 
 from zqc import options
-from zqc.options import group
-from zqc.recipe import (
-    BIAS_CORRECTIONS,
-    BITS,
-    EFFORTS,
-    EQUALIZATIONS,
-    INSERT_FACTORS,
-    PRESETS,
-    ROUNDINGS,
-    SHIFTS,
-    TARGETS,
-    TERMS,
-    THRESHOLDS,
-    WEIGHT_BITS,
-    Recipe,
-)
+from zqc.options import F, group
+from zqc.recipe import BITS, CHOICES, PRESETS, WEIGHT_BITS, Recipe
 from zqc.recipe_file import read_recipe
 from zqc.sections import option_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _DEFAULT = Recipe()
 """What the help calls the defaults."""
@@ -41,6 +27,17 @@ _precision, _quantization, _pictures = map(
 
 def _choice(choices: Sequence[object]) -> click.Choice[str]:
     return click.Choice([str(choice) for choice in choices])
+
+
+def _one_of(option: Callable[..., Callable[[F], F]], field: str, text: str) -> Callable[[F], F]:
+    """The option of a field of the recipe that has few values."""
+    return option(
+        f"--{field.replace('_', '-')}",
+        type=_choice(CHOICES[field]),
+        default=getattr(_DEFAULT, field),
+        show_default=True,
+        help=text,
+    )
 
 
 def _whole(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
@@ -99,33 +96,25 @@ precision_options = group(
 )
 
 quantization_options = group(
-    _quantization(
-        "--equalization",
-        type=_choice(EQUALIZATIONS),
-        default=_DEFAULT.equalization,
-        show_default=True,
-        help="Scale channels to a common range, known from BatchNorm or seen in the pictures.",
+    _one_of(
+        _quantization,
+        "equalization",
+        "Scale channels to a common range, known from BatchNorm or seen in the pictures.",
     ),
-    _quantization(
-        "--insert-factors",
-        type=_choice(INSERT_FACTORS),
-        default=_DEFAULT.insert_factors,
-        show_default=True,
-        help="Let equalization multiply channels behind SiLU and the like; auto: below 8 bits.",
+    _one_of(
+        _quantization,
+        "insert_factors",
+        "Let equalization multiply channels behind SiLU and the like; auto: below 8 bits.",
     ),
-    _quantization(
-        "--shift",
-        type=_choice(SHIFTS),
-        default=_DEFAULT.shift,
-        show_default=True,
-        help="Shift the grids of tensors that reach a little below zero.",
+    _one_of(
+        _quantization,
+        "shift",
+        "Shift the grids of tensors that reach a little below zero.",
     ),
-    _quantization(
-        "--threshold",
-        type=_choice(THRESHOLDS),
-        default=_DEFAULT.threshold,
-        show_default=True,
-        help="Error whose minimum is the threshold of an activation; none clips nothing.",
+    _one_of(
+        _quantization,
+        "threshold",
+        "Error whose minimum is the threshold of an activation; none clips nothing.",
     ),
     _quantization(
         "--lp",
@@ -142,19 +131,15 @@ quantization_options = group(
         help="Leave out values beyond Z standard deviations; usual are 5 to 20."
         "  [default: leave out none]",
     ),
-    _quantization(
-        "--rounding",
-        type=_choice(ROUNDINGS),
-        default=_DEFAULT.rounding,
-        show_default=True,
-        help="Round weights to the nearest, or so that a layer's errors compensate each other.",
+    _one_of(
+        _quantization,
+        "rounding",
+        "Round weights to the nearest, or so that a layer's errors compensate each other.",
     ),
-    _quantization(
-        "--bias-correction",
-        type=_choice(BIAS_CORRECTIONS),
-        default=_DEFAULT.bias_correction,
-        show_default=True,
-        help="Where the means come from that are corrected.",
+    _one_of(
+        _quantization,
+        "bias_correction",
+        "Where the means come from that are corrected.",
     ),
     _quantization(
         "--second-moments/--no-second-moments",
@@ -163,13 +148,7 @@ quantization_options = group(
     ),
 )
 
-target_option = click.option(
-    "--target",
-    type=_choice(TARGETS),
-    default=_DEFAULT.target,
-    show_default=True,
-    help="The runtime that the result is for.",
-)
+target_option = _one_of(click.option, "target", "The runtime that the result is for.")
 
 synthesis_options = group(
     _pictures(
@@ -181,20 +160,8 @@ synthesis_options = group(
     _pictures(
         "--seed", type=int, default=_DEFAULT.seed, show_default=True, help="Seed of the synthesis."
     ),
-    _pictures(
-        "--effort",
-        type=_choice(EFFORTS),
-        default=_DEFAULT.effort,
-        show_default=True,
-        help="How long the synthesis works.",
-    ),
-    _pictures(
-        "--bn-terms",
-        type=_choice(TERMS),
-        default=_DEFAULT.bn_terms,
-        show_default=True,
-        help="BatchNorm statistics that the pictures match.",
-    ),
+    _one_of(_pictures, "effort", "How long the synthesis works."),
+    _one_of(_pictures, "bn_terms", "BatchNorm statistics that the pictures match."),
     _pictures(
         "--tie-channels/--no-tie-channels",
         default=_DEFAULT.tie_channels,

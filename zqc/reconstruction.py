@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import QuantizeWeights
-from passes.graph import Namer, add_initializer, constant
+from passes.graph import Namer, add_initializer, constant, name_of
 from passes.quantize_activations import dequantized_scale
 from passes.quantize_weights import along, mean_shift, output_axis, plain_bias, rounded_weight
 from passes.topology import edge_layers, is_expectation, is_weighted, weighted_layers
 from zqc.calibration.paired_inputs import Inputs, paired_inputs
+from zqc.grids import Batches, first_pictures
 
 if TYPE_CHECKING:
     from zqc.progress import Task
-
-Batches = Callable[[], Iterable[NDArray[np.float32]]]
 
 RIDGE = 0.5
 """How much a weight is held where it is, in mean variances of its inputs. Measured: from 0.1 to 0.5
@@ -97,6 +96,7 @@ def reconstruct(
     todo = {n for n, twin in twins.items() if n not in kept and _is_quantizable(twin)}
     name = Namer(quantized.graph)
     generator = np.random.default_rng(seed)
+    pictures = first_pictures(batches, _PICTURES)
     task.advance(steps=len(layers) - len(todo))
     for stage in _stages(model.graph, todo):
         pairs = [(node, twins[node.name or ""]) for node in stage]
@@ -106,7 +106,7 @@ def reconstruct(
                 model,
                 quantized,
                 free,
-                _first(batches(), _PICTURES),
+                pictures,
                 samples=samples,
                 generator=generator,
                 threads=threads,
@@ -208,7 +208,7 @@ def _bias(node: ir.Node) -> NDArray[np.float64] | None:
 def _set(node: ir.Node, index: int, array: NDArray[np.floating], name: Namer) -> None:
     """Give a layer a constant of its own: in the place of its old one if nobody else reads that."""
     old = node.inputs[index] if index < len(node.inputs) else None
-    stem = _name(old) or f"{node.name}_bias"
+    stem = name_of(old) or f"{node.name}_bias"
     stored = array.astype(np.float32)
     if old is not None and len(old.uses()) == 1 and not old.is_graph_output():
         old.const_value = ir.tensor(stored, name=stem)
@@ -217,16 +217,3 @@ def _set(node: ir.Node, index: int, array: NDArray[np.floating], name: Namer) ->
     assert node.graph is not None
     node.resize_inputs(max(index + 1, len(node.inputs)))
     node.replace_input_with(index, add_initializer(node.graph, name(stem), stored))
-
-
-def _first(batches: Iterable[NDArray[np.float32]], pictures: int) -> Iterator[NDArray[np.float32]]:
-    """Batches until there are so many pictures or more."""
-    for batch in batches:
-        yield batch
-        pictures -= len(batch)
-        if pictures <= 0:
-            return
-
-
-def _name(value: ir.Value | None) -> str:
-    return "" if value is None or value.name is None else value.name

@@ -10,7 +10,7 @@ import numpy as np
 import zqc
 from zqc import model_io, runtime
 from zqc.atomic import atomic_write, check_file
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.errors import ModelError, OptionError, RuntimeFailure
 from zqc.images import ImageSet, holds_tensors, open_images
 from zqc.input_format import InputFormat

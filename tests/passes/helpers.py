@@ -10,7 +10,7 @@ from passes import QuantizeActivations, QuantizeWeights
 from passes.arithmetic import Grid, exponent_of
 from passes.placement import quantization_points
 from zqc import runtime
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 
 
 def build_model(graph, *, opset=21, **arrays):

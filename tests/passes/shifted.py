@@ -8,7 +8,7 @@ from passes import QuantizeActivations, QuantizeWeights, ShiftNegativeCorrection
 from passes.arithmetic import Grid, exponent_of
 from passes.placement import quantization_points
 from tests.passes.helpers import build_model, run_model
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 
 NET = """(float[1,3,17,17] x) => (float[1,5] y, float[1,4,18,18] up, float[1,4,9,9] side) {
     a = Conv<strides=[2,2], pads=[1,1,1,1]>(x, w0, b0)

@@ -10,7 +10,7 @@ from passes.placement import quantization_points
 from tests.passes.helpers import build_model, relative_error, run_model
 from zqc import model_io, quantization
 from zqc.calibration.gaussian import analytic_moments
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.recipe import Recipe
 from zqc.synthesis import harvest
 

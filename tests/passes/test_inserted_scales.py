@@ -16,7 +16,7 @@ from passes.placement import quantization_points
 from passes.quantize_activations import best_grid
 from tests.passes.helpers import build_model, operator_types, relative_error, run_model
 from zqc import runtime
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 
 SPREAD = 2.0 ** np.array([0, -1.3, -2.6, -4.1, 0.4, -3.2])
 """How far the six channels of the first layer reach, relative to each other."""

@@ -16,7 +16,7 @@ from tests.passes.helpers import operator_types, relative_error, run_model
 from tests.passes.random_networks import BLOCKS, network, plans
 from tests.passes.shifted import without_rounding
 from zqc import model_io, quantization, runtime
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.recipe import Recipe
 
 TOLERANCE = 1e-5  # relative to the largest output

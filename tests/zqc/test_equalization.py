@@ -5,7 +5,7 @@ import pytest
 
 from tests.passes.helpers import build_model, operator_types, relative_error, run_model
 from zqc.calibration.channel_moments import ChannelMoments
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.equalization import Equalized, equalize
 from zqc.recipe import Recipe
 

@@ -12,7 +12,7 @@ from passes import FoldBatchNorm
 from tests import nets
 from tests.passes.helpers import run_model
 from zqc import calibration_pictures, cli, compiler, model_io
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.compiler import compile_model, synthesize_to
 from zqc.errors import OptionError, RuntimeFailure
 from zqc.input_format import InputFormat

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from passes.channel_flow import flow
 from passes.channel_ties import layer_parameters
-from passes.graph import float_attribute, int_attribute, ints
+from passes.graph import float_attribute
+from passes.quantize_weights import mean_shift
 
 Floats = NDArray[np.float64]
 
@@ -99,21 +100,9 @@ def _through_layer(
     assert layer is not None
     if any(float_attribute(node, name, 1.0) != 1.0 for name in ("alpha", "beta")):
         return None
-    groups = int_attribute(node, "group", 1)
     weight = layer.weight.astype(np.float64)
-    if node.op_type == "Gemm" and not int_attribute(node, "transB", 0):
-        weight = weight.T
-    flat = weight.reshape(*weight.shape[:2], -1)
-    coverage = 1.0
-    if node.op_type == "ConvTranspose":
-        # W is (C_in, C_out/g, …); a kernel of stride s covers an output pixel 1/s² of the time.
-        per_group = flat.reshape(groups, -1, *flat.shape[1:]).swapaxes(1, 2)
-        coverage = 1 / float(np.prod(ints(node, "strides", (1,))))
-    else:
-        per_group = flat.reshape(groups, -1, *flat.shape[1:])
-    means, variances = (v.reshape(groups, -1) for v in (source.mean, source.variance))
-    mean = coverage * np.einsum("goik,gi->go", per_group, means).reshape(-1)
-    variance = coverage * np.einsum("goik,gi->go", per_group**2, variances).reshape(-1)
+    mean = mean_shift(node, weight, source.mean)
+    variance = mean_shift(node, weight**2, source.variance)
     if layer.bias is not None:
         mean = mean + layer.bias
     return [ChannelMoments(mean, variance, np.abs(mean) + deviations * np.sqrt(variance))]

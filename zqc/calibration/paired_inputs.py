@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from zqc import runtime
+from passes.graph import name_of
 from zqc.calibration.moments import input_columns
-from zqc.calibration.ranges import with_outputs
-from zqc.picture_input import input_name
+from zqc.calibration.tensor_reader import TensorReader
 
 
 @dataclass(frozen=True)
@@ -64,47 +62,26 @@ def paired_inputs(
     Raises:
         RuntimeFailure: ONNX Runtime failed.
     """
-    exact = _Reader(model, [node.inputs[0] for node, _ in layers], threads, optimize=True)
-    rounded = _Reader(quantized, [twin.inputs[0] for _, twin in layers], threads, optimize=False)
+    names, twins = ([name_of(node.inputs[0]) for node in of] for of in zip(*layers, strict=True))
+    exact = TensorReader(model, names, threads=threads)
+    rounded = TensorReader(quantized, twins, threads=threads, optimize=False)
     sums: list[list[NDArray[np.float64]]] = []
     total = 0
     for batch in batches:
         x, y = exact(batch), rounded(batch)
         count = samples * len(batch)
         new = [
-            _sums(node, x[_name(node.inputs[0])], y[_name(twin.inputs[0])], generator.random(count))
+            _sums(
+                node,
+                x[name_of(node.inputs[0])],
+                y[name_of(twin.inputs[0])],
+                generator.random(count),
+            )
             for node, twin in layers
         ]
         sums = [list(map(np.add, *pair)) for pair in zip(sums, new, strict=True)] if sums else new
         total += count
     return [_inputs([each / total for each in of]) for of in sums]
-
-
-class _Reader:
-    """Runs as much of a model as some of its tensors need."""
-
-    def __init__(
-        self,
-        model: ir.Model,
-        tensors: Sequence[ir.Value | None],
-        threads: int | None,
-        *,
-        optimize: bool,
-    ) -> None:
-        self._source = input_name(model)
-        names = dict.fromkeys(_name(value) for value in tensors)
-        computed = [name for name in names if name != self._source]
-        self._runner = None
-        if computed:
-            part = with_outputs(model, computed)
-            RemoveUnusedNodesPass()(part)
-            self._runner = runtime.load(part, outputs=computed, threads=threads, optimize=optimize)
-
-    def __call__(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """The tensors by name, and the input."""
-        given = {self._source: batch}
-        outputs = self._runner(given) if self._runner is not None else {}
-        return given | {name: o.astype(np.float32, copy=False) for name, o in outputs.items()}
 
 
 def _sums(
@@ -133,7 +110,3 @@ def _inputs(means: Sequence[NDArray[np.float64]]) -> Inputs:
     covariance = square - quantized_mean[..., None] * quantized_mean[..., None, :]
     drift = product - mean[..., None] * quantized_mean[..., None, :] - covariance
     return Inputs(mean, quantized_mean, covariance, drift)
-
-
-def _name(value: ir.Value | None) -> str:
-    return "" if value is None or value.name is None else value.name

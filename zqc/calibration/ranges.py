@@ -10,12 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.graph import name_of
 from passes.topology import weighted_layers
-from zqc import runtime
 from zqc.calibration.histogram import Histogram, add, empty
 from zqc.calibration.moments import RunningMoments, input_columns
+from zqc.calibration.tensor_reader import TensorReader
 from zqc.errors import RuntimeFailure
-from zqc.picture_input import input_name
 
 if TYPE_CHECKING:
     from zqc.progress import Task
@@ -72,19 +72,17 @@ def collect(
     Raises:
         RuntimeFailure: A tensor became infinite or not a number, or ONNX Runtime failed.
     """
-    source = input_name(model)
-    computed = [name for name in tensors if name != source]
-    runner = runtime.load(with_outputs(model, computed), outputs=computed, threads=threads)
+    read = TensorReader(model, tensors, threads=threads)
     histograms = {name: empty() for name in tensors}
     sums = {name: np.zeros(1) for name in tensors}
-    layers = [n for n in weighted_layers(model.graph) if _name(n.inputs[0]) in histograms]
+    layers = [n for n in weighted_layers(model.graph) if name_of(n.inputs[0]) in histograms]
     moments: dict[str, RunningMoments] = {}
     generator = np.random.default_rng(0)
     pictures = 0
     for batch in batches:
-        outputs = {source: batch, **(runner({source: batch}) if computed else {})}
-        values = {name: outputs[name].astype(np.float32, copy=False) for name in tensors}
-        for name, array in values.items():
+        values = read(batch)
+        for name in tensors:
+            array = values[name]
             try:
                 histograms[name] = add(histograms[name], array)
             except FloatingPointError as error:
@@ -95,7 +93,7 @@ def collect(
             sums[name] = sums[name] + _channel_means(array) * len(batch)
         for layer in layers:
             positions = generator.random(samples * len(batch))
-            seen = input_columns(layer, values[_name(layer.inputs[0])], positions)
+            seen = input_columns(layer, values[name_of(layer.inputs[0])], positions)
             if seen is not None and layer.name:
                 moments.setdefault(layer.name, RunningMoments()).add(seen)
         pictures += len(batch)
@@ -107,22 +105,9 @@ def collect(
     )
 
 
-def _name(value: ir.Value | None) -> str:
-    return "" if value is None or value.name is None else value.name
-
-
 def _channel_means(array: NDArray[np.float32]) -> NDArray[np.float64]:
     if array.ndim < 2:
         return np.array([array.mean(dtype=np.float64)])
     axes = (0, *range(2, array.ndim))
     means: NDArray[np.float64] = array.mean(axis=axes, dtype=np.float64)
     return means
-
-
-def with_outputs(model: ir.Model, tensors: Sequence[str]) -> ir.Model:
-    """Return a copy of the model whose outputs are the named tensors."""
-    copy = model.clone()
-    values = {output.name: output for node in copy.graph for output in node.outputs}
-    copy.graph.outputs.clear()
-    copy.graph.outputs.extend(values[name] for name in tensors)
-    return copy

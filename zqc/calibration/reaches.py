@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.arithmetic import integer_range
-from zqc import runtime
-from zqc.calibration.ranges import with_outputs
-from zqc.picture_input import input_name
+from zqc.calibration.tensor_reader import TensorReader
 
 SAMPLES = 2048
 """Values per channel over all pictures: enough for the error of a grid, whatever is computed."""
@@ -76,9 +74,11 @@ def channel_thresholds(
     generator = np.random.default_rng(0)
     per_picture = max(SAMPLES // pictures, 1)
     seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in tensors}
-    for values in _run(model, tensors, batches, threads):
-        for name, array in values.items():
-            seen[name].append(_sampled(array, per_picture, generator))
+    read = TensorReader(model, tensors, threads=threads)
+    for batch in batches:
+        values = read(batch)
+        for name in tensors:
+            seen[name].append(_sampled(values[name], per_picture, generator))
     found = {}
     for name, parts in seen.items():
         unsigned = name in nonnegative or name in slightly_negative
@@ -91,20 +91,6 @@ def channel_thresholds(
         common = 2.0 ** np.ceil(np.log2(reaches.max())) if reaches.any() else 0.0
         found[name] = Thresholds(reaches, float(common))
     return found
-
-
-def _run(
-    model: ir.Model,
-    tensors: Sequence[str],
-    batches: Iterable[NDArray[np.float32]],
-    threads: int | None,
-) -> Iterator[dict[str, NDArray[np.float32]]]:
-    source = input_name(model)
-    computed = [name for name in tensors if name != source]
-    runner = runtime.load(with_outputs(model, computed), outputs=computed, threads=threads)
-    for batch in batches:
-        outputs = {source: batch, **(runner({source: batch}) if computed else {})}
-        yield {name: outputs[name].astype(np.float32, copy=False) for name in tensors}
 
 
 def _sampled(

@@ -22,6 +22,7 @@ from passes.topology import last_layers, weighted_layers
 from zqc import runtime
 from zqc.autodiff import backward
 from zqc.calibration.histogram import BINS, Histogram, add, empty, widen
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.picture_input import input_name
 
 _MOVES = SAME_GRID | {"Concat"}
@@ -171,7 +172,7 @@ def _scales(
     threads: int | None,
 ) -> tuple[dict[str, float], list[dict[str, tuple[int, ...]]]]:
     """By what each output is multiplied, and the shapes of all for each batch."""
-    runner = runtime.load(_with_outputs(model, names), outputs=names, threads=threads)
+    runner = runtime.load(with_outputs(model, names), outputs=names, threads=threads)
     sums = {name: np.zeros(3) for name in names}
     shapes = []
     sizes: dict[str, int] = {}
@@ -187,13 +188,6 @@ def _scales(
         variance = squares / count - (total / count) ** 2
         scales[name] = 0.0 if variance <= 0 else float((variance * sizes[name]) ** -0.5)
     return scales, shapes
-
-
-def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    copy = model.clone()
-    values = {output.name: output for node in copy.graph for output in node.outputs}
-    copy.graph.outputs[:] = [values[name] for name in names]
-    return copy
 
 
 def _differentiated(

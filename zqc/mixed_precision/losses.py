@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.arithmetic import Grid
-from passes.graph import constant, float_attribute, int_attribute, ints
+from passes.graph import constant, float_attribute, int_attribute, ints, name_of
 from passes.quantize_weights import along, output_axis, rounded_weight
 from passes.topology import weighted_layers
 from zqc.calibration.histogram import Histogram
@@ -61,7 +61,7 @@ def weight_losses(
     losses: Losses = {}
     gains = _layer_gains(model.graph, sensitivities)
     for node in weighted_layers(model.graph):
-        name, source = node.name or "", _name(node.inputs[0])
+        name, source = node.name or "", name_of(node.inputs[0])
         weight = constant(node.inputs[1])
         if not (name in widths and name in gains and source in grids) or weight is None:
             continue
@@ -151,7 +151,7 @@ def _layer_gains(
     graph: ir.Graph, sensitivities: Mapping[str, Sensitivity]
 ) -> dict[str, NDArray[np.float64]]:
     """Gains of the layers' outputs by the layers' names, never all 0 where any layer has some."""
-    names = {node.name or "": _name(node.outputs[0]) for node in weighted_layers(graph)}
+    names = {node.name or "": name_of(node.outputs[0]) for node in weighted_layers(graph)}
     found = {n: sensitivities[out].gains for n, out in names.items() if out in sensitivities}
     least = min((g.sum() for g in found.values() if np.any(g)), default=0.0)
     return {n: g if np.any(g) else np.full(len(g), least / len(g)) for n, g in found.items()}
@@ -164,7 +164,3 @@ def _loss(node: ir.Node, errors: NDArray[np.float64], gains: NDArray[np.float64]
     if by_channel and len(gains) == len(errors):
         return float(gains @ errors)
     return float(gains.sum() * errors.mean())
-
-
-def _name(value: ir.Value | None) -> str:
-    return "" if value is None or value.name is None else value.name

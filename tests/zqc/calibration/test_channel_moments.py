@@ -5,7 +5,7 @@ import pytest
 
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration.channel_moments import ChannelMoments, propagated
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 
 
 def measured(array):

@@ -8,7 +8,8 @@ import pytest
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration.histogram import add, empty
 from zqc.calibration.moments import input_moments
-from zqc.calibration.ranges import collect, with_outputs
+from zqc.calibration.ranges import collect
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.errors import RuntimeFailure
 from zqc.progress import Silent
 

@@ -6,7 +6,7 @@ import onnxsim
 import pytest
 
 from tests.passes.helpers import build_model, run_model
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.errors import StatisticsError
 from zqc.synthesis.correspondence import Fingerprint, corresponding, folded, layers_of
 

@@ -6,7 +6,7 @@ import pytest
 from tests.passes.helpers import run_model
 from tests.zqc.synthesis.small_nets import PICTURE, made, net, per_picture, pointwise
 from zqc import runtime
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.input_format import InputFormat
 from zqc.synthesis import Objective, Schedule, harvest
 from zqc.synthesis.loop import Loop, first_pictures

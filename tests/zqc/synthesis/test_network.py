@@ -6,7 +6,7 @@ import pytest
 
 from tests.passes.helpers import build_model, relative_error, run_model
 from tests.zqc.synthesis import pytorch_twin as twin
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.synthesis import harvest
 from zqc.synthesis.network import Head, heads, matched_part
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.passes.helpers import build_model, run_model
-from zqc.calibration.ranges import with_outputs
+from zqc.calibration.tensor_reader import with_outputs
 from zqc.errors import NoBatchNormError
 from zqc.synthesis import LayerStatistics, harvest
 

@@ -1,0 +1,58 @@
+"""Values of some tensors of a model, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from zqc import runtime
+from zqc.picture_input import input_name
+
+
+class TensorReader:
+    """Runs as much of a model as some of its tensors need.
+
+    Args:
+        model: A model with one input.
+        tensors: Names of intermediate tensors, or of the input; each counts once.
+        threads: Threads of ONNX Runtime.
+        optimize: Whether ONNX Runtime may change the graph.
+
+    Raises:
+        RuntimeFailure: ONNX Runtime cannot load the model; calling it, that it failed.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        tensors: Sequence[str],
+        *,
+        threads: int | None,
+        optimize: bool = True,
+    ) -> None:
+        self._source = input_name(model)
+        computed = [name for name in dict.fromkeys(tensors) if name != self._source]
+        self._runner = None
+        if computed:
+            part = with_outputs(model, computed)
+            RemoveUnusedNodesPass()(part)
+            self._runner = runtime.load(part, outputs=computed, threads=threads, optimize=optimize)
+
+    def __call__(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Return the tensors of one batch by name, and the input."""
+        given = {self._source: batch}
+        outputs = self._runner(given) if self._runner is not None else {}
+        return given | {name: o.astype(np.float32, copy=False) for name, o in outputs.items()}
+
+
+def with_outputs(model: ir.Model, tensors: Sequence[str]) -> ir.Model:
+    """Return a copy of the model whose outputs are the named tensors."""
+    copy = model.clone()
+    values = {output.name: output for node in copy.graph for output in node.outputs}
+    copy.graph.outputs.clear()
+    copy.graph.outputs.extend(values[name] for name in tensors)
+    return copy
