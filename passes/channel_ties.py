@@ -55,7 +55,7 @@ def channel_ties(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> ChannelTi
     2. Operators that are positively homogeneous per channel, f(s·x) = s·f(x) for s > 0, hand the
        factor on, see ``channel_flow``.
     3. Add, Sub and Sum of tensors: the terms and the result share one factor. So does the product
-       with a tensor that keeps its own scale.
+       with a tensor that keeps its own scale. So do channels that DepthToSpace makes one of.
     4. Everything else, such as Sigmoid or the addition of a constant, keeps a tensor at its scale,
        and so does being an input or output of the graph or being read inside a subgraph.
     5. A node of ``breaks`` is a product with a constant that will make up for the factors of its
@@ -179,7 +179,9 @@ def _follow(node: ir.Node, ids: dict[ir.Value, Ids], ties: _Ties) -> None:
 
 
 def _shared(node: ir.Node, inputs: Sequence[Ids | None], ties: _Ties) -> Ids | None:
-    """Sums and products of tensors of the same number of channels, on the same axis."""
+    """Sums and products of tensors of the same number of channels, on the same axis; shuffles."""
+    if node.op_type == "DepthToSpace":
+        return _shuffled(node, inputs[0], ties)
     terms = [numbers for numbers in inputs if numbers is not None]
     alike = len({len(numbers) for numbers in terms}) == 1
     ranks = {None if v is None or v.shape is None else len(v.shape) for v in node.inputs}
@@ -194,6 +196,19 @@ def _shared(node: ir.Node, inputs: Sequence[Ids | None], ties: _Ties) -> Ids | N
             if ties.is_held(other):
                 return one
     return None
+
+
+def _shuffled(node: ir.Node, source: Ids | None, ties: _Ties) -> Ids | None:
+    """The channels of DepthToSpace: each is made of s² that carry one factor then."""
+    phases = int_attribute(node, "blocksize", 1) ** 2
+    if source is None or len(source) % phases:
+        return None
+    mode = node.attributes.get("mode")
+    by_phase = mode is None or mode.as_string() == "DCR"
+    parts = source.reshape(phases, -1) if by_phase else source.reshape(-1, phases).T
+    for part in parts[1:]:
+        ties.tie(parts[0], part)
+    return np.asarray(parts[0])
 
 
 def _hold_at_borders(graph: ir.Graph, value: ir.Value, numbers: Ids, ties: _Ties) -> None:

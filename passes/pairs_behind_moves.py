@@ -8,11 +8,14 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.arithmetic import Grid
-from passes.graph import Namer
-from passes.quantize_activations import PairBuilder, dequantized_scale
+from passes.graph import Namer, scalar
+from passes.quantize_activations import TYPES, PairBuilder, dequantized_scale
 
 _MOVES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators that ONNX Runtime moves a DequantizeLinear through."""
+
+_SIZES = {kind: size for size, kind in TYPES.items()}
+"""Bits and sign of every type that a tensor is quantized to."""
 
 _SINCE = 21
 """The first opset whose QuantizeLinear has ``output_dtype``."""
@@ -28,9 +31,16 @@ class PairsBehindMoves(ir.passes.InPlacePass):
 
     1. MaxPool, Reshape, Slice, Squeeze, Transpose, Unsqueeze of a dequantized INT8 tensor, and of
        their own results: QuantizeLinear → DequantizeLinear behind them.
-    2. Declined: models below opset 21, whose QuantizeLinear has no such mark; results that only
+    2. The same of UINT8, INT4 and UINT4 tensors with ``every``, for a lowering that makes INT8 of
+       them afterwards.
+    3. Declined: models below opset 21, whose QuantizeLinear has no such mark; results that only
        QuantizeLinear reads; scales per channel, and others than powers of two.
+
+    Attributes:
+        every: Whether tensors of other types are quantized once more, too.
     """
+
+    every: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Add the pairs in graph order, so that those behind a pair are found as well."""
@@ -40,7 +50,7 @@ class PairsBehindMoves(ir.passes.InPlacePass):
         builder = PairBuilder(graph, Namer(graph))
         modified = False
         for node in graph:
-            grid = _signed_grid(node.inputs[0]) if node.op_type in _MOVES else None
+            grid = self._grid(node.inputs[0]) if node.op_type in _MOVES else None
             result = node.outputs[0]
             readers = [use.node.op_type for use in result.uses()]
             is_read = result.is_graph_output() or set(readers) - {"QuantizeLinear"}
@@ -49,14 +59,16 @@ class PairsBehindMoves(ir.passes.InPlacePass):
                 modified = True
         return ir.passes.PassResult(model, modified)
 
-
-def _signed_grid(value: ir.Value | None) -> Grid | None:
-    """The grid of a dequantized INT8 tensor."""
-    node = value.producer() if value is not None else None
-    scale = dequantized_scale(value)
-    if node is None or scale is None or node.inputs[0] is None:
-        return None
-    mantissa, exponent = np.frexp(scale)
-    if node.inputs[0].dtype != ir.DataType.INT8 or mantissa != 0.5:
-        return None
-    return Grid(int(exponent) - 1 + 7, 8, signed=True)
+    def _grid(self, value: ir.Value | None) -> Grid | None:
+        """The grid of a dequantized tensor that qualifies."""
+        node = value.producer() if value is not None else None
+        scale = dequantized_scale(value)
+        if node is None or scale is None or node.inputs[0] is None:
+            return None
+        mantissa, exponent = np.frexp(scale)
+        kind = node.inputs[0].dtype
+        if kind not in _SIZES or mantissa != 0.5 or not (self.every or kind == ir.DataType.INT8):
+            return None
+        bits, signed = _SIZES[kind]
+        point = scalar(node.inputs[2]) if len(node.inputs) > 2 else None
+        return Grid(int(exponent) - 1 + bits - signed, bits, signed, int(point or 0))

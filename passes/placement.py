@@ -10,8 +10,15 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.arithmetic import exponent_of, scales
+from passes.float_regions import float_values
 from passes.graph import constant, is_float, scalar, sole_consumer
-from passes.topology import after_last_layers, first_layers, last_layers, post_processing
+from passes.topology import (
+    after_last_layers,
+    first_layers,
+    is_weighted,
+    last_layers,
+    post_processing,
+)
 
 SAME_GRID = frozenset(
     {
@@ -107,7 +114,11 @@ class Point:
 
 
 def quantization_points(
-    graph: ir.Graph, *, keep_float: Collection[str] = (), nonnegative_inputs: bool = False
+    graph: ir.Graph,
+    *,
+    keep_float: Collection[str] = (),
+    nonnegative_inputs: bool = False,
+    only_layer_inputs: bool = False,
 ) -> list[Point]:
     """Find the tensors to quantize.
 
@@ -116,12 +127,15 @@ def quantization_points(
     1. constants (the weights, see ``QuantizeWeights``),
     2. a tensor that only a ReLU or a Clip from 0 reads: the grid after the activation function
        cuts off the same values (HPTQ: a linear operator and its non-linearity are one point),
-    3. tensors that only nodes of ``keep_float`` read and write.
+    3. tensors that only nodes of ``keep_float`` read and write,
+    4. what stands inside a function or normalisation that is written in parts (``float_values``).
 
     Args:
         graph: A graph with shapes and types, BatchNormalization folded.
         keep_float: Names of nodes that stay in float.
         nonnegative_inputs: Whether the pixels in the input tensor cannot be negative.
+        only_layer_inputs: Whether only what weighted layers read is quantized, and what is added
+            to their results (see ``_layer_inputs``): everything else is computed in float.
 
     Returns:
         The points in graph order.
@@ -134,7 +148,9 @@ def quantization_points(
         for value in (*node.inputs, *node.outputs):
             if value is not None and is_float(value) and _is_activation(value, node):
                 values[value] = None
-    quantized = [v for v in values if not _is_absorbed(v, inside)]
+    in_float = float_values(region)
+    quantized = [v for v in values if v not in in_float and not _is_absorbed(v, inside)]
+    wanted = _layer_inputs(region) if only_layer_inputs else set(quantized)
     leader = _shared_grids(region, set(quantized))
     internal = _internal_values(region)
     edges = _edge_values(graph, region, internal | (values.keys() - set(quantized)))
@@ -142,18 +158,21 @@ def quantization_points(
     slightly_negative = _slightly_negative_values(graph, nonnegative)
     groups: dict[ir.Value, list[ir.Value]] = {}
     for value in quantized:
-        groups.setdefault(_root(leader, value), []).append(value)
+        members = groups.setdefault(_root(leader, value), [])
+        if value in wanted:
+            members.append(value)
     return [
         Point(
-            names=(_name(first), *(_name(v) for v in members if v is not first)),
+            names=tuple(map(_name, sorted(members, key=lambda v: v is not first))),
             nonnegative=first in nonnegative,
             edge=any(value in edges for value in members),
             internal=all(value in internal for value in members),
-            joined=_joins(first, set(quantized)),
+            joined=_joins(first, wanted),
             slightly_negative=first in slightly_negative,
             squashed_by=_squashed_by(first),
         )
         for first, members in groups.items()
+        if members
     ]
 
 
@@ -175,6 +194,24 @@ def absorbs_negative(node: ir.Node) -> bool:
     if high is None or not 0 < high < np.inf:
         return False
     return float(high / scales(exponent_of(high) + 1, bits=4, signed=False)).is_integer()
+
+
+def _layer_inputs(region: list[ir.Node]) -> set[ir.Value]:
+    """What weighted layers read, and of every sum with the result of a layer the other operand.
+
+    So the sum can be computed with the layer: TensorRT's advice for the shortcuts of residual
+    blocks. Of two layers the first one's result is quantized.
+    """
+    layers = [node for node in region if is_weighted(node)]
+    found = {value for node in layers for value in node.inputs[:2] if value is not None}
+    results = {output for node in layers for output in node.outputs}
+    for node in region:
+        operands = [v for v in node.inputs if v is not None and constant(v) is None]
+        of_layers = [v for v in operands if v in results]
+        if node.op_type == "Add" and len(operands) == 2 and of_layers:
+            others = [v for v in operands if v not in results] or of_layers
+            found.add(others[0])
+    return found
 
 
 def _is_activation(value: ir.Value, node: ir.Node) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -11,13 +12,15 @@ import onnx_ir as ir
 from passes.arithmetic import Grid, exponent_of, fake_quantize, quantize, scales
 from passes.graph import Namer, add_initializer, constant, is_float
 
-_TYPES = {
+TYPES = {
     (8, True): ir.DataType.INT8,
     (8, False): ir.DataType.UINT8,
     (4, True): ir.DataType.INT4,
     (4, False): ir.DataType.UINT4,
 }
 """Canonical integer type by bits and sign."""
+
+Constants = Literal["any grid", "signed grid", "float"]
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,12 @@ class QuantizeActivations(ir.passes.InPlacePass):
 
     Attributes:
         grids: Grid of each tensor that is quantized. A name that the graph lacks is an error.
+        constants: What becomes of constant operands: a grid that is unsigned where none of the
+            constants is negative, a signed grid, or nothing, so that they stay float.
     """
 
     grids: Mapping[str, Grid]
+    constants: Constants = "any grid"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Insert the pairs."""
@@ -51,9 +57,9 @@ class QuantizeActivations(ir.passes.InPlacePass):
         builder = PairBuilder(graph, name)
         for tensor, grid in self.grids.items():
             builder.quantize(values[tensor], grid)
-        for node in list(graph):
+        for node in list(graph) if self.constants != "float" else ():
             if node.op_type in ("Add", "Mul") and node.domain == "":
-                builder.quantize_constant_operand(node)
+                builder.quantize_constant_operand(node, signed=self.constants == "signed grid")
         return ir.passes.PassResult(model, bool(self.grids))
 
 
@@ -80,7 +86,7 @@ class PairBuilder:
         is_output = value.is_graph_output()
         stem = value.name or "tensor"
         scale = self._scale(grid.scale)
-        zero = self._zero(_TYPES[grid.bits, grid.signed], grid.shift)
+        zero = self._zero(TYPES[grid.bits, grid.signed], grid.shift)
         q = ir.node("QuantizeLinear", [value, scale, zero], name=self._name(f"{stem}_q"))
         dq = ir.node("DequantizeLinear", [q.outputs[0], scale, zero], name=self._name(f"{stem}_dq"))
         q.outputs[0].name = q.name
@@ -107,8 +113,11 @@ class PairBuilder:
         else:
             self._graph.insert_after(producer, [q, dq])
 
-    def quantize_constant_operand(self, node: ir.Node) -> None:
-        """Give a constant operand a DequantizeLinear when the other operand has one."""
+    def quantize_constant_operand(self, node: ir.Node, *, signed: bool = False) -> None:
+        """Give a constant operand a DequantizeLinear when the other operand has one.
+
+        The grid is signed if ``signed`` says so, or where a constant is negative.
+        """
         for index, other in ((0, 1), (1, 0)):
             value = node.inputs[index]
             array = constant(value)
@@ -116,10 +125,10 @@ class PairBuilder:
                 continue
             if dequantized_scale(node.inputs[other]) is None:
                 continue
-            grid = best_grid(array)
+            grid = best_grid(array, signed=signed)
             # Arithmetic turns an array without dimensions into a number.
             integers = np.asarray(quantize(array, grid.scale, bits=grid.bits, signed=grid.signed))
-            kind = _TYPES[grid.bits, grid.signed]
+            kind = TYPES[grid.bits, grid.signed]
             stem = value.name or "constant"
             stored = add_initializer(
                 self._graph, self._name(f"{stem}_q"), integers.astype(kind.numpy())
@@ -149,9 +158,12 @@ class PairBuilder:
         return self._constants[key]
 
 
-def best_grid(array: np.ndarray) -> Grid:
-    """Return the 8-bit power-of-two grid of least squared error for a constant."""
-    signed = bool(np.any(array < 0))
+def best_grid(array: np.ndarray, *, signed: bool = False) -> Grid:
+    """Return the 8-bit power-of-two grid of least squared error for a constant.
+
+    It is signed if ``signed`` says so, or where a number is negative.
+    """
+    signed = signed or bool(np.any(array < 0))
     top = int(exponent_of(float(np.abs(array).max(initial=0.0))))
     exact = array.astype(np.float64)
 

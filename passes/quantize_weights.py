@@ -30,8 +30,9 @@ class QuantizeWeights(ir.passes.InPlacePass):
     """Quantize the constants of every layer whose input is quantized. Lossy.
 
     1. Weights: per output channel, symmetric, power-of-two thresholds of least squared error;
-       an error of at most Δ/2 per weight inside the threshold. Where the second moments M of the
-       layer's input are known, the rounding can minimise the error of the output instead, see
+       an error of at most Δ/2 per weight inside the threshold. Operators of ``per_tensor`` have
+       one threshold for all channels, written as a list of equal scales. Where the second moments M
+       of the layer's input are known, the rounding can minimise the error of the output, see
        ``passes.rounding``; and the weights w of a channel can be enlarged by √(wᵀMw / ŵᵀMŵ) and
        rounded again, so that the output keeps its second moment.
     2. Biases: INT32 with the scale s_x·s_w of the products they are added to. Where a bias would
@@ -43,7 +44,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
        named in ``keep_float``; the bias of a Gemm with α or β other than 1 stays float.
 
     Attributes:
-        bits: Bits of the weights, 2 to 8: up to 4 are stored in INT4, more in INT8.
+        bits: Bits of the weights, 2 to 8.
         edge_bits: Bits of the weights of the first and the last layers.
         bits_of: Bits of single layers by name, whatever ``bits`` and ``edge_bits`` say.
         keep_float: Names of nodes that stay float.
@@ -52,6 +53,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
             with, shape (groups, blocks, K, K): block by block of the flattened weight.
         compensate: Whether weights are rounded so that their errors compensate each other.
         second_moments: Whether the second moment of every output channel is corrected.
+        per_tensor: Operator types whose weights have one threshold instead of one per channel.
+        int4: Whether up to 4 bits are stored in INT4; more are in INT8 anyway.
     """
 
     bits: int = 8
@@ -62,6 +65,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
     input_moments: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     compensate: bool = True
     second_moments: bool = False
+    per_tensor: Collection[str] = ()
+    int4: bool = True
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Quantize layer by layer."""
@@ -85,9 +90,11 @@ class QuantizeWeights(ir.passes.InPlacePass):
                 moments=self.input_moments.get(node.name or ""),
                 compensate=self.compensate,
                 second_moments=self.second_moments,
+                per_tensor=node.op_type in self.per_tensor,
             )
             mean = self.input_means.get(_quantized_name(node.inputs[0]))
-            _write_layer(graph, node, integers, step, scale, bits, mean, name)
+            kind = _TYPES[bits] if self.int4 else ir.DataType.INT8
+            _write_layer(graph, node, integers, step, scale, kind, mean, name)
             modified = True
         return ir.passes.PassResult(model, modified)
 
@@ -110,6 +117,7 @@ def rounded_weight(
     moments: NDArray[np.float64] | None = None,
     compensate: bool = True,
     second_moments: bool = False,
+    per_tensor: bool = False,
 ) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
     """Return what a layer's weight becomes: case 1 of ``QuantizeWeights``, and the limit of case 2.
 
@@ -121,6 +129,7 @@ def rounded_weight(
         moments: Second moments of its input, (groups, blocks, K, K); None where unknown.
         compensate: Whether errors compensate each other, where the moments are known.
         second_moments: Whether the second moment of the output is corrected, likewise.
+        per_tensor: Whether all channels have the same step.
 
     Returns:
         The integers in the shape of the weight, in floating point, and the step of each channel
@@ -128,9 +137,13 @@ def rounded_weight(
     """
     axis = output_axis(node, weight)
     bias = plain_bias(node, weight, axis)
-    exponents = weight_exponents(weight, bits=bits, axis=axis)
+    whole = weight[np.newaxis] if per_tensor else weight
+    exponents = weight_exponents(whole, bits=bits, axis=0 if per_tensor else axis)
+    exponents = np.broadcast_to(exponents, weight.shape[axis])
     if bias is not None:
         exponents = np.maximum(exponents, _exponents_for(bias, input_scale, bits, len(exponents)))
+    if per_tensor:
+        exponents = np.full_like(exponents, exponents.max())
     scale = scales(exponents, bits=bits, signed=True)
     steps = along(axis, scale, weight.ndim)
 
@@ -158,7 +171,7 @@ def _write_layer(
     integers: NDArray[np.floating],
     scale: NDArray[np.float32],
     input_scale: float,
-    bits: int,
+    kind: ir.DataType,
     mean: NDArray[np.float64] | None,
     name: Namer,
 ) -> None:
@@ -170,7 +183,7 @@ def _write_layer(
     if bias is not None and mean is not None:
         error = integers * along(axis, scale, weight.ndim) - weight
         bias = bias - mean_shift(node, error, mean)
-    stored = ir.tensor(integers.astype(_TYPES[bits].numpy()), dtype=_TYPES[bits])
+    stored = ir.tensor(integers.astype(kind.numpy()), dtype=kind)
     stem = _name(node.inputs[1], f"{node.name}_weight")
     new_weight = _dequantize(graph, node, stored, scale, axis, stem, name)
     node.replace_input_with(1, new_weight)

@@ -17,8 +17,8 @@ class ShortNames(ir.passes.InPlacePass):
     In a small network with 4-bit weights these names are a tenth of the file. Everything the user's
     model named keeps its name: inputs, outputs, layers, activations, weights.
 
-    1. Results of QuantizeLinear, DequantizeLinear, Cast of a constant, Mul of constants and Clip of
-       UINT8, unless they are graph outputs: ``0``, ``1``, …; the nodes lose their names.
+    1. Results of QuantizeLinear, DequantizeLinear, Clip of UINT8, and of whatever computes with
+       constants alone, unless they are graph outputs: ``0``, ``1``, …; the nodes lose their names.
     2. Scales that are a list, one of them per channel: ``s0``, ``s1``, …
     3. Anything else is left alone.
     """
@@ -29,8 +29,11 @@ class ShortNames(ir.passes.InPlacePass):
         name = Namer(graph)
         numbers, scales = count(), count()
         renamed: set[ir.Value] = set()
+        computed: set[ir.Value] = set()
         for node in graph:
-            if _is_inserted(node):
+            if node.inputs and all(v is None or _is_known(v, computed) for v in node.inputs):
+                computed.update(node.outputs)
+            if _is_inserted(node, computed):
                 for output in node.outputs:
                     if not output.is_graph_output():
                         output.name = name(f"{next(numbers)}")
@@ -42,9 +45,14 @@ class ShortNames(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
 
-def _is_inserted(node: ir.Node) -> bool:
-    if node.op_type in ("Cast", "Mul"):
-        return all(value is not None and value.is_initializer() for value in node.inputs)
+def _is_known(value: ir.Value, computed: set[ir.Value]) -> bool:
+    """Whether a value does not depend on the inputs of the graph."""
+    return value.is_initializer() or value in computed
+
+
+def _is_inserted(node: ir.Node, computed: set[ir.Value]) -> bool:
+    if node.outputs[0] in computed:
+        return True
     if node.op_type == "Clip":
         return node.outputs[0].dtype == ir.DataType.UINT8
     return node.op_type in ("QuantizeLinear", "DequantizeLinear")

@@ -47,7 +47,7 @@ from zqc.recipe import EFFORTS
 @click.option("--samples", default=128, help="Synthetic pictures of each model and seed.")
 @click.option("--effort", default="thorough", type=click.Choice(EFFORTS), help="Their steps.")
 @click.option("--seeds", default=1, help="Seeds of the pictures.")
-@click.option("--rows", default="*", help="Pattern of the rows that are made.")
+@click.option("--rows", default=("*",), multiple=True, help="Pattern of the rows that are made.")
 @click.option("--bits", default="*", help="Pattern of the columns, such as W4A8.")
 @click.option("--models", "names", default="*", help="Pattern of the models, such as detector.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/stages"))
@@ -58,7 +58,7 @@ def main(
     samples: int,
     effort: str,
     seeds: int,
-    rows: str,
+    rows: tuple[str, ...],
     bits: str,
     names: str,
     work: Path,
@@ -68,7 +68,7 @@ def main(
     if models is not None and pictures is None:
         raise click.UsageError("give the directory of pictures, too")
     shared = shared_cases(models, pictures) if models and pictures else ()
-    chosen = [name for name in ROWS if fnmatch(name, rows) or name == DEFAULT]
+    chosen = [n for n in ROWS if n == DEFAULT or any(fnmatch(n, pattern) for pattern in rows)]
     columns = [name for name in PRECISIONS if fnmatch(name, bits)]
     if not columns:
         raise click.UsageError(f"--bits {bits!r} matches none of {', '.join(PRECISIONS)}")

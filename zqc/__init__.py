@@ -7,6 +7,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from zqc.benchmark.measure import bench
+    from zqc.benchmark.results import BenchResult
     from zqc.checker import check
     from zqc.compiler import compile_model as compile  # noqa: A004 - the name users expect
     from zqc.compiler import synthesize_to as synthesize
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = version("zqc")
 
 __all__ = [
+    "BenchResult",
     "CheckResult",
     "CompileResult",
     "InputFormat",
@@ -27,6 +30,7 @@ __all__ = [
     "SynthesisResult",
     "ZqcError",
     "__version__",
+    "bench",
     "check",
     "compile",
     "stats",
@@ -35,6 +39,7 @@ __all__ = [
 
 # Loaded on first use (PEP 562): `zqc --help` must not wait for ONNX Runtime.
 _HOMES = {
+    "BenchResult": ("zqc.benchmark.results", "BenchResult"),
     "CheckResult": ("zqc.report.results", "CheckResult"),
     "CompileResult": ("zqc.report.results", "CompileResult"),
     "InputFormat": ("zqc.input_format", "InputFormat"),
@@ -42,6 +47,7 @@ _HOMES = {
     "StatsResult": ("zqc.report.results", "StatsResult"),
     "SynthesisResult": ("zqc.report.results", "SynthesisResult"),
     "ZqcError": ("zqc.errors", "ZqcError"),
+    "bench": ("zqc.benchmark.measure", "bench"),
     "check": ("zqc.checker", "check"),
     "compile": ("zqc.compiler", "compile_model"),
     "stats": ("zqc.statistics_card", "stats"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from zqc import model_io, quantization
+from zqc import model_io, quantization, targets
 from zqc.calibration.sensitivity import sensitivities
 from zqc.grids import Batches, Ranges, first_pictures
 from zqc.mixed_precision import choose_bits, weight_losses, widths_to_try
@@ -58,6 +58,7 @@ def chosen_bits(
         compensate=recipe.rounding != "nearest",
         second_moments=recipe.second_moments,
         corrected=recipe.bias_correction != "none",
+        per_tensor=targets.find(recipe.target).per_tensor,
     )
     # Only size and speed count here, and rounding to the nearest is the fastest.
     bare = replace(ranges, statistics=replace(ranges.statistics, moments={}))
@@ -66,7 +67,7 @@ def chosen_bits(
 
     def build(bits_of: Mapping[str, int]) -> bytes:
         quantized = quantization.quantize(model, bare, recipe, kept, means=means, bits_of=bits_of)
-        lowered = quantization.lower(quantized, recipe.target)
+        lowered = quantization.lower(quantized, recipe)
         return model_io.serialize(lowered, metadata=dict(metadata))
 
     picture = next(iter(batches()))[: fixed_batch(model) or 1]

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ def cli() -> None:
 @options.input_options
 @recipe_options.quantization_options
 @recipe_options.target_option
+@recipe_options.runtime_options
 @click.option("--dry-run", is_flag=True, help="Print the recipe as TOML and write nothing.")
 @options.threads_option
 @options.output_options
@@ -227,6 +229,17 @@ def inspect(model: Path, input_shape: tuple[int, int] | None, as_json: bool, ver
     _print(result, summary.inspected, as_json=as_json)
 
 
+@cli.command("targets")
+@options.output_options
+def targets_command(as_json: bool, verbose: int) -> None:
+    """List what --target can be, and what holds of the files that are written for it."""
+    _log(verbose)
+    from zqc.report import summary
+    from zqc.targets.listing import list_targets
+
+    _print(list_targets(), summary.targets_listed, as_json=as_json)
+
+
 @cli.command(cls=SectionedCommand)
 @click.argument("float_model", metavar="FLOAT", type=PATH)
 @click.argument("quantized", type=PATH)
@@ -272,6 +285,51 @@ def check(
         progress=_progress(),
     )
     _print(result, summary.checked, as_json=as_json)
+
+
+@cli.command(cls=SectionedCommand)
+@click.argument("float_model", metavar="FLOAT", type=PATH)
+@click.argument("quantized", type=PATH)
+@options.bench_options
+@options.input_options
+@options.output_options
+def bench(
+    float_model: Path,
+    quantized: Path,
+    runs: int,
+    provider: str,
+    threads: int,
+    top: int | None,
+    images: Path | None,
+    batch: int | None,
+    input_shape: tuple[int, int] | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> None:
+    """Measure FLOAT and QUANTIZED: latency, kernels, memory, size.
+
+    Any two models with the same inputs will do, whoever wrote them. Without an input range, that of
+    the recipe in a compiled model counts, or else 0:1.
+    """
+    _log(verbose)
+    from zqc.benchmark import measure
+    from zqc.report.bench_summary import benched
+
+    result = measure.bench(
+        float_model,
+        quantized,
+        images=images,
+        input_format=options.input_format(**choices),
+        input_shape=input_shape,
+        batch=batch,
+        threads=threads,
+        provider=provider,
+        runs=runs,
+        progress=_progress(),
+    )
+    named = (10 if verbose else 0) if top is None else top
+    _print(result, partial(benched, top=named), as_json=as_json)
 
 
 def main() -> None:

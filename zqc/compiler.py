@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import zqc
 from passes.topology import edge_layers, weighted_layers
-from zqc import calibration_pictures, model_io, quantization, runtime, synthesis
+from zqc import calibration_pictures, cpu, model_io, quantization, runtime, synthesis, targets
 from zqc.atomic import atomic_directory, atomic_write, check_file
 from zqc.bit_choice import chosen_bits
 from zqc.calibration.channel_moments import ChannelMoments
@@ -23,14 +23,14 @@ from zqc.calibration.gaussian import analytic_moments
 from zqc.detection.parts import output_parts
 from zqc.equalization import Equalized, equalize
 from zqc.errors import OptionError
-from zqc.grids import Ranges, calibrate
+from zqc.grids import Batches, Ranges, calibrate
 from zqc.images import ImageSet
 from zqc.input_format import InputFormat
 from zqc.picture_input import fixed_batch, input_name, picture_shape
 from zqc.progress import Progress, Silent, Task
 from zqc.recipe import Recipe
 from zqc.recipe_file import METADATA_KEY, to_toml
-from zqc.report import kernels
+from zqc.report import kernels, saturation
 from zqc.report.agreement import OutputsMeter
 from zqc.report.latency import median_latencies
 from zqc.report.pictures import write_course, write_pictures
@@ -74,6 +74,8 @@ def compile_model(
     """
     started = time.monotonic()
     recipe, progress = recipe or Recipe(), progress or Silent()
+    target = targets.find(recipe.target)
+    target.check(recipe)
     given = calibration_pictures.Source(
         images=images, statistics=statistics, no_statistics=no_statistics
     )
@@ -110,14 +112,23 @@ def compile_model(
             )
     else:
         quantized = quantization.quantize(model, ranges, recipe, kept, means=means, bits_of=bits_of)
-    lowered = quantization.lower(quantized, recipe.target)
+    lowered = quantization.lower(quantized, recipe)
 
     # Everything is proven on the bytes; only then does the file appear.
     content = model_io.serialize(lowered, metadata=metadata)
-    executed = runtime.executed_graph(content)
+    executed = runtime.executed_graph(content, arm=target.kernels == "arm")
+    layers = kernels.layer_reports(
+        quantized, executed, kept, quantization.bits_by_layer(model, recipe, bits_of)
+    )
+    float_operators = kernels.float_operators(executed, kept)
+    if recipe.require_integer:
+        kernels.require_integer(layers, float_operators)
     with progress.task("Comparing", len(pictures)) as task:
-        agreement = _agreement(loaded.model, content, pictures, threads=threads, task=task)
-    before, after = _latencies(loaded.model, content, pictures)
+        compared = partial(_batches, pictures, lowered)
+        agreement = _agreement(loaded.model, content, compared, threads=threads, task=task)
+    before, after = math.nan, math.nan
+    if target.kernels == "here":
+        before, after = _latencies(loaded.model, content, pictures)
     with atomic_write(output) as file:
         file.write(content)
     edges = {node.name for node in edge_layers(model.graph)}
@@ -128,10 +139,9 @@ def compile_model(
         input_choice=choice,
         calibration=pictures.source,
         caution=_NOISE_CAUTION if no_statistics else "",
-        layers=kernels.layer_reports(
-            quantized, executed, kept, quantization.bits_by_layer(model, recipe, bits_of)
-        ),
-        float_operators=kernels.float_operators(executed),
+        saturation=saturation.warning(layers, recipe.target, cpu.features()),
+        layers=layers,
+        float_operators=float_operators,
         agreement=agreement,
         bytes_before=loaded.bytes_on_disk,
         bytes_after=len(content),
@@ -141,6 +151,7 @@ def compile_model(
         first_last=tuple(node.name or "" for node in model.graph if node.name in edges),
         seconds=time.monotonic() - started,
         bits_chosen=bool(bits_of),
+        kernels=target.kernels,
         refused=tuple(equalized.refused.items()),
     )
 
@@ -165,6 +176,7 @@ def effective_recipe(
         ZqcError: What would stop ``compile_model`` before there are pictures.
     """
     recipe = recipe or Recipe()
+    targets.find(recipe.target).check(recipe)
     given = calibration_pictures.Source(
         images=images, statistics=statistics, no_statistics=no_statistics
     )
@@ -312,13 +324,13 @@ def _output(source: Path, output: Path | None, recipe: Recipe) -> Path:
 
 
 def _agreement(
-    model: ir.Model, content: bytes, pictures: ImageSet, *, threads: int | None, task: Task
+    model: ir.Model, content: bytes, batches: Batches, *, threads: int | None, task: Task
 ) -> tuple[PartAgreement, ...]:
     """Compare the outputs of both models over the calibration pictures."""
     source = input_name(model)
     meter = OutputsMeter.of(output_parts(model))
     runners = [runtime.load(model, threads=threads), runtime.load(content, threads=threads)]
-    for batch in _batches(pictures, model):
+    for batch in batches():
         expected, got = (runner({source: batch}) for runner in runners)
         meter.update(expected, got)
         task.advance(steps=len(batch))

@@ -10,6 +10,7 @@
     ├── StatisticsError           a statistics card or a twin cannot be used or fits another model
     ├── ImageError                a picture, a folder or an .npz of pictures cannot be used
     ├── LabelError                a label file cannot be used or does not fit the pictures
+    ├── FloatKernelsError         layers or operators stay float, and none may
     ├── RuntimeFailure            ONNX Runtime refused a model or failed while running it
     └── OutputError               a result cannot be written
 
@@ -57,6 +58,10 @@ class ImageError(ZqcError):
 
 class LabelError(ZqcError):
     """A label file cannot be used or does not fit the pictures."""
+
+
+class FloatKernelsError(ZqcError):
+    """Layers or operators run in float although every one was asked to be on integer kernels."""
 
 
 class RuntimeFailure(ZqcError):  # noqa: N818 - RuntimeError is Python's own

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from passes.arithmetic import Grid
 from passes.placement import Point
+from zqc import targets
 from zqc.calibration import (
     Histogram,
     Method,
@@ -27,6 +28,7 @@ from zqc.calibration import (
 from zqc.calibration.sensitivity import Sensitivity, sensitivities, weighted
 from zqc.progress import Task
 from zqc.recipe import Recipe
+from zqc.targets import Target
 
 Batches = Callable[[], Iterable[NDArray[np.float32]]]
 """Gives the calibration pictures from the first one, as input tensors (N, C, H, W)."""
@@ -102,13 +104,14 @@ def calibrate(
         )
     values = {output.name: output for node in model.graph for output in node.outputs}
     grids: dict[str, Grid] = {}
+    target = targets.find(recipe.target)
     for point in points:
         leader, bits = point.names[0], bits_of(point, recipe)
         bound = known_bound(values[leader]) if leader in values else None
         if bound is not None and bits == _FULL_BITS:
-            grid = grid_up_to(bound, bits=bits)
+            grid = grid_up_to(bound, bits=bits, signed=not target.unsigned)
         else:
-            grid = _grid(point, seen.tensors[leader].histogram, weights.get(leader), recipe)
+            grid = _grid(point, seen.tensors[leader].histogram, weights.get(leader), recipe, target)
         grids.update(dict.fromkeys(point.names, grid))
     return Ranges(grids, seen, weights)
 
@@ -138,7 +141,11 @@ def bits_of(point: Point, recipe: Recipe) -> int:
 
 
 def _grid(
-    point: Point, histogram: Histogram, sensitivity: Sensitivity | None, recipe: Recipe
+    point: Point,
+    histogram: Histogram,
+    sensitivity: Sensitivity | None,
+    recipe: Recipe,
+    target: Target,
 ) -> Grid:
     method: Method = "mse" if recipe.threshold == "sensitivity" else recipe.threshold
     # The weights of logits are those of their scores already, see ``seen_through``.
@@ -149,10 +156,10 @@ def _grid(
     return choose_grid(
         histogram,
         bits=bits_of(point, recipe),
-        signed=not point.nonnegative,
+        signed=not (point.nonnegative and target.unsigned),
         seen_through=_SEEN_THROUGH[point.squashed_by],
         keeps_top=point.squashed_by == "Softmax",
         method=method,
         p=recipe.lp,
-        shift=recipe.shift if point.slightly_negative else "none",
+        shift=recipe.shift if point.slightly_negative and target.shifts else "none",
     )

@@ -17,7 +17,7 @@ from google.protobuf.message import EncodeError
 from onnx_ir.passes import common
 
 from passes.fold_batch_size import FoldBatchSize
-from zqc import onnx_file, upgrade
+from zqc import lowest_opset, onnx_file, upgrade
 from zqc.admission import check_image_input, check_operators, check_opset, described, dimensions
 from zqc.atomic import atomic_write
 from zqc.errors import InputShapeError, ModelError, OutputError
@@ -100,10 +100,10 @@ def raise_opset(model: ir.Model, version: int) -> ir.Model:
 
 
 def serialize(model: ir.Model, *, metadata: Mapping[str, str]) -> bytes:
-    """Return the file of a model, with the lowest IR version that holds it.
+    """Return the file of a model, with the lowest opset and IR version that hold it.
 
-    The opset stays as the model declares it. The same model gives the same bytes: shapes of
-    intermediate values are left out, since every runtime infers them itself.
+    The same model gives the same bytes: shapes of intermediate values are left out, since every
+    runtime infers them itself.
 
     Args:
         model: What to write; it stays as it is.
@@ -112,12 +112,13 @@ def serialize(model: ir.Model, *, metadata: Mapping[str, str]) -> bytes:
     Raises:
         OutputError: The model is not valid ONNX, or larger than protobuf can hold.
     """
-    proto = ir.to_proto(model)
-    del proto.graph.value_info[:]
-    proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
     added = {METADATA_PREFIX + key: value for key, value in metadata.items()}
-    onnx.helper.set_model_props(proto, dict(sorted((model.metadata_props | added).items())))
     try:
+        proto = ir.to_proto(lowest_opset.lowered(model))
+        del proto.graph.value_info[:]
+        imports = proto.opset_import
+        proto.ir_version = onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True)
+        onnx.helper.set_model_props(proto, dict(sorted((model.metadata_props | added).items())))
         content: bytes = proto.SerializeToString(deterministic=True)
         onnx.checker.check_model(proto)
     except (EncodeError, ValueError) as error:

@@ -121,6 +121,50 @@ threads_option = click.option(
     help="Threads of ONNX Runtime.  [default: all cores]",
 )
 
+bench_options = group(
+    click.option(
+        "--runs",
+        type=click.IntRange(min=1),
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="Runs of each model, which take turns.",
+    ),
+    click.option(
+        "--provider",
+        default="CPU",
+        show_default=True,
+        metavar="NAME",
+        help="Execution provider of ONNX Runtime, such as CUDA.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Threads of ONNX Runtime.",
+    ),
+    click.option(
+        "--top",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Name so many of the slowest kernels of each model.  [default: 0; 10 with --verbose]",
+    ),
+    click.option(
+        "--images",
+        type=PATH,
+        metavar="DIR_OR_NPZ",
+        help="Feed these pictures instead of random pixels.",
+    ),
+    click.option(
+        "--batch",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Pictures at once, for models that leave it open.  [default: 1]",
+    ),
+)
+
 output_options = group(
     click.option(
         "--json",

@@ -14,30 +14,27 @@ from passes import (
     AbsorbedBounds,
     BatchNormToConv,
     CanonicalActivations,
-    DerivedBiasScales,
-    FloatBarriers,
+    CanonicalClips,
+    CanonicalGelu,
+    ConvTransposeToConv,
     FoldArithmetic,
     FoldBatchNorm,
-    Int4WeightsByCast,
-    IntegerClips,
-    PairsBehindMoves,
+    LateMoves,
+    MeansToPools,
     QuantizeActivations,
     QuantizeWeights,
-    ShiftNegativeCorrection,
-    ShortNames,
     SplitBranches,
-    UnsignedActivations,
-    WideMaxima,
 )
 from passes.arithmetic import Grid
+from passes.canonical_gelu import GELU_OPSET, spelled_gelus
 from passes.placement import Point, quantization_points
 from passes.topology import edge_layers, weighted_layers
-from zqc import model_io
+from zqc import lowest_opset, model_io, runtime_versions, targets
 from zqc.errors import OptionError
 from zqc.grids import Batches, Ranges
 from zqc.mixed_precision import FLOAT_BITS
 from zqc.progress import Task
-from zqc.recipe import Recipe, Target
+from zqc.recipe import Recipe
 from zqc.reconstruction import reconstruct
 
 PREPARE: tuple[ir.passes.InPlacePass, ...] = (
@@ -45,43 +42,38 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     FoldBatchNorm(),
     BatchNormToConv(),
     FoldArithmetic(),
+    CanonicalClips(),
     CanonicalActivations(),
+    CanonicalGelu(),
+    MeansToPools(),
+    ConvTransposeToConv(),
+    LateMoves(),
     SplitBranches(),
     RemoveUnusedNodesPass(),
 )
 """Exact passes on the float model."""
-
-LOWERINGS: dict[Target, tuple[ir.passes.InPlacePass, ...]] = {
-    "ort-x86": (
-        UnsignedActivations(),
-        IntegerClips(),
-        FloatBarriers(),
-        Int4WeightsByCast(),
-        DerivedBiasScales(),
-        ShortNames(),
-        RemoveUnusedNodesPass(),
-    ),
-    "portable": (WideMaxima(), PairsBehindMoves(), RemoveUnusedNodesPass()),
-    "symmetric": (
-        ShiftNegativeCorrection(),
-        WideMaxima(),
-        PairsBehindMoves(),
-        RemoveUnusedNodesPass(),
-    ),
-}
-"""Exact passes on the quantized model, by target."""
 
 _REFIT_SAMPLES = 256
 """Output positions per picture at which the inputs of layers are looked at again."""
 
 
 def prepare(model: ir.Model, recipe: Recipe) -> ir.Model:
-    """Return the float model in the form that is quantized: BatchNorm folded, opset high enough."""
+    """Return the float model in the form that is quantized: BatchNorm folded, opset high enough.
+
+    Raises:
+        OptionError: The recipe's oldest runtime cannot read it.
+    """
+    newest = runtime_versions.newest_opset(recipe.min_runtime or runtime_versions.VERSIONS[-1])
+    if newest >= GELU_OPSET and spelled_gelus(model.graph):
+        model = model_io.raise_opset(model, GELU_OPSET)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
     fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits)
-    if fewest <= 4 or recipe.target_size is not None:
+    int4 = targets.find(recipe.target).int4
+    if int4 and (fewest <= 4 or recipe.target_size is not None):
         prepared = model_io.raise_opset(prepared, model_io.INT4_OPSET)
     ShapeInferencePass()(prepared)
+    if recipe.min_runtime is not None:
+        lowest_opset.check_runtime(prepared, recipe.min_runtime)
     return prepared
 
 
@@ -109,13 +101,14 @@ def points_of(model: ir.Model, recipe: Recipe, kept: Collection[str]) -> list[Po
         model.graph,
         keep_float=kept,
         nonnegative_inputs=recipe.input_format is not None and min(recipe.input_format.low) >= 0,
+        only_layer_inputs=targets.find(recipe.target).placement == "layer inputs",
     )
 
 
-def quantize_activations(model: ir.Model, grids: Mapping[str, Grid]) -> ir.Model:
+def quantize_activations(model: ir.Model, grids: Mapping[str, Grid], recipe: Recipe) -> ir.Model:
     """Return the model with every tensor that has a grid on it; weights are still float."""
     quantized = model.clone()
-    QuantizeActivations(grids)(quantized)
+    QuantizeActivations(grids, targets.find(recipe.target).constants)(quantized)
     AbsorbedBounds()(quantized)
     return quantized
 
@@ -139,16 +132,19 @@ def quantize(
         means: Mean per channel, shape (C,), by name of the tensor, for the bias correction.
         bits_of: Bits of single layers by name, whatever the recipe says; 32 for float.
     """
-    quantized = quantize_activations(model, ranges.grids)
+    quantized = quantize_activations(model, ranges.grids, recipe)
+    target = targets.find(recipe.target)
     QuantizeWeights(
-        bits=recipe.bits,
-        edge_bits=recipe.first_last_bits,
+        bits=recipe.weight_bits,
+        edge_bits=recipe.edge_weight_bits,
         bits_of=bits_of or {},
         keep_float=_float_layers(kept, bits_of or {}),
         input_means=means,
         input_moments=ranges.statistics.moments,
         compensate=recipe.rounding != "nearest",
         second_moments=recipe.second_moments,
+        per_tensor=target.per_tensor,
+        int4=target.int4,
     )(quantized)
     RemoveUnusedNodesPass()(quantized)
     return quantized
@@ -171,14 +167,16 @@ def refit(
     """
     return reconstruct(
         model,
-        quantize_activations(model, ranges.grids),
+        quantize_activations(model, ranges.grids, recipe),
         batches,
         refit=recipe.rounding == "refitted",
         compensate=recipe.rounding != "nearest",
-        bits=recipe.bits,
-        edge_bits=recipe.first_last_bits,
+        bits=recipe.weight_bits,
+        edge_bits=recipe.edge_weight_bits,
         bits_of=bits_of,
         kept=_float_layers(kept, bits_of),
+        per_tensor=targets.find(recipe.target).per_tensor,
+        int4=targets.find(recipe.target).int4,
         samples=_REFIT_SAMPLES,
         task=task,
         threads=threads,
@@ -195,12 +193,12 @@ def bits_by_layer(model: ir.Model, recipe: Recipe, bits_of: Mapping[str, int]) -
     """Return the bits of the weights of every layer by name, those of ``bits_of`` first."""
     edges = edge_layers(model.graph)
     layers = weighted_layers(model.graph)
-    default = {n.name or "": recipe.first_last_bits if n in edges else recipe.bits for n in layers}
-    return {**default, **bits_of}
+    edge, inner = recipe.edge_weight_bits, recipe.weight_bits
+    return {n.name or "": edge if n in edges else inner for n in layers} | dict(bits_of)
 
 
-def lower(model: ir.Model, target: Target) -> ir.Model:
-    """Return the model in the form that the target fuses; every tensor keeps its value."""
+def lower(model: ir.Model, recipe: Recipe) -> ir.Model:
+    """Return the model in the form that the recipe's target takes; every tensor keeps its value."""
     lowered = model.clone()
     # Sequential names the pass that fails, and those that ran before it.
-    return ir.passes.Sequential(*LOWERINGS[target])(lowered).model
+    return ir.passes.Sequential(*targets.find(recipe.target).lowering(recipe))(lowered).model

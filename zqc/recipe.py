@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
+from zqc import runtime_versions, targets
 from zqc.errors import OptionError
 from zqc.input_format import InputFormat
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Effort = Literal["quick", "standard", "thorough"]
-Target = Literal["ort-x86", "portable", "symmetric"]
 Terms = Literal["both", "mean", "std"]
 Equalization = Literal["auto", "none", "statistics", "pictures"]
 Shift = Literal["none", "rule", "search"]
@@ -25,8 +25,8 @@ BiasCorrection = Literal["none", "statistics", "pictures", "outputs"]
 
 WEIGHT_BITS = tuple(range(2, 9))
 BITS = (4, 8)
+_REDUCED_BITS = 7
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
-TARGETS: tuple[Target, ...] = get_args(Target)
 TERMS: tuple[Terms, ...] = get_args(Terms)
 EQUALIZATIONS: tuple[Equalization, ...] = get_args(Equalization)
 INSERT_FACTORS: tuple[InsertFactors, ...] = get_args(InsertFactors)
@@ -40,7 +40,6 @@ CHOICES: Mapping[str, tuple[object, ...]] = MappingProxyType(
         "bits": WEIGHT_BITS,
         "act_bits": BITS,
         "first_last_bits": BITS,
-        "target": TARGETS,
         "effort": EFFORTS,
         "bn_terms": TERMS,
         "equalization": EQUALIZATIONS,
@@ -88,7 +87,12 @@ class Recipe:
         input_format: How pixel values become the input tensor; None to find it from the statistics.
         bgr: Whether the channels are in the order BGR, for an input format that is to be found.
         input_shape: Height and width for inputs that leave them open.
-        target: The runtime that the output is lowered for.
+        target: Name of what the output is lowered for, see ``zqc.targets``.
+        min_runtime: The oldest ONNX Runtime that has to run the output, such as ``1.16``; None for
+            those that zqc itself works with.
+        reduce_range: Whether weights have 7 bits at most, so that 8-bit kernels that add pairs of
+            products in 16 bits (AVX2 without VNNI) cannot saturate.
+        require_integer: Whether a layer or an operator that stays float is an error.
         effort: How long the synthesis works.
         bn_terms: Which BatchNorm statistics the pictures match: means, standard deviations or both.
         tie_channels: Whether all channels of a synthesised picture are the same one.
@@ -117,7 +121,10 @@ class Recipe:
     input_format: InputFormat | None = None
     bgr: bool = False
     input_shape: tuple[int, int] | None = None
-    target: Target = "ort-x86"
+    target: str = "ort-x86"
+    min_runtime: str | None = None
+    reduce_range: bool = False
+    require_integer: bool = False
     effort: Effort = "standard"
     bn_terms: Terms = "both"
     tie_channels: bool = False
@@ -129,6 +136,9 @@ class Recipe:
             if value not in choices:
                 known = ", ".join(map(str, choices))
                 raise OptionError(f"{name} is {value!r}, but must be one of {known}")
+        targets.check_name(self.target)
+        if self.min_runtime is not None:
+            self._check_runtime(self.min_runtime)
         for name in ("target_size", "target_latency"):
             share = getattr(self, name)
             if share is not None and not 0 < share < 1:
@@ -145,6 +155,30 @@ class Recipe:
             raise OptionError(f"seed is {self.seed}, but must be 0 or more")
         if self.input_shape is not None and min(self.input_shape) < 1:
             raise OptionError(f"input_shape is {self.input_shape}, but both must be 1 or more")
+
+    def _check_runtime(self, version: str) -> None:
+        known = runtime_versions.VERSIONS
+        if version not in known:
+            raise OptionError(
+                f"min_runtime is {version!r}, but must be a version of ONNX Runtime from "
+                f"{known[0]} to {known[-1]}"
+            )
+        if not self.target.startswith("ort-"):
+            raise OptionError(
+                f"min_runtime is a version of ONNX Runtime, but the target is {self.target}; "
+                "leave one of them out"
+            )
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of the weights of all layers but the first and the last ones."""
+        return min(self.bits, _REDUCED_BITS) if self.reduce_range else self.bits
+
+    @property
+    def edge_weight_bits(self) -> int:
+        """Bits of the weights of the first and the last layers."""
+        bits = self.first_last_bits
+        return min(bits, _REDUCED_BITS) if self.reduce_range else bits
 
     @property
     def precision(self) -> str:

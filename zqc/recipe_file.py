@@ -147,6 +147,8 @@ def _typed(key: str, value: Any) -> Any:
     hint = _TYPES[key]
     if get_origin(hint) is types.UnionType:
         (hint,) = (option for option in get_args(hint) if option is not types.NoneType)
+    if hint is str:
+        return _checked(key, value, isinstance(value, str), "a text")
     if hint is float:
         return float(_checked(key, value, _is_number(value), "a number"))
     if hint is int:

@@ -148,7 +148,31 @@ quantization_options = group(
     ),
 )
 
-target_option = _one_of(click.option, "target", "The runtime that the result is for.")
+target_option = click.option(
+    "--target",
+    metavar="NAME",
+    default=_DEFAULT.target,
+    show_default=True,
+    help="What the result is for; `zqc targets` lists what there is.",
+)
+
+runtime_options = group(
+    click.option(
+        "--min-runtime",
+        metavar="VERSION",
+        help="The oldest ONNX Runtime that has to run the result, such as 1.16.  [default: 1.23]",
+    ),
+    click.option(
+        "--reduce-range/--no-reduce-range",
+        default=_DEFAULT.reduce_range,
+        help="Weights of 7 bits at most, for x86 CPUs with AVX2 but without VNNI.",
+    ),
+    click.option(
+        "--require-integer/--no-require-integer",
+        default=_DEFAULT.require_integer,
+        help="Write nothing if a layer or an operator before the post-processing stays float.",
+    ),
+)
 
 synthesis_options = group(
     _pictures(

@@ -40,6 +40,8 @@ def reconstruct(
     edge_bits: int = 8,
     bits_of: Mapping[str, int] | None = None,
     kept: Collection[str] = (),
+    per_tensor: Collection[str] = (),
+    int4: bool = True,
     samples: int,
     task: Task,
     threads: int | None = None,
@@ -76,6 +78,8 @@ def reconstruct(
         edge_bits: Bits of the weights of the first and the last layers.
         bits_of: Bits of single layers by name, whatever ``bits`` and ``edge_bits`` say.
         kept: Names of nodes that stay float.
+        per_tensor: As ``QuantizeWeights`` has it.
+        int4: Likewise.
         samples: Output positions per picture at which the input of each layer is looked at.
         task: Advanced by the number of weighted layers in all.
         threads: Threads of ONNX Runtime.
@@ -115,10 +119,18 @@ def reconstruct(
         for node, twin in pairs:
             layer = node.name or ""
             width, of = widths[layer], seen.get(layer)
-            _reconstruct_layer(twin, of, width, name, refit=refit, compensate=compensate)
+            _reconstruct_layer(
+                twin,
+                of,
+                width,
+                name,
+                refit=refit,
+                compensate=compensate,
+                per_tensor=twin.op_type in per_tensor,
+            )
             task.advance(layer)
     # Every weight is on a grid by now, so that this only writes it down as integers.
-    QuantizeWeights(bits_of=widths, keep_float=kept)(quantized)
+    QuantizeWeights(bits_of=widths, keep_float=kept, per_tensor=per_tensor, int4=int4)(quantized)
     RemoveUnusedNodesPass()(quantized)
     return quantized
 
@@ -158,7 +170,14 @@ def _stages(graph: ir.Graph, names: Collection[str]) -> list[list[ir.Node]]:
 
 
 def _reconstruct_layer(
-    node: ir.Node, inputs: Inputs | None, bits: int, name: Namer, *, refit: bool, compensate: bool
+    node: ir.Node,
+    inputs: Inputs | None,
+    bits: int,
+    name: Namer,
+    *,
+    refit: bool,
+    compensate: bool,
+    per_tensor: bool,
 ) -> None:
     """Put weights on a grid of so many bits, and the bias b* of ``reconstruct``, into a layer."""
     weight, scale, bias = constant(node.inputs[1]), dequantized_scale(node.inputs[0]), _bias(node)
@@ -172,7 +191,9 @@ def _reconstruct_layer(
             rows = refitted(_rows(weight, axis, inputs.mean), inputs.covariance, inputs.drift)
             moved = np.moveaxis(weight, axis, 0).shape
             wanted = np.moveaxis(rows.swapaxes(1, 2).reshape(moved), 0, axis)
-    integers, steps = rounded_weight(node, wanted, bits=bits, input_scale=scale, moments=moments)
+    integers, steps = rounded_weight(
+        node, wanted, bits=bits, input_scale=scale, moments=moments, per_tensor=per_tensor
+    )
     on_grid = integers * along(axis, steps, weight.ndim)
     if inputs is not None and bias is not None:
         bias += _output_mean(node, weight, axis, inputs.mean)

@@ -14,11 +14,14 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from zqc.errors import RuntimeFailure
+from zqc.kernel_times import KernelTime, kernel_times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+CPU = "CPUExecutionProvider"
 
 _FATAL_ONLY = 4  # ONNX Runtime's log severity: warnings of its optimizer are not for users
 
@@ -93,37 +96,43 @@ def load(
     outputs: Sequence[str] | None = None,
     threads: int | None = None,
     optimize: bool = True,
+    provider: str = CPU,
 ) -> Runner:
-    """Load a model for the CPU execution provider.
+    """Load a model.
 
     Args:
         model: An IR model, serialized bytes, or a file (needed for external data).
         outputs: Names of the outputs to compute; all of them by default.
         threads: Threads inside an operator; all cores by default.
         optimize: Whether ONNX Runtime may fuse. Without it every node runs as it is written.
+        provider: One of ``providers()``; what it cannot run, the CPU does.
 
     Raises:
-        RuntimeFailure: ONNX Runtime refuses the model.
+        RuntimeFailure: ONNX Runtime refuses the model, or the provider does not work here.
     """
     level = ort.GraphOptimizationLevel
-    options = _options(level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL)
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    session = _session(_source(model), options)
+    options = _options(level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL, threads)
+    session = _session(_source(model), options, provider)
     names = tuple(outputs) if outputs is not None else tuple(o.name for o in session.get_outputs())
     return Runner(session, names)
 
 
-def executed_graph(model: ir.Model | bytes | Path) -> ir.Model:
+def executed_graph(model: ir.Model | bytes | Path, *, arm: bool = False) -> ir.Model:
     """Return the graph that ONNX Runtime makes of a model: which kernels really run.
 
     Fused layers keep the name of the Conv, Gemm or MatMul that they came from. The last level of
     optimisation only changes memory layouts (and drops names), so it is left out.
 
+    Args:
+        model: See ``load``.
+        arm: Whether INT8 activations fuse by the rules that hold on ARM.
+
     Raises:
         RuntimeFailure: ONNX Runtime refuses the model.
     """
     options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    if arm:
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "executed.onnx"
         options.optimized_model_filepath = str(written)
@@ -137,7 +146,8 @@ def profile(
     *,
     runs: int = 20,
     threads: int | None = None,
-) -> dict[str, float]:
+    provider: str = CPU,
+) -> tuple[KernelTime, ...]:
     """Measure how long each node of what ONNX Runtime makes of a model takes.
 
     Args:
@@ -145,38 +155,41 @@ def profile(
         feeds: The inputs of every run.
         runs: Runs to take the median of, after one that is not counted.
         threads: See ``load``.
-
-    Returns:
-        Seconds by the name of the node, of those together that have the same one.
+        provider: See ``load``.
 
     Raises:
         RuntimeFailure: ONNX Runtime refuses the model or failed while running it.
     """
-    options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_ALL, threads)
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = _session(_source(model), options)
+        executed = Path(folder) / "executed.onnx"
+        if provider == CPU:  # nodes that other providers have compiled cannot be written
+            options.optimized_model_filepath = str(executed)
+        session = _session(_source(model), options, provider)
         runner = Runner(session, tuple(output.name for output in session.get_outputs()))
         for _ in range(runs + 1):
             runner(feeds)
         events = json.loads(Path(session.end_profiling()).read_text())
-    taken: dict[tuple[str, str], list[float]] = {}
-    for event in events:
-        name, ends_so, _ = event["name"].rpartition("_kernel_time")
-        if event.get("cat") == "Node" and ends_so:
-            key = name, event["args"].get("node_index", "")
-            taken.setdefault(key, []).append(event["dur"] * 1e-6)
-    seconds: dict[str, float] = {}
-    for (name, _), times in taken.items():
-        seconds[name] = seconds.get(name, 0.0) + float(np.median(times[1:]))
-    return seconds
+        graph = onnx.load(str(executed)).graph if executed.exists() else None
+    return kernel_times(events, runs + 1, graph)
 
 
-def _options(level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
+def providers() -> tuple[str, ...]:
+    """The execution providers of the installed ONNX Runtime, as it calls them."""
+    return tuple(ort.get_available_providers())
+
+
+def version() -> str:
+    """The version of the installed ONNX Runtime."""
+    return str(ort.__version__)
+
+
+def _options(level: ort.GraphOptimizationLevel, threads: int | None = None) -> ort.SessionOptions:
     options = ort.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
     options.log_severity_level = _FATAL_ONLY
     options.graph_optimization_level = level
     # Threads that spin while they wait halve the speed of a machine that does other work, too.
@@ -186,11 +199,19 @@ def _options(level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
     return options
 
 
-def _session(source: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+def _session(
+    source: str | bytes, options: ort.SessionOptions, provider: str = CPU
+) -> ort.InferenceSession:
+    wanted = list(dict.fromkeys((provider, CPU)))
     try:
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(source, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
         raise RuntimeFailure(f"ONNX Runtime cannot load the model: {error}") from error
+    if provider not in session.get_providers():  # it only logs what a provider lacks
+        raise RuntimeFailure(
+            f"{provider} does not work on this machine: its libraries or its device are missing"
+        )
+    return session
 
 
 def _source(model: ir.Model | bytes | Path) -> str | bytes:

@@ -62,6 +62,20 @@ def test_an_addition_ties_its_terms(build):
     assert not any(free["a"])
 
 
+@pytest.mark.parametrize(("mode", "same"), [("DCR", (0, 2, 4, 6)), ("CRD", (0, 1, 2, 3))])
+def test_a_shuffle_ties_the_phases(build, mode, same):
+    """The channels that become pixels of one share its number."""
+    ids, free = analyse(
+        build,
+        f'b = Conv(x, w8) s = DepthToSpace<blocksize=2, mode="{mode}">(b) y = Conv(s, v2)',
+        w8=np.ones((8, 3, 1, 1), np.float32),
+        v2=np.ones((3, 2, 1, 1), np.float32),
+    )
+    assert {ids["b"][channel] for channel in same} == {ids["s"][0]}
+    assert len(set(ids["b"])) == 2
+    assert all(free["s"])
+
+
 def test_a_gate_does_not_hold_what_it_multiplies(build):
     """x·g with g of fixed scale scales as x does; x·y with two free factors is held."""
     ids, free = analyse(build, "b = Conv(x, w) g = Sigmoid(b) m = Mul(g, a) y = Conv(m, v)")

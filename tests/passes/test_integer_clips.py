@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from passes import IntegerClips, QuantizeActivations, UnsignedActivations
+from passes import IntegerClips, QuantizeActivations, SignedActivations, UnsignedActivations
 from passes.arithmetic import Grid
 
 PAIR = """(float[n] x) => (float[n] y {output}) {{
@@ -43,6 +43,43 @@ def test_values_stay(mixed, run, rng, operators, bits, act_bits):
     after = run(model, x=x)
     for name, expected in before.items():
         np.testing.assert_array_equal(after[name], expected)
+
+
+@pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4)])
+def test_signed_integers_too(mixed, run, rng, operators, bits, act_bits):
+    """Where INT8 −128 stands for 0, the same activation functions go and every bit stays."""
+    models = [mixed(bits, act_bits) for _ in range(2)]
+    x = rng.normal(0, 3, (1, 3, 16, 16)).astype(np.float32)
+    before = run(models[0], x=x)
+    for model, store in zip(models, (UnsignedActivations(), SignedActivations()), strict=True):
+        store(model)
+        assert IntegerClips()(model).modified
+        onnx.checker.check_model(ir.to_proto(model), full_check=True)
+        for name, values in run(model, x=x).items():
+            np.testing.assert_array_equal(values, before[name])
+    assert operators(models[0]) == operators(models[1])
+    raised, signed = map(integer_bounds, models)
+    assert [bound - 128 for bound in raised] == signed
+
+
+def test_clips_that_are_kept_stand_between_pairs(mixed, run, rng):
+    """With ``keep_clips`` the ReLU6 stays a Clip of floats, with equal pairs on both sides."""
+    model = mixed(8, 8)
+    x = rng.normal(0, 3, (1, 3, 16, 16)).astype(np.float32)
+    before = run(model, x=x)
+    UnsignedActivations()(model)
+    assert IntegerClips(keep_clips=True)(model).modified
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    assert integer_bounds(model) == []
+    clips = [node for node in model.graph if node.op_type == "Clip"]
+    assert clips
+    for clip in clips:
+        pair, (use,) = clip.inputs[0].producer(), clip.outputs[0].uses()
+        assert (pair.op_type, use.node.op_type) == ("DequantizeLinear", "QuantizeLinear")
+        assert pair.inputs[1:] == use.node.inputs[1:]
+    for name, values in run(model, x=x).items():
+        np.testing.assert_array_equal(values, before[name])
+    assert not IntegerClips(keep_clips=True)(model).modified
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from passes import PairsBehindMoves, QuantizeActivations
+from passes import PairsBehindMoves, QuantizeActivations, SignedActivations
 from passes.arithmetic import Grid
 from zqc import runtime
 
@@ -41,6 +41,21 @@ def test_a_pair_follows_every_move(build, run, operators, rng, move):
     expected = run(model, x=x)["y"]
     assert PairsBehindMoves()(model).modified
     assert operators(model)[-3:] == ["QuantizeLinear", "DequantizeLinear", "Sigmoid"]
+    np.testing.assert_array_equal(run(model, x=x)["y"], expected)
+    np.testing.assert_allclose(runtime.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("shift", [0, 2])
+def test_every_type_on_request(build, run, operators, rng, bits, shift):
+    """Unsigned tensors, shifted or not, get pairs of their own grid before they become INT8."""
+    grid = Grid(1, bits, signed=False, shift=shift)
+    model, x = model_of(build, MOVES["Transpose"], grid), pictures(rng)
+    expected = run(model, x=x)["y"]
+    assert not PairsBehindMoves()(model).modified
+    assert PairsBehindMoves(every=True)(model).modified
+    assert operators(model).count("QuantizeLinear") == 2
+    assert SignedActivations()(model).modified
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
     np.testing.assert_allclose(runtime.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
 

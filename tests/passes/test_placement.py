@@ -354,3 +354,45 @@ def test_a_logit_that_is_an_output_counts_itself(build):
         w=WEIGHTS["w"],
     )
     assert [point.squashed_by for point in quantization_points(model.graph)] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("last = Relu(first)", {("x",), ("last",), ("middle",)}),
+        ("a = Sigmoid(first) last = Mul(first, a)", {("x",), ("last",), ("middle",)}),
+        (
+            "a = Relu(first) last = MaxPool<kernel_shape=[2,2]>(a)",
+            {("x",), ("last",), ("middle",)},
+        ),
+        (
+            "a = Relu(first) b = Conv(a, v) c = Add(b, a) last = Relu(c)",
+            {("x",), ("a",), ("last",), ("middle",)},
+        ),
+        (
+            "a = MaxPool<kernel_shape=[1,1]>(first) b = Conv(a, v) last = Add(first, b)",
+            {("x",), ("first", "a"), ("last",), ("middle",)},
+        ),
+        (
+            "a = Conv(x, w) b = Add(first, a) last = Relu(b)",
+            {("x",), ("first",), ("last",), ("middle",)},
+        ),
+        ("a = Conv(x, w) last = Mul(first, a)", {("x",), ("last",), ("middle",)}),
+    ],
+)
+def test_only_layer_inputs(build, body, expected):
+    """Only what layers read has a grid, and the shortcut that is added to the result of one.
+
+    Tensors that select from each other still share one; the last layer's output has none.
+    """
+    assert set(points_of(build, body, only_layer_inputs=True)) == expected
+
+
+def test_products_of_computed_matrices_are_layer_inputs(build):
+    """Both operands of a MatMul of two tensors are quantized."""
+    model = build(
+        "(float[2,3,4] x, float[2,4,3] k) => (float[n,m,o] y) "
+        "{ a = Relu(x) b = Sigmoid(k) c = MatMul(a, b) y = Sigmoid(c) }"
+    )
+    points = quantization_points(model.graph, only_layer_inputs=True)
+    assert {point.names for point in points} == {("a",), ("b",)}

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -15,13 +16,21 @@ from passes.placement import quantization_points
 from tests.passes.helpers import operator_types, relative_error, run_model
 from tests.passes.random_networks import BLOCKS, network, plans
 from tests.passes.shifted import without_rounding
-from zqc import model_io, quantization, runtime
+from zqc import model_io, quantization, runtime, targets
 from zqc.calibration.tensor_reader import with_outputs
 from zqc.recipe import Recipe
 
 TOLERANCE = 1e-5  # relative to the largest output
 ANY = {8: 1, 4: 1}
-MULTIPLES = {"ort-x86": {8: 2, 4: 1}, "portable": ANY, "symmetric": {8: 2, 4: 2}}
+EVEN = {8: 2, 4: 1}
+MULTIPLES = {
+    "ort-x86": EVEN,
+    "ort-arm": EVEN,
+    "portable": ANY,
+    "symmetric": {8: 2, 4: 2},
+    "openvino": ANY,
+    "qnn": ANY,
+}
 """Multiples of so many steps, by bits, that shifts are, so that a target breaks ties as
 QuantizeLinear does: see ``passes.arithmetic``."""
 
@@ -35,6 +44,22 @@ def run_reference(model, **feeds):
     """Run the model on the reference implementation of ONNX."""
     names = [output.name for output in model.graph.outputs]
     return dict(zip(names, ReferenceEvaluator(ir.to_proto(model)).run(names, feeds), strict=True))
+
+
+def run_fused(model, feeds):
+    """Run what ONNX Runtime makes of the model."""
+    return runtime.load(model, threads=1)(feeds)
+
+
+def run_as_on_arm(model, feeds):
+    """Likewise, with the operators on INT8 that are fused on ARM."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    content = ir.to_proto(model).SerializeToString()
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
 
 
 def values_of(model, names, x):
@@ -57,19 +82,21 @@ def equalize(model, x, **options):
     return EqualizeChannels(reaches, **options)(model)
 
 
-def quantized(model, x, *, act_bits=8, multiples=None, bits=None):
+def quantized(model, x, *, act_bits=8, multiples=None, bits=None, target="portable"):
     """Return the canonical quantized model by the ranges over a picture.
 
     ``multiples`` are by bits: tensors that reach less far below zero than above are shifted by a
     multiple of so many steps. Weights stay float without ``bits``.
     """
-    points = quantization_points(model.graph)
+    asked = targets.find(target)
+    points = quantization.points_of(model, Recipe(target=target), ())
     values = values_of(model, [point.names[0] for point in points], x)
     grids = {}
     for point in points:
         low, high = (float(f(values[point.names[0]])) for f in (np.min, np.max))
         width = 8 if point.edge or point.internal else act_bits
-        grid = Grid(int(exponent_of(max(high, -low))), width, not point.nonnegative)
+        signed = not (point.nonnegative and asked.unsigned)
+        grid = Grid(int(exponent_of(max(high, -low))), width, signed)
         if multiples and grid.signed and -low < high:
             multiple = multiples[width]
             grid = Grid(grid.exponent, width, signed=False)
@@ -77,9 +104,9 @@ def quantized(model, x, *, act_bits=8, multiples=None, bits=None):
             grid = Grid(grid.exponent, width, False, min(shift, 2**width - multiple))
         grids |= dict.fromkeys(point.names, grid)
     result = model.clone()
-    QuantizeActivations(grids)(result)
+    QuantizeActivations(grids, asked.constants)(result)
     if bits is not None:
-        QuantizeWeights(bits)(result)
+        QuantizeWeights(bits, per_tensor=asked.per_tensor, int4=asked.int4)(result)
     return result
 
 
@@ -141,30 +168,53 @@ def test_shifting_keeps_the_function(plan):
     assert relative_error(expected, actual) < TOLERANCE
 
 
-@pytest.mark.parametrize("target", quantization.LOWERINGS)
-@pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4)])
+@pytest.mark.parametrize(
+    ("target", "bits", "act_bits"),
+    [
+        (name, bits, act_bits)
+        for name in targets.BUILT_IN
+        for bits, act_bits in [(8, 8), (4, 8), (4, 4)]
+        if act_bits in targets.find(name).act_bits
+    ],
+)
 @examples(10)
 @given(plans(), st.booleans(), st.booleans())
 def test_lowering_keeps_the_bits(target, bits, act_bits, plan, shifted, equalized):
     """Every target computes what the canonical graph does as it is written, shifted or not.
 
-    ONNX Runtime, as the file is written and, on the target that is its own, with all its fusions
+    ONNX Runtime, as the file is written and, on the targets that are its own, with all its fusions
     (its optimizer cannot load all of INT4).
     """
     model, pictures = network(plan)
     model = quantization.prepare(model, Recipe())
     if equalized:
         equalize(model, pictures[0])
-    multiples = MULTIPLES[target] if shifted else None
-    model = quantized(model, pictures[0], bits=bits, act_bits=act_bits, multiples=multiples)
-    lowered = quantization.lower(model, target)
+    multiples = MULTIPLES.get(target) if shifted else None
+    model = quantized(
+        model, pictures[0], bits=bits, act_bits=act_bits, multiples=multiples, target=target
+    )
+    lowered = quantization.lower(model, Recipe(target=target))
     feeds = {"x": pictures[1]}
     expected = run_model(model, **feeds)["y"]
     assume(len(np.unique(expected)) > 1)  # a dead network would hide any error
     np.testing.assert_array_equal(run_model(lowered, **feeds)["y"], expected)
-    if target == "ort-x86" and not pools_inexactly(model):
-        fused = runtime.load(lowered, threads=1)(feeds)["y"]
+    if target.startswith("ort-") and not pools_inexactly(model):
+        fused = (run_as_on_arm if target == "ort-arm" else run_fused)(lowered, feeds)["y"]
         np.testing.assert_array_equal(fused, expected)
+
+
+@pytest.mark.parametrize("target", ["ort-arm", "openvino", "tensorrt", "qnn", "vitisai"])
+@examples(3)
+@given(plans(blocks=[block for block in BLOCKS if block != "transposed"]))
+def test_the_reference_implementation_sees_no_difference(target, plan):
+    """Lowered or not, an implementation without any kernels computes the same to the last bit."""
+    model, pictures = network(plan)
+    model = quantized(
+        quantization.prepare(model, Recipe()), pictures[0], bits=8, multiples=None, target=target
+    )
+    lowered = quantization.lower(model, Recipe(target=target))
+    one, other = (run_reference(m, x=pictures[1])["y"] for m in (model, lowered))
+    np.testing.assert_array_equal(one, other)
 
 
 @examples(6)

@@ -150,6 +150,18 @@ def test_constant_operands_are_quantized(build, run, x, rng, op_type, function, 
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
 
 
+@pytest.mark.parametrize(
+    ("constants", "kind"), [("signed grid", ir.DataType.INT8), ("float", ir.DataType.FLOAT)]
+)
+def test_what_becomes_of_constants(build, constants, kind):
+    """On request, positive constants have a signed grid, too, or stay float."""
+    model = build("(float[4] x) => (float[4] y) { y = Mul(x, k) }", k=np.ones(4, np.float32))
+    QuantizeActivations({"x": Grid(1, 8, True)}, constants)(model)
+    value = model.graph[-1].inputs[1]
+    stored = value if value.producer() is None else value.producer().inputs[0]
+    assert stored.dtype == kind
+
+
 def test_a_constant_without_dimensions_is_quantized(build, run, x):
     """Such as the 1/6 of a spelled-out hard sigmoid: it stays a number without dimensions."""
     model = build("(float[2,3] x) => (float[2,3] y) { y = Mul(x, sixth) }", sixth=1 / 6)

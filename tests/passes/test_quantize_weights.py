@@ -84,6 +84,34 @@ def test_weights_are_the_nearest_of_the_best_grid(build, run, rng, layer, bits):
     assert np.isfinite(run(model, x=x)["y"]).all()
 
 
+@EVERY_LAYER
+@pytest.mark.parametrize("bits", [8, 4])
+def test_one_threshold_for_all_channels(build, rng, layer, bits):
+    """Per tensor all scales are equal, the best single one, and the values are its nearest ones."""
+    model, arrays = model_of(build, rng, layer)
+    node = layer_of(model)
+    QuantizeWeights(edge_bits=bits, per_tensor={node.op_type}, int4=False)(model)
+    integers, scale, axis = parts(node.inputs[1])
+    assert node.inputs[1].producer().inputs[0].dtype == ir.DataType.INT8
+    assert scale.shape == (integers.shape[axis],)
+    (exponent,) = weight_exponents(arrays["w"][np.newaxis], bits=bits, axis=0)
+    assert np.all(scale == scales(exponent, bits=bits, signed=True))
+    expected = fake_quantize(arrays["w"], scale[0], bits=bits, signed=True)
+    np.testing.assert_array_equal(integers.astype(np.float32) * scale[0], expected)
+
+
+@WITH_BIAS
+def test_a_huge_bias_raises_the_common_threshold(build, rng, layer):
+    """Per tensor, the threshold that the largest bias needs is that of all channels."""
+    model, arrays = model_of(build, rng, layer, spread=1e8)
+    node = layer_of(model)
+    QuantizeWeights(edge_bits=4, per_tensor={node.op_type})(model)
+    _, weight_scale, _ = parts(node.inputs[1])
+    integers, scale, _ = parts(node.inputs[2])
+    assert len(set(weight_scale)) == 1
+    assert np.all(np.abs(integers * scale.astype(np.float64) - arrays["b"]) <= scale / 2)
+
+
 @WITH_BIAS
 def test_bias_is_int32_of_the_scale_of_the_products(build, rng, layer):
     """The scale of a bias is s_x·s_w to the last bit, its values are within half of it."""

@@ -65,16 +65,17 @@ def stored_kinds(path):
 
 def test_the_file_is_as_small_as_asked(source):
     """The file meets its budget; the inner layers share what there is; the result lists bits."""
-    share = 0.245  # all at 4 bits take 0.16, all at 8 bits 0.28
+    share = 0.255  # the inner layers take 0.06 at 2 bits and 0.24 at 8, all the rest takes 0.1
     result = compiled(source, target_size=share)
-    assert 0.19 < result.bytes_after / source.stat().st_size <= share
+    assert share - 0.02 < result.bytes_after / source.stat().st_size <= share
     assert result.bits_chosen
     bits = {layer.name: layer.weight_bits for layer in result.layers}
     assert tuple(bits) == LAYERS
     assert bits["stem"] == bits["head"] == 8
-    assert sorted(bits[name] for name in LAYERS[1:-1]) in ([4, 4, 8], [4, 8, 8])
-    expected = sorted("INT4" if bits[name] == 4 else "INT8" for name in LAYERS[1:-1])
-    assert stored_kinds(result.output) == expected
+    inner = sorted(bits[name] for name in LAYERS[1:-1])
+    assert inner[0] < inner[-1]
+    kinds = {4: "INT4", 8: "INT8"}  # other widths are packed into bytes
+    assert stored_kinds(result.output) == [kinds[b] for b in inner if b in kinds]
     assert result.output.stat().st_size == result.bytes_after
 
 

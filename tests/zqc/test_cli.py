@@ -36,7 +36,9 @@ def test_version(zqc):
     assert zqc("--version") == (0, f"zqc {version('zqc')}\n", "")
 
 
-@pytest.mark.parametrize("command", [[], ["compile"], ["synthesize"], ["inspect"], ["check"]])
+@pytest.mark.parametrize(
+    "command", [[], ["compile"], ["synthesize"], ["inspect"], ["check"], ["bench"]]
+)
 def test_help(zqc, command):
     """Every command explains itself."""
     code, out, err = zqc(*command, "--help")
@@ -198,6 +200,23 @@ def test_input_shape_is_written_in_any_way(zqc, tmp_path, size):
     code, out, _ = zqc("inspect", path, "--input-shape", size)
     assert code == 0
     assert "N×3×16×16" in out
+
+
+def test_bench(zqc, detector_file, monkeypatch):
+    """Two models are measured, and nothing is written; JSON names every kernel."""
+    monkeypatch.setattr("zqc.benchmark.measure.peak_memory", lambda *args, **options: 1000)
+    command = ("bench", detector_file, detector_file, "--runs", 2)
+    code, out, err = zqc(*command, "--top", 1)
+    assert code == 0, err
+    for fact in ("Machine", "2 runs", "Integer layers   0/3 → 0/3", "Operators", "Slowest"):
+        assert fact in out
+    assert "Measuring" in err
+    result = json.loads(zqc(*command, "--json")[1])
+    assert result["float_model"]["kernels"]
+    assert result["speedup"]["median"] > 0
+    assert entries(detector_file.parent) == [detector_file.name]
+    code, _, err = zqc(*command, "--provider", "npu")
+    assert (code, "it has" in err) == (1, True)
 
 
 def test_inspect(zqc, detector_file):

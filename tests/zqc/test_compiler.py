@@ -11,11 +11,12 @@ import pytest
 from onnx import numpy_helper
 from PIL import Image
 
+from passes.graph import constant
 from tests import nets
 from zqc import calibration_pictures, compiler, runtime, synthesis
 from zqc.checker import check
 from zqc.compiler import compile_model, synthesize_to
-from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
+from zqc.errors import FloatKernelsError, NoBatchNormError, OptionError, RuntimeFailure
 from zqc.input_format import InputFormat
 from zqc.recipe import PRESETS, Recipe
 from zqc.recipe_file import from_toml, read_recipe
@@ -180,11 +181,11 @@ def test_bits_are_those_asked_for(compiled, precision):
         if tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.INT8)
         and len(tensor.dims) == 4
     ]
-    sizes = {tuple(tensor.dims): tensor.data_type for tensor in stored}
-    assert len(sizes) == 5
+    types = {tuple(tensor.dims): tensor.data_type for tensor in stored}
+    assert len(types) == 5
     inner = onnx.TensorProto.INT4 if bits == 4 else onnx.TensorProto.INT8
-    assert sizes[32, 16, 3, 3] == sizes[32, 32, 3, 3] == inner
-    assert sizes[16, 3, 3, 3] == sizes[2, 32, 1, 1] == onnx.TensorProto.INT8
+    assert types.pop((32, 16, 3, 3)) == types.pop((32, 32, 3, 3)) == inner
+    assert set(types.values()) == {onnx.TensorProto.INT8}
 
 
 def test_first_and_last_layers_may_have_four_bits(source):
@@ -366,6 +367,53 @@ def test_kept_layers_stay_float(source, patterns, kept):
         assert layer.reason == ("kept by --keep-float" if is_kept else "")
         assert (nodes[layer.name].inputs[1].producer() is None) == is_kept
         assert ("QLinear" in executed[layer.name]) != is_kept
+
+
+def test_no_layer_may_stay_float_where_integers_are_required(source):
+    """The layer and its rule are named, and nothing is written; without one all is well."""
+    options = {"require_integer": True}
+    assert compile_model(source, recipe=recipe_of(**options), threads=1).integer_layers == 5
+    (source.parent / "model.int8.onnx").unlink()
+    with pytest.raises(FloatKernelsError, match="Conv deep: kept by --keep-float"):
+        compile_model(source, recipe=recipe_of(keep_float=("deep",), **options), threads=1)
+    assert entries(source.parent) == ["model.onnx"]
+
+
+@EVERY_PRECISION
+def test_a_reduced_range(source, precision):
+    """No weight needs an eighth bit, and the report says so."""
+    result = compile_model(source, recipe=recipe_of(precision, reduce_range=True), threads=1)
+    assert max(layer.weight_bits for layer in result.layers) == 7
+    executed = runtime.executed_graph(result.output).graph
+    weights = [constant(n.inputs[3]) for n in executed if n.op_type == "QLinearConv"]
+    assert len(weights) == 5
+    assert {weight.dtype.name for weight in weights} == {"int8"}
+    assert (min(w.min() for w in weights), max(w.max() for w in weights)) == (-64, 63)
+    assert result.saturation == ""
+
+
+def test_old_runtimes_get_the_same_values(compiled, source):
+    """Without INT4 and at opset 13, a file of 4-bit weights has its size, layers and values."""
+    base = compiled("w4a8")
+    result = compile_model(source, recipe=recipe_of("w4a8", min_runtime="1.16"), threads=1)
+    proto = onnx.load(result.output)
+    assert (proto.opset_import[0].version, proto.ir_version) == (13, 7)
+    assert result.integer_layers == 5
+    assert abs(result.bytes_after - base.bytes_after) < 1000
+    for name, values in outputs_of(base.output).items():
+        assert np.array_equal(outputs_of(result.output)[name], values)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 5, 6])
+def test_odd_bits_take_no_more(compiled, source, bits):
+    """13,824 weights are stored in as many bits as they have, and all layers are fused."""
+    whole = compiled("int8")
+    recipe = dataclasses.replace(recipe_of(), bits=bits)
+    result = compile_model(source, recipe=recipe, threads=1)
+    assert result.integer_layers == 5
+    assert [layer.weight_bits for layer in result.layers] == [8, bits, bits, 8, 8]
+    saved = whole.bytes_after - result.bytes_after
+    assert 13_824 * (8 - bits) / 8 - 600 < saved <= 13_824 * (8 - bits) / 8
 
 
 def test_a_pattern_that_matches_nothing_is_refused(source):

@@ -522,15 +522,18 @@ def test_raise_opset(tmp_path, rng):
     )
 
 
-@pytest.mark.parametrize(("opset", "version"), [(13, 7), (17, 8), (19, 9), (20, 9), (21, 10)])
-def test_save_lowest_ir_version(opset, version, tmp_path):
-    """The IR version is the lowest of the opset, whatever the file came with."""
-    model = load(nets.detector(opset=opset), tmp_path).model
-    model.ir_version = 10
-    model_io.save(model, tmp_path / "out.onnx", metadata={})
+@pytest.mark.parametrize(
+    ("operator", "opset", "version"),
+    [("Relu", 13, 7), ("Mish", 18, 8), ("Gelu", 20, 9), ("Swish", 24, 12)],
+)
+def test_save_lowest_versions(operator, opset, version, tmp_path):
+    """Opset and IR version are the lowest that hold the operators, whatever the file came with."""
+    proto = nets.detector(opset=24)
+    proto.graph.node[2].op_type = operator
+    model_io.save(load(proto, tmp_path).model, tmp_path / "out.onnx", metadata={})
     saved = onnx.load(tmp_path / "out.onnx")
-    assert saved.ir_version == version
-    assert saved.opset_import[0].version == opset
+    onnx.checker.check_model(saved, full_check=True)
+    assert (saved.opset_import[0].version, saved.ir_version) == (opset, version)
 
 
 def test_save_metadata(tmp_path):

@@ -211,7 +211,7 @@ def test_random_networks_survive_every_stage(seed):
     assert operator_types(model) == before
     assert "BatchNormalization" not in operator_types(prepared)
     assert relative_error(run_model(model, x=x), run_model(prepared, x=x)) < 1e-4
-    lowered = quantization.lower(canonical, "ort-x86")
+    lowered = quantization.lower(canonical, Recipe(target="ort-x86"))
     expected, actual = run_model(canonical, x=x), run_model(lowered, x=x)
     assert len(np.unique(expected["y"])) > 1
     np.testing.assert_array_equal(actual["y"], expected["y"])
@@ -221,7 +221,7 @@ def test_random_networks_survive_every_stage(seed):
 def test_every_convolution_fuses(bits, act_bits):
     """In the network with every block, ONNX Runtime runs each Conv on its integer kernel."""
     prepared, canonical = whole(bits, act_bits)
-    lowered = quantization.lower(canonical, "ort-x86")
+    lowered = quantization.lower(canonical, Recipe(target="ort-x86"))
     executed = Counter(operator_types(runtime.executed_graph(lowered)))
     assert executed["QLinearConv"] == operator_types(prepared).count("Conv") > 8
     assert executed["Conv"] == executed["FusedConv"] == 0
@@ -242,7 +242,7 @@ def test_the_quantized_network_is_near_the_float_one(bits, act_bits):
 def test_results_are_valid_onnx(bits, act_bits, target):
     """The opset is the lowest with the types that are stored, and the checker passes."""
     _, canonical = whole(bits, act_bits, target)
-    lowered = quantization.lower(canonical, target)
+    lowered = quantization.lower(canonical, Recipe(target=target))
     onnx.checker.check_model(ir.to_proto(lowered), full_check=True)
     needs_int4 = 4 in (bits, act_bits)
     assert lowered.opset_imports[""] == (21 if needs_int4 else 14)
@@ -251,14 +251,17 @@ def test_results_are_valid_onnx(bits, act_bits, target):
 def test_portable_is_canonical():
     """No runtime in mind, nothing changes; the network moves no signed tensor in float."""
     _, canonical = whole(4, 4, "portable")
-    lowered = quantization.lower(canonical, "portable")
+    lowered = quantization.lower(canonical, Recipe(target="portable"))
     assert ir.to_proto(lowered) == ir.to_proto(canonical)
 
 
 def test_the_same_input_gives_the_same_bytes():
     """Two runs write the same model."""
     again = quantized_of(whole_network(), precision_of(4, 8), pictures(1))
-    runs = [quantization.lower(canonical, "ort-x86") for _, canonical in (whole(4, 8), again)]
+    runs = [
+        quantization.lower(canonical, Recipe(target="ort-x86"))
+        for _, canonical in (whole(4, 8), again)
+    ]
     first, second = (ir.to_proto(run).SerializeToString(deterministic=True) for run in runs)
     assert first == second
 
@@ -306,3 +309,11 @@ def test_the_pixels_range_decides_the_sign_of_the_input(low, signed):
     )
     assert points[0].names == ("x",)
     assert points[0].nonnegative is not signed
+
+
+def test_a_model_that_the_oldest_runtime_cannot_read_is_refused():
+    """Before anything is calibrated, with the operator and the version that would do."""
+    model = build_model("(float[1,3,8,8] x) => (float[1,3,8,8] y) { a = Gelu(x) y = Exp(a) }")
+    quantization.prepare(model, Recipe(min_runtime="1.17"))
+    with pytest.raises(OptionError, match=r"Gelu make_a is there since opset 20; .* 1\.17"):
+        quantization.prepare(model, Recipe(min_runtime="1.16"))

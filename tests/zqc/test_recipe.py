@@ -26,7 +26,7 @@ def test_precisions_have_their_usual_names(bits, act_bits, name):
         ("bits", 32, "bits is 32"),
         ("act_bits", 16, "act_bits is 16, but must be one of 4, 8"),
         ("first_last_bits", 0, "first_last_bits is 0"),
-        ("target", "tensorrt", "target is 'tensorrt', but must be one of ort-x86, portable"),
+        ("target", "tensort", "'tensort', but did you mean tensorrt. must be one of ort-x86"),
         ("effort", "extreme", "effort is 'extreme', but must be one of quick, standard, thorough"),
         ("bn_terms", "neither", "bn_terms is 'neither', but must be one of both, mean, std"),
         ("equalization", "all", "equalization is 'all', .* none, statistics, pictures"),
@@ -40,6 +40,9 @@ def test_precisions_have_their_usual_names(bits, act_bits, name):
         ("z_score", math.inf, "z_score is inf"),
         ("target_size", 1.0, "target_size is 1, but must be between 0 and 1"),
         ("target_latency", 0.0, "target_latency is 0, but must be between 0 and 1"),
+        ("min_runtime", "1.15", "min_runtime is '1.15', .* ONNX Runtime from 1.16 to 1.31"),
+        ("min_runtime", "1.16.3", "min_runtime is '1.16.3'"),
+        ("min_runtime", "newest", "min_runtime is 'newest'"),
         ("samples", 0, "samples is 0"),
         ("samples", -3, "samples is -3"),
         ("seed", -1, "seed is -1"),
@@ -51,6 +54,23 @@ def test_what_cannot_be_is_refused(option, value, words):
     """An impossible value is named together with what is possible."""
     with pytest.raises(OptionError, match=words):
         Recipe(**{option: value})
+
+
+def test_old_runtimes_are_those_of_one_target():
+    """A version of ONNX Runtime makes no sense for another runtime."""
+    assert Recipe(min_runtime="1.16", target="ort-arm").min_runtime == "1.16"
+    with pytest.raises(OptionError, match="the target is portable; leave one of them out"):
+        Recipe(min_runtime="1.16", target="portable")
+
+
+@pytest.mark.parametrize(("bits", "edge"), [(8, 8), (4, 8), (7, 4), (2, 4)])
+def test_a_reduced_range_has_seven_bits(bits, edge):
+    """Weights have 7 bits at most, activations keep theirs."""
+    recipe = Recipe(bits=bits, first_last_bits=edge, reduce_range=True)
+    assert (recipe.weight_bits, recipe.edge_weight_bits) == (min(bits, 7), min(edge, 7))
+    assert (recipe.bits, recipe.first_last_bits, recipe.act_bits) == (bits, edge, 8)
+    recipe = Recipe(bits=bits, first_last_bits=edge)
+    assert (recipe.weight_bits, recipe.edge_weight_bits) == (bits, edge)
 
 
 def test_a_misspelt_option_raises():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import nets
-from zqc import recipe
+from zqc import recipe, runtime_versions, targets
 from zqc.errors import ModelError, OptionError
 from zqc.input_format import InputFormat
 from zqc.recipe import PRESETS, Recipe
@@ -55,7 +55,10 @@ FIELDS = {
     "input_format": st.none() | input_formats(),
     "bgr": st.booleans(),
     "input_shape": st.none() | st.tuples(COUNTS, COUNTS),
-    "target": st.sampled_from(recipe.TARGETS),
+    "target": st.sampled_from(targets.BUILT_IN),
+    "min_runtime": st.none() | st.sampled_from(runtime_versions.VERSIONS),
+    "reduce_range": st.booleans(),
+    "require_integer": st.booleans(),
     "effort": st.sampled_from(recipe.EFFORTS),
     "bn_terms": st.sampled_from(recipe.TERMS),
     "tie_channels": st.booleans(),
@@ -67,6 +70,8 @@ FIELDS = {
 @given(st.fixed_dictionaries(FIELDS))
 def test_round_trip(fields):
     """What is written is read again as the same value, bit by bit."""
+    if not fields["target"].startswith("ort-"):
+        fields["min_runtime"] = None
     expected = Recipe(**fields)
     if expected.input_format is not None:  # it has an order of channels of its own
         expected = dataclasses.replace(expected, bgr=expected.input_format.bgr)

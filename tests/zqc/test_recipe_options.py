@@ -60,7 +60,8 @@ def test_every_option_of_quantization(recipe_of):
     line = (
         "--bits 3 --act-bits 4 --first-last-bits 4 --equalization statistics --shift search "
         "--threshold lp --lp 3 --z-score 8 --rounding nearest --bias-correction outputs "
-        "--second-moments --target-size 0.2 --target-latency 0.6"
+        "--second-moments --target-size 0.2 --target-latency 0.6 --min-runtime 1.16 "
+        "--reduce-range --require-integer"
     )
     assert recipe_of("compile", *line.split()) == Recipe(
         bits=3,
@@ -76,6 +77,9 @@ def test_every_option_of_quantization(recipe_of):
         second_moments=True,
         target_size=0.2,
         target_latency=0.6,
+        min_runtime="1.16",
+        reduce_range=True,
+        require_integer=True,
     )
 
 

@@ -32,6 +32,9 @@ def known_bound(value: ir.Value) -> float | None:
     return high if high is not None and 0 < high < math.inf else None
 
 
-def grid_up_to(bound: float, *, bits: int) -> Grid:
-    """Return the unsigned grid of the smallest threshold that reaches the bound."""
-    return Grid(int(exponent_of(bound)), bits, signed=False)
+def grid_up_to(bound: float, *, bits: int, signed: bool = False) -> Grid:
+    """Return the grid of the smallest threshold that reaches the bound.
+
+    A signed one ends one step below its threshold.
+    """
+    return Grid(int(exponent_of(bound)), bits, signed=signed)

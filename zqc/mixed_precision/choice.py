@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from passes.topology import edge_layers, weighted_layers
 from zqc.mixed_precision.allocation import Allocation, Budget, allocate
-from zqc.mixed_precision.costs import STORED_BITS, latency_costs, size_costs, useful_widths
+from zqc.mixed_precision.costs import latency_costs, size_costs, storages, useful_widths
 from zqc.mixed_precision.losses import FLOAT_BITS, Losses
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ def widths_to_try(model: ir.Model, recipe: Recipe) -> dict[str, tuple[int, ...]]
     3. Float may be chosen where the latency is limited: without a limit every layer would be.
     """
     edges = edge_layers(model.graph)
-    inner = (recipe.bits,) if recipe.target_size is None else useful_widths(recipe.target)
+    inner: tuple[int, ...] = (recipe.weight_bits,)
+    if recipe.target_size is not None:
+        inner = useful_widths(recipe.target, range(2, 8 if recipe.reduce_range else 9))
     floats = () if recipe.target_latency is None else (FLOAT_BITS,)
     return {
-        node.name or "": ((recipe.first_last_bits,) if node in edges else inner) + floats
+        node.name or "": ((recipe.edge_weight_bits,) if node in edges else inner) + floats
         for node in weighted_layers(model.graph)
     }
 
@@ -60,11 +63,12 @@ def choose_bits(
         OptionError: No choice of bits reaches the targets.
         RuntimeFailure: ONNX Runtime failed.
     """
-    built = {bits: build(dict.fromkeys(losses, bits)) for bits in _stored(losses, recipe)}
+    may_have = {name: tuple(of) for name, of in losses.items()}
+    built = {s: build(bits_of) for s, bits_of in storages(recipe.target, may_have).items()}
     budgets = []
     if recipe.target_size is not None:
         sizes = {bits: len(content) for bits, content in built.items()}
-        costs = size_costs(model, list(losses), sizes, recipe.target)
+        costs = size_costs(model, may_have, sizes, recipe.target)
         budgets.append(Budget("size", recipe.target_size, original_size, costs))
     if recipe.target_latency is not None:
         # Targets other than ort-x86 keep INT4 as it is, which ONNX Runtime computes in float.
@@ -73,9 +77,14 @@ def choose_bits(
         widths = sorted({b for of in losses.values() for b in of} - {FLOAT_BITS})
         before, costs = latency_costs(model, list(losses), models, feeds, widths)
         budgets.append(Budget("latency", recipe.target_latency, before, costs))
-    return allocate(losses, budgets)
-
-
-def _stored(losses: Losses, recipe: Recipe) -> set[int]:
-    """The bits that weights may occupy in the file."""
-    return {STORED_BITS[recipe.target][bits] for of in losses.values() for bits in of}
+    while True:
+        allocation = allocate(losses, budgets)
+        if allocation.size is None:
+            return allocation
+        size = len(build(allocation.bits))
+        if size <= budgets[0].limit:
+            return replace(allocation, size=size)
+        # The prediction is put right where it matters; it grows, so that this comes to an end.
+        costs = budgets[0].costs
+        fixed = costs.fixed + size - allocation.size
+        budgets[0] = replace(budgets[0], costs=replace(costs, fixed=fixed))

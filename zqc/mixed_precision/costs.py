@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -13,59 +11,94 @@ from numpy.typing import NDArray
 
 from passes.graph import constant
 from passes.topology import weighted_layers
-from zqc import runtime
+from zqc import runtime, targets
+from zqc.kernel_times import KernelTime, plain_name
 from zqc.mixed_precision.allocation import Costs
 from zqc.mixed_precision.losses import FLOAT_BITS
-from zqc.recipe import TARGETS, Target
 from zqc.report.latency import median_latencies
 
 _HALF_OR_WHOLE_BYTE = {2: 4, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8, FLOAT_BITS: 32}
 
-STORED_BITS: Mapping[Target, Mapping[int, int]] = MappingProxyType(
-    dict.fromkeys(TARGETS, _HALF_OR_WHOLE_BYTE)
-)
-"""Bits that a weight occupies in the file, by target and by its own bits."""
-
-_ADDED_NAME = re.compile(r"(_nchwc|_token_\d+)*$")
-"""What ONNX Runtime's changes of memory layout append to the name of a node or of its output."""
+_WHOLE_BYTE = {bits: max(8, stored) for bits, stored in _HALF_OR_WHOLE_BYTE.items()}
 
 
-def useful_widths(target: Target, widths: Sequence[int] = range(2, 9)) -> tuple[int, ...]:
+def stored_bits(target: str) -> Mapping[int, int]:
+    """Return the bits that a weight occupies in the file, by its own bits."""
+    found = targets.find(target)
+    in_types = _HALF_OR_WHOLE_BYTE if found.int4 else _WHOLE_BYTE
+    return in_types | {bits: bits for bits in found.packed}
+
+
+def useful_widths(target: str, widths: Sequence[int] = range(2, 9)) -> tuple[int, ...]:
     """Leave out bits that occupy as much in the file as more bits do."""
-    most = {STORED_BITS[target][bits]: bits for bits in sorted(widths)}
+    most = {stored_bits(target)[bits]: bits for bits in sorted(widths)}
     return tuple(sorted(most.values()))
+
+
+def storages(target: str, widths: Mapping[str, Collection[int]]) -> dict[int, dict[str, int]]:
+    """Return what has to be written to know what bits cost: bits of every layer, by storage.
+
+    For each number of bits that some layer may be stored in, all layers that may are; the others
+    are in the most bits, float not counted, that they may be.
+
+    Args:
+        target: What decides on how integers are stored.
+        widths: By name of the layer, the bits that it may have, 32 for float.
+    """
+    stored = {n: {stored_bits(target)[bits] for bits in each} for n, each in widths.items()}
+    usual = {n: max(each - {FLOAT_BITS}, default=FLOAT_BITS) for n, each in stored.items()}
+    return {
+        bits: {n: bits if bits in each else usual[n] for n, each in stored.items()}
+        for bits in set().union(*stored.values())
+    }
 
 
 def size_costs(
     model: ir.Model,
-    layers: Sequence[str],
+    widths: Mapping[str, Collection[int]],
     measured: Mapping[int, int],
-    target: Target,
+    target: str,
 ) -> Costs:
-    """Predict the size of the file from its sizes with the same bits in all layers.
+    """Predict the size of the file from the sizes of a few.
 
     A layer takes its weights' bytes and an overhead (nodes, names, scales) that is what the
-    measured sizes leave unexplained, shared equally: exact where all layers have the same bits, and
-    to a few bytes a layer where not.
+    measured sizes leave unexplained, shared equally: exact for what was measured, to a few bytes a
+    layer in between, and to what unpacks weights of widths that no type has.
 
     Args:
         model: The float model that is quantized.
-        layers: Names of the layers that have a choice.
-        measured: Size in bytes with all of them at 4, 8 or 32 (float) bits; others are not offered.
+        widths: By name of the layer, the bits that it may have, 32 for float.
+        measured: Sizes in bytes of ``storages``.
         target: What decides on how integers are stored.
     """
-    weights = {name: weight.size for name, weight in _weights(model).items() if name in layers}
-    payload = {bits: sum(-(-n * bits // 8) for n in weights.values()) for bits in measured}
-    extra = {bits: (size - payload[bits]) / max(len(weights), 1) for bits, size in measured.items()}
-    base = min(extra.values())
-    stored = {b: s for b, s in STORED_BITS[target].items() if s in measured}
+    weights = {name: weight.size for name, weight in _weights(model).items() if name in widths}
+    built = storages(target, widths)
+    payload = {
+        bits: sum(_bytes(count, built[bits][name]) for name, count in weights.items())
+        for bits in measured
+    }
+    most = max(measured.keys() - {FLOAT_BITS}, default=FLOAT_BITS)
+    fixed = measured[most] - payload[most]
+    extra = {}
+    for bits, size in measured.items():
+        changed = sum(built[bits][name] != built[most][name] for name in weights)
+        extra[bits] = (size - payload[bits] - fixed) / max(changed, 1)
+    stored = stored_bits(target)
     return Costs(
-        fixed=base * len(weights) if weights else float(min(measured.values())),
+        fixed=float(fixed),
         of={
-            name: {b: -(-n * s // 8) + extra[s] - base for b, s in stored.items()}
-            for name, n in weights.items()
+            name: {
+                bits: _bytes(count, stored[bits])
+                + (extra[stored[bits]] if stored[bits] != built[most][name] else 0.0)
+                for bits in widths[name]
+            }
+            for name, count in weights.items()
         },
     )
+
+
+def _bytes(count: int, bits: int) -> int:
+    return -(-count * bits // 8)
 
 
 def latency_costs(
@@ -109,12 +142,12 @@ def latency_costs(
     )
 
 
-def _by_layer(nodes: Sequence[ir.Node], seconds: Mapping[str, float]) -> dict[str, float]:
+def _by_layer(nodes: Sequence[ir.Node], kernels: Sequence[KernelTime]) -> dict[str, float]:
     """Milliseconds of each layer; 0 of one that is not found."""
     names: dict[str, float] = {}
-    for name, value in seconds.items():
-        plain = _ADDED_NAME.sub("", name)
-        names[plain] = names.get(plain, 0.0) + value * 1e3
+    for kernel in kernels:
+        plain = plain_name(kernel.name)
+        names[plain] = names.get(plain, 0.0) + kernel.seconds * 1e3
     return {
         node.name or "": names.get(node.name or "", names.get(node.outputs[0].name or "", 0.0))
         for node in nodes

@@ -8,7 +8,7 @@ the network is not run again. Losses add up, as far as errors of different layer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -40,6 +40,7 @@ def weight_losses(
     compensate: bool,
     second_moments: bool,
     corrected: bool,
+    per_tensor: Collection[str] = (),
 ) -> Losses:
     """Predict what the weights of each layer cost at each number of bits.
 
@@ -52,6 +53,7 @@ def weight_losses(
         compensate: As ``QuantizeWeights`` has it.
         second_moments: Likewise.
         corrected: Whether the mean of the errors is taken out by the bias.
+        per_tensor: As ``QuantizeWeights`` has it.
 
     Returns:
         Losses in the unit of ``Sensitivity``. Left out: layers with a float input or a computed
@@ -79,6 +81,7 @@ def weight_losses(
                 moments=moments,
                 compensate=compensate,
                 second_moments=second_moments,
+                per_tensor=node.op_type in per_tensor,
             )
             error = integers * along(output_axis(node, weight), scale, weight.ndim) - weight
             seen = statistics.tensors[source]

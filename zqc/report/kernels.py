@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 
 import onnx_ir as ir
 
-from passes.topology import WEIGHTED, post_processing, weighted_layers
-from zqc.report.results import LayerReport
+from passes.topology import post_processing, weighted_layers
+from zqc.errors import FloatKernelsError
+from zqc.report.float_rules import FLOAT_LAYERS, label, rule_of
+from zqc.report.results import FloatOperators, LayerReport
 
-_INTEGER_LAYERS = frozenset(
+INTEGER_LAYERS = frozenset(
     {
         "QLinearConv",
         "QLinearConvTranspose",
@@ -18,9 +19,12 @@ _INTEGER_LAYERS = frozenset(
         "QGemm",
         "MatMulIntegerToFloat",
         "ConvInteger",
+        "DynamicQuantizeMatMul",
         "MatMulInteger",
     }
 )
+"""Weighted layers as ONNX Runtime fuses them, on integer kernels."""
+
 _BITS = {
     ir.DataType.INT4: 4,
     ir.DataType.UINT4: 4,
@@ -46,7 +50,8 @@ def layer_reports(
             they are stored in by default.
     """
     chosen = bits_of or {}
-    integer = {node.name for node in executed.graph if node.op_type in _INTEGER_LAYERS}
+    integer = {node.name for node in executed.graph if node.op_type in INTEGER_LAYERS}
+    floats = {node.name: node for node in executed.graph if node.op_type in FLOAT_LAYERS}
     reports = []
     for node in weighted_layers(quantized.graph):
         name = node.name or ""
@@ -57,19 +62,24 @@ def layer_reports(
                 weight_bits=_weight_bits(node, chosen),
                 act_bits=_bits(node.inputs[0]),
                 integer=name in integer,
-                reason="" if name in integer else _reason(node, kept, chosen),
+                reason="" if name in integer else _reason(name, kept, chosen, floats.get(name)),
             )
         )
     return tuple(reports)
 
 
-def float_operators(executed: ir.Model) -> tuple[tuple[str, str], ...]:
-    """Operators before the post-processing that compute in float, other than weighted layers."""
+def float_operators(executed: ir.Model, kept: Collection[str] = ()) -> tuple[FloatOperators, ...]:
+    """Operators before the post-processing that compute in float, other than weighted layers.
+
+    Args:
+        executed: What ONNX Runtime makes of the file.
+        kept: Names of the nodes that the user keeps in float.
+    """
     graph = executed.graph
     before: set[ir.Node] = set()
     integers: set[ir.Value] = set()
     for node in reversed(graph):
-        if node in before or node.op_type in _INTEGER_LAYERS | WEIGHTED:
+        if node in before or node.op_type in INTEGER_LAYERS | FLOAT_LAYERS:
             before.add(node)
             before.update(p for p in (v.producer() for v in node.inputs if v) if p is not None)
     for node in graph:
@@ -78,18 +88,35 @@ def float_operators(executed: ir.Model) -> tuple[tuple[str, str], ...]:
             node.op_type != "DequantizeLinear" and any(v in integers for v in node.inputs)
         ):
             integers.update(node.outputs)
-    found = Counter(
-        node.op_type
-        for node in graph
-        if node in before
-        and node.op_type not in WEIGHTED | {"DequantizeLinear"}
-        and node.outputs[0] not in integers
-        and not _is_barrier(node)
-    )
+    found: dict[tuple[str, str], list[str]] = {}
+    for node in graph:
+        if (
+            node in before
+            and node.op_type not in FLOAT_LAYERS | {"DequantizeLinear"}
+            and node.outputs[0] not in integers
+            and not _is_barrier(node)
+        ):
+            rule = "kept by --keep-float" if node.name in kept else rule_of(node)
+            found.setdefault((node.op_type, rule), []).append(label(node))
     return tuple(
-        (f"{count} × {kind}", "ONNX Runtime has no integer kernel for it")
-        for kind, count in sorted(found.items())
+        FloatOperators(kind, tuple(names), rule) for (kind, rule), names in sorted(found.items())
     )
+
+
+def require_integer(layers: Collection[LayerReport], operators: Collection[FloatOperators]) -> None:
+    """Refuse a model of which a layer, or an operator before the post-processing, stays float.
+
+    Raises:
+        FloatKernelsError: The message names all of them with the rule that stopped each.
+    """
+    floats = [(layer.op_type, layer.name, layer.reason) for layer in layers if not layer.integer]
+    floats += [(found.op_type, name, found.reason) for found in operators for name in found.names]
+    said = [f"{kind} {name}: {reason}" for kind, name, reason in floats]
+    if said:
+        listed = "".join(f"\n  {line}" for line in said)
+        raise FloatKernelsError(
+            f"--require-integer: {len(said)} stay in float, so nothing is written:{listed}"
+        )
 
 
 def _is_barrier(node: ir.Node) -> bool:
@@ -99,7 +126,7 @@ def _is_barrier(node: ir.Node) -> bool:
 
 def _makes_integers(node: ir.Node) -> bool:
     return (
-        node.op_type in _INTEGER_LAYERS
+        node.op_type in INTEGER_LAYERS
         or node.op_type == "QuantizeLinear"
         or node.op_type.startswith("QLinear")
     )
@@ -133,13 +160,11 @@ def _weight_bits(node: ir.Node, chosen: Mapping[str, int]) -> int:
     return stored if stored == _FLOAT_BITS else chosen.get(node.name or "", stored)
 
 
-def _reason(node: ir.Node, kept: Collection[str], chosen: Mapping[str, int]) -> str:
-    if node.name in kept:
+def _reason(
+    name: str, kept: Collection[str], chosen: Mapping[str, int], executed: ir.Node | None
+) -> str:
+    if name in kept:
         return "kept by --keep-float"
-    if chosen.get(node.name or "") == _FLOAT_BITS:
+    if chosen.get(name) == _FLOAT_BITS:
         return "the target latency allows it"
-    if node.op_type == "ConvTranspose":
-        return "ONNX Runtime has no integer kernel for ConvTranspose"
-    if _bits(node.inputs[0]) == _FLOAT_BITS or _bits(node.inputs[1]) == _FLOAT_BITS:
-        return "an input is not quantized"
-    return "ONNX Runtime did not fuse it"
+    return rule_of(executed)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from zqc.targets import Kernels
+
 
 @dataclass(frozen=True)
 class LayerReport:
@@ -68,6 +70,21 @@ class InputChoice:
 
 
 @dataclass(frozen=True)
+class FloatOperators:
+    """Operators other than weighted layers that run in float, all for the same reason.
+
+    Attributes:
+        op_type: Type of the operators.
+        names: Their names.
+        reason: The rule that stopped them.
+    """
+
+    op_type: str
+    names: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
 class CompileResult:
     """The outcome of ``zqc.compile``.
 
@@ -78,15 +95,19 @@ class CompileResult:
         input_choice: How pixels become input values.
         calibration: Where the calibration data came from, in words.
         caution: What speaks against relying on them; empty where nothing does.
+        saturation: What speaks against the weights on this processor; empty where nothing does.
         bits_chosen: Whether the bits of each layer were chosen for a target size or latency.
+        kernels: Where the integer kernels of the target are, see ``zqc.targets.Target``. Elsewhere,
+            layers say what the installed ONNX Runtime makes of the file all the same.
         refused: Layers whose output channels could not be equalized, with why; empty where it was
             not asked for.
         layers: Every weighted layer, in graph order.
-        float_operators: Operators other than weighted layers that run in float, with why.
+        float_operators: Operators other than weighted layers that run in float, by reason.
         agreement: Agreement with the float model on the calibration pictures, per output part.
         bytes_before: Size of the float model in bytes, external data included.
         bytes_after: Size of the output in bytes.
-        latency_before_ms: Median latency of the float model, one picture, one thread.
+        latency_before_ms: Median latency of the float model, one picture, one thread; NaN where
+            the target's kernels are not here.
         latency_after_ms: The same of the output.
         post_processing: First nodes of the post-processing, which stays float.
         first_last: Names of the layers that have the first/last bits.
@@ -99,7 +120,7 @@ class CompileResult:
     input_choice: InputChoice
     calibration: str
     layers: tuple[LayerReport, ...]
-    float_operators: tuple[tuple[str, str], ...]
+    float_operators: tuple[FloatOperators, ...]
     agreement: tuple[PartAgreement, ...]
     bytes_before: int
     bytes_after: int
@@ -109,7 +130,9 @@ class CompileResult:
     first_last: tuple[str, ...]
     seconds: float
     caution: str = ""
+    saturation: str = ""
     bits_chosen: bool = False
+    kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
 
     @property

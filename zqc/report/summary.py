@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from zqc.report.lines import bytes_text, line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -26,46 +28,58 @@ if TYPE_CHECKING:
         StatsResult,
         SynthesisResult,
     )
+    from zqc.targets.listing import TargetsResult
 
-_LABEL_WIDTH = 17
 _LOW_CORRELATION = 0.9
 _NAMES_SHOWN = 3
 
 
 def compiled(result: CompileResult) -> Text:
     """What ``zqc compile`` says: data, layers, size, latency, agreement, file."""
-    total = len(result.layers)
-    style = "green" if result.integer_layers == total else "yellow"
     lines = [
         _input(result.input_choice),
-        _line("Calibration", result.calibration),
-        *([_line("Warning", result.caution, "bold yellow")] if result.caution else []),
-        _line("Precision", f"{result.precision} for {result.target}{_first_last(result)}"),
-        *([_line("Bits by layer", _bits_by_layer(result))] if result.bits_chosen else []),
-        *([_line("Not equalized", _refused(result))] if result.refused else []),
-        _line("Integer kernels", f"{result.integer_layers}/{total} layers", style),
+        line("Calibration", result.calibration),
+        *(
+            line("Warning", caution, "bold yellow")
+            for caution in (result.caution, result.saturation)
+            if caution
+        ),
+        line("Precision", f"{result.precision} for {result.target}{_first_last(result)}"),
+        *([line("Bits by layer", _bits_by_layer(result))] if result.bits_chosen else []),
+        *([line("Not equalized", _refused(result))] if result.refused else []),
+        _kernels(result),
         *_stayed_float(result),
-        _line("Size", _size(result)),
-        _line("Latency", _latency(result)),
+        line("Size", _size(result)),
+        line("Latency", _latency(result)),
         *_agreement(result.agreement),
-        _line("Written", f"{result.output} in {_seconds(result.seconds)}", "bold"),
+        line("Written", f"{result.output} in {_seconds(result.seconds)}", "bold"),
     ]
+    return Text("\n").join(lines)
+
+
+def targets_listed(result: TargetsResult) -> Text:
+    """What ``zqc targets`` says: each target, what it is, and what holds of its files."""
+    lines = []
+    for target in result.targets:
+        package = f" (from the package {target.package})" if target.package else ""
+        lines.append(line(target.name, target.summary + package, "bold"))
+        lines += [line("", sentence) for sentence in target.guarantees]
     return Text("\n").join(lines)
 
 
 def synthesized(result: SynthesisResult) -> Text:
     """What ``zqc synthesize`` says: how many pictures, how well they match, where they are."""
     channels, height, width = result.shape
-    matched = [_line("Matched", "nothing: structured noise, made without statistics", "yellow")]
+    matched = [line("Matched", "nothing: structured noise, made without statistics", "yellow")]
     if result.source:
         loss = f"{result.first_loss:.4g} → {result.last_loss:.4g}"
-        matched = [_line("Matched", result.source), _line("Loss", loss)]
+        matched = [line("Matched", result.source), line("Loss", loss)]
     return Text("\n").join(
         [
             _input(result.input_choice),
-            _line("Pictures", f"{result.count} of {channels}x{height}x{width}"),
+            line("Pictures", f"{result.count} of {channels}x{height}x{width}"),
             *matched,
-            _line("Written", f"{result.directory} in {_seconds(result.seconds)}", "bold"),
+            line("Written", f"{result.directory} in {_seconds(result.seconds)}", "bold"),
         ]
     )
 
@@ -85,11 +99,12 @@ def card_written(result: StatsResult) -> Text:
     return Text("\n").join(
         [
             _input(result.input_choice),
-            _line("Pictures", str(result.pictures)),
-            _line("Statistics", f"{result.channels:,} channels of {result.layers} layers"),
-            _line(
+            line("Pictures", str(result.pictures)),
+            line("Statistics", f"{result.channels:,} channels of {result.layers} layers"),
+            line(
                 "Written",
-                f"{result.output}, {_bytes(result.bytes_written)}, in {_seconds(result.seconds)}",
+                f"{result.output}, {bytes_text(result.bytes_written)}, "
+                f"in {_seconds(result.seconds)}",
                 "bold",
             ),
         ]
@@ -100,11 +115,11 @@ def checked(result: CheckResult) -> Text:
     """What ``zqc check`` says: agreement of the outputs, average precision of both models."""
     lines = [
         _input(result.input_choice),
-        _line("Pictures", str(result.images)),
+        line("Pictures", str(result.images)),
         *_agreement(result.parts),
     ]
     if result.convention:
-        lines.append(_line("Convention", result.convention))
+        lines.append(line("Convention", result.convention))
     lines += [
         _accuracy("Float model", result.accuracy_float, "against the labels"),
         _accuracy("Quantized model", result.accuracy_quantized, "against the labels"),
@@ -112,8 +127,8 @@ def checked(result: CheckResult) -> Text:
     ]
     if not result.convention:
         note = "not compared: the outputs follow no known convention of boxes and scores"
-        lines.append(_line("Detections", note, "yellow"))
-    return Text("\n").join(line for line in lines if line)
+        lines.append(line("Detections", note, "yellow"))
+    return Text("\n").join(said for said in lines if said)
 
 
 def inspected(result: Inspection) -> Text:
@@ -126,22 +141,18 @@ def inspected(result: Inspection) -> Text:
         batch_norms += ": nothing to synthesise from; compile with --statistics or --images"
     return Text("\n").join(
         [
-            _line("File", f"{result.path}, {_bytes(result.bytes_on_disk)}{written_by}"),
-            _line("Format", f"opset {result.opset}, IR version {result.ir_version}"),
-            *(_line("Input", _tensor(value)) for value in result.inputs),
-            *(_line("Output", _tensor(value)) for value in result.outputs),
-            _line("Parameters", f"{result.parameters:,}"),
-            _line("Operators", _counts(result.operators)),
-            _line("Layers", f"{len(result.layers)} ({_counts(layers)})"),
-            _line("BatchNorm", batch_norms, "" if result.batch_norms else "yellow"),
-            _line("Post-processing", f"{result.post_processing} nodes, begins at {begins}"),
-            *(_line("Metadata", f"{key} = {value}") for key, value in result.metadata.items()),
+            line("File", f"{result.path}, {bytes_text(result.bytes_on_disk)}{written_by}"),
+            line("Format", f"opset {result.opset}, IR version {result.ir_version}"),
+            *(line("Input", _tensor(value)) for value in result.inputs),
+            *(line("Output", _tensor(value)) for value in result.outputs),
+            line("Parameters", f"{result.parameters:,}"),
+            line("Operators", _counts(result.operators)),
+            line("Layers", f"{len(result.layers)} ({_counts(layers)})"),
+            line("BatchNorm", batch_norms, "" if result.batch_norms else "yellow"),
+            line("Post-processing", f"{result.post_processing} nodes, begins at {begins}"),
+            *(line("Metadata", f"{key} = {value}") for key, value in result.metadata.items()),
         ]
     )
-
-
-def _line(label: str, value: str, style: str = "") -> Text:
-    return Text.assemble((f"{label:<{_LABEL_WIDTH}}", "bold"), (value, style))
 
 
 def _input(choice: InputChoice) -> Text:
@@ -155,7 +166,7 @@ def _input(choice: InputChoice) -> Text:
     text = choice.name + notes[choice.origin]
     if not choice.order_known:
         text += "; RGB or BGR does not show, so check --bgr"
-    return _line("Input", text, "yellow" if choice.origin == "assumed" else "")
+    return line("Input", text, "yellow" if choice.origin == "assumed" else "")
 
 
 def _first_last(result: CompileResult) -> str:
@@ -184,21 +195,44 @@ def _bits_by_layer(result: CompileResult) -> str:
     )
 
 
+def _kernels(result: CompileResult) -> Text:
+    """How many layers are on integer kernels, where this machine can know it."""
+    total = len(result.layers)
+    if result.kernels == "elsewhere":
+        count = sum(map(_is_quantized, result.layers))
+        text = f"{count}/{total}; loaded and compared here, the target's kernels are elsewhere"
+        return line("Quantized layers", text, "green" if count == total else "yellow")
+    rules = ", by the rules of ONNX Runtime for ARM" if result.kernels == "arm" else ""
+    style = "green" if result.integer_layers == total else "yellow"
+    return line("Integer kernels", f"{result.integer_layers}/{total} layers{rules}", style)
+
+
+def _is_quantized(layer: LayerReport) -> bool:
+    return layer.weight_bits <= 8 and layer.act_bits <= 8
+
+
 def _stayed_float(result: CompileResult) -> list[Text]:
-    """A line for each reason, with the number of nodes and the names of the first ones."""
+    """A line for each reason, with the number of nodes and the names of the first ones.
+
+    Of a target whose kernels are elsewhere, only what is not quantized at all is known.
+    """
+    elsewhere = result.kernels == "elsewhere"
     reasons: dict[str, list[LayerReport]] = {}
     for layer in result.layers:
-        if not layer.integer:
+        if not (_is_quantized(layer) if elsewhere else layer.integer):
             reasons.setdefault(layer.reason, []).append(layer)
     said = [
         f"{_counts(Counter(layer.op_type for layer in layers))}: {reason} "
         f"({_names([layer.name for layer in layers])})"
         for reason, layers in reasons.items()
     ]
-    said += [f"{operator}: {reason}" for operator, reason in result.float_operators]
+    said += [
+        f"{len(found.names)} {found.op_type}: {found.reason} ({_names(found.names)})"
+        for found in (() if elsewhere else result.float_operators)
+    ]
     if result.post_processing:
         said.append(f"post-processing, which begins at {_names(result.post_processing)}")
-    return [_line("Stays float", text) for text in said]
+    return [line("Stays float", text) for text in said]
 
 
 def _agreement(parts: Sequence[PartAgreement]) -> list[Text]:
@@ -207,8 +241,8 @@ def _agreement(parts: Sequence[PartAgreement]) -> list[Text]:
         text = f"{part.part}: SQNR {_decibels(part.sqnr_db)}, correlation {part.correlation:.4f}"
         if part.kind == "scores":
             text += f", {part.distinct:,} distinct values (float {part.distinct_float:,})"
-        lines.append(_line("Agreement", text))
-        lines += [_line("Warning", warning, "bold yellow") for warning in _warnings(part)]
+        lines.append(line("Agreement", text))
+        lines += [line("Warning", warning, "bold yellow") for warning in _warnings(part)]
     return lines
 
 
@@ -230,17 +264,19 @@ def _accuracy(label: str, accuracy: Accuracy | None, what: str) -> Text:
     if accuracy is None:
         return Text()
     text = f"AP {_percent(accuracy.ap)}, AP50 {_percent(accuracy.ap50)} {what}"
-    return _line(label, text)
+    return line(label, text)
 
 
 def _size(result: CompileResult) -> str:
     share = result.bytes_after / result.bytes_before
-    before, after = _bytes(result.bytes_before), _bytes(result.bytes_after)
+    before, after = bytes_text(result.bytes_before), bytes_text(result.bytes_after)
     return f"{before} → {after} ({share:.3f} of the float model)"
 
 
 def _latency(result: CompileResult) -> str:
     before, after = result.latency_before_ms, result.latency_after_ms
+    if math.isnan(after):
+        return "not measured: the target's kernels are not on this machine"
     return (
         f"{before:.3g} ms → {after:.3g} ms ({before / after:.2f} times as fast); "
         "one picture, one thread"
@@ -262,10 +298,6 @@ def _names(names: Iterable[str]) -> str:
 def _tensor(tensor: Tensor) -> str:
     shape = "unknown shape" if tensor.shape is None else "×".join(map(str, tensor.shape))
     return f"{tensor.name}: {tensor.dtype} {shape}"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 def _seconds(value: float) -> str:

@@ -8,7 +8,9 @@ from passes.arithmetic import Grid
 from passes.placement import quantization_points
 from tests.passes.helpers import build_model
 from zqc import quantization, runtime
-from zqc.report.kernels import float_operators, layer_reports, tail_starts
+from zqc.errors import FloatKernelsError
+from zqc.recipe import Recipe
+from zqc.report.kernels import float_operators, layer_reports, require_integer, tail_starts
 
 NET = """(float[1,3,8,8] x) => (float[n,c,h,w] y, float[n,c,h,w] z) {
     [stem] a = Conv(x, w)
@@ -39,7 +41,7 @@ def models():
     grids = {name: Grid(2, 8, not point.nonnegative) for point in points for name in point.names}
     QuantizeActivations(grids)(model)
     QuantizeWeights(bits=4, keep_float=KEPT)(model)
-    return model, runtime.executed_graph(quantization.lower(model, "ort-x86"))
+    return model, runtime.executed_graph(quantization.lower(model, Recipe(target="ort-x86")))
 
 
 def test_every_layer_has_a_report(models):
@@ -80,16 +82,39 @@ def test_layers_without_integers_say_why():
         w=np.eye(4, dtype=np.float32),
     )
     one, two = layer_reports(model, executed, ())
-    assert (one.act_bits, one.weight_bits, one.reason) == (32, 32, "an input is not quantized")
+    assert (one.act_bits, one.weight_bits, one.reason) == (32, 32, "its input x is float")
     assert (two.act_bits, two.weight_bits) == (8, 8)
-    assert two.reason == "ONNX Runtime did not fuse it"
+    assert two.reason == "its input is float, from Gemm"
+    (gone, _) = layer_reports(
+        model, build_model("(float[2,4] x) => (float[n,c] y) { y = Relu(x) }"), ()
+    )
+    assert gone.reason == "ONNX Runtime made other operators of it"
 
 
 def test_float_operators_before_the_tail(models):
     """Softplus has no integer kernel; that of the post-processing, and layers, are not listed."""
     _, executed = models
-    assert [name for name, _ in float_operators(executed)] == ["1 × Softplus"]
-    assert all("no integer kernel" in reason for _, reason in float_operators(executed))
+    (found,) = float_operators(executed)
+    assert (found.op_type, found.names) == ("Softplus", ("behind",))
+    assert found.reason == "ONNX Runtime has no integer kernel for Softplus"
+    (found,) = float_operators(executed, KEPT)
+    assert found.reason == "kept by --keep-float"
+
+
+def test_integers_can_be_required(models):
+    """Everything that stays float is named with its rule; nothing is said where nothing does."""
+    layers, operators = layer_reports(*models, KEPT), float_operators(models[1])
+    with pytest.raises(FloatKernelsError) as refused:
+        require_integer(layers, operators)
+    first, *others = str(refused.value).splitlines()
+    assert "--require-integer" in first
+    assert "nothing is written" in first
+    assert others == [
+        "  Conv kept: kept by --keep-float",
+        "  ConvTranspose up: ONNX Runtime has no integer kernel for ConvTranspose",
+        "  Softplus behind: ONNX Runtime has no integer kernel for Softplus",
+    ]
+    require_integer([layer for layer in layers if layer.integer], ())
 
 
 def test_a_fused_net_has_no_float_operators():
@@ -111,7 +136,7 @@ def test_a_fused_net_has_no_float_operators():
     grids = {n: Grid(2, 4, not point.nonnegative) for point in points for n in point.names}
     QuantizeActivations(grids)(model)
     QuantizeWeights()(model)
-    executed = runtime.executed_graph(quantization.lower(model, "ort-x86"))
+    executed = runtime.executed_graph(quantization.lower(model, Recipe(target="ort-x86")))
     assert float_operators(executed) == ()
 
 

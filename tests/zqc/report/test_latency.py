@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zqc.report import latency
-from zqc.report.latency import median_latencies
+from zqc.report.latency import alternating_times, median_latencies
 
 
 class Clock:
@@ -16,6 +16,10 @@ class Clock:
     def perf_counter(self):
         """Return the time in seconds."""
         return self.now
+
+    def process_time(self):
+        """Return how long the process was at work: half of the time."""
+        return self.now / 2
 
 
 class Runner:
@@ -63,3 +67,17 @@ def test_slow_models_get_fewer_rounds(clock, seconds, rounds):
     log = []
     assert median_latencies([Runner(clock, "a", log, seconds)], {}) == [seconds * 1e3]
     assert len(log) == 1 + rounds
+
+
+def test_all_times_are_kept(clock):
+    """Every round but the warm-up, with the processor's time beside; as many as asked for."""
+    log, calls = [], []
+    runners = [
+        Runner(clock, "a", log, 9.0, 0.001, 0.004),
+        Runner(clock, "b", log, 9.0, 5.0),
+    ]
+    first, second = alternating_times(runners, {}, rounds=2, each=lambda: calls.append(len(log)))
+    assert first.latency == pytest.approx([1, 4])
+    assert first.processor == pytest.approx([0.5, 2])
+    assert second.latency == pytest.approx([5000, 5000])
+    assert calls == [3, 4, 5, 6]

@@ -11,6 +11,7 @@ from zqc.report.results import (
     Accuracy,
     CheckResult,
     CompileResult,
+    FloatOperators,
     InputChoice,
     LayerReport,
     PartAgreement,
@@ -36,7 +37,7 @@ RESULT = CompileResult(
         LayerReport("up2", "ConvTranspose", 4, 8, False, "no integer kernel"),
         LayerReport("head", "Conv", 8, 8, True),
     ),
-    float_operators=(("2 × HardSigmoid", "no integer kernel for it"),),
+    float_operators=(FloatOperators("HardSigmoid", ("s1", "s2"), "no integer kernel for it"),),
     agreement=(BOXES, SCORES),
     bytes_before=12_500_000,
     bytes_after=2_000_000,
@@ -67,7 +68,7 @@ def test_compiled():
         "Integer kernels": ["3/5 layers"],
         "Stays float": [
             "2 ConvTranspose: no integer kernel (up1, up2)",
-            "2 × HardSigmoid: no integer kernel for it",
+            "2 HardSigmoid: no integer kernel for it (s1, s2)",
             "post-processing, which begins at Reshape flat",
         ],
         "Size": ["12.50 MB → 2.00 MB (0.160 of the float model)"],
@@ -78,6 +79,25 @@ def test_compiled():
         ],
         "Written": ["out/detector.w4a8.onnx in 1 min 15 s"],
     }
+
+
+def test_compiled_for_other_machines():
+    """By the rules for ARM layers are counted; elsewhere only what is quantized is known."""
+    result = dataclasses.replace(RESULT, latency_before_ms=math.nan, latency_after_ms=math.nan)
+    found = lines(summary.compiled(dataclasses.replace(result, kernels="arm")))
+    assert found["Integer kernels"] == ["3/5 layers, by the rules of ONNX Runtime for ARM"]
+    assert found["Latency"] == ["not measured: the target's kernels are not on this machine"]
+    kept = LayerReport("kept", "Conv", 32, 8, False, "kept by --keep-float")
+    result = dataclasses.replace(result, kernels="elsewhere", layers=(*RESULT.layers, kept))
+    found = lines(summary.compiled(result))
+    assert "Integer kernels" not in found
+    assert found["Quantized layers"] == [
+        "5/6; loaded and compared here, the target's kernels are elsewhere"
+    ]
+    assert found["Stays float"] == [
+        "1 Conv: kept by --keep-float (kept)",
+        "post-processing, which begins at Reshape flat",
+    ]
 
 
 def test_chosen_bits():
@@ -154,7 +174,7 @@ def test_stopped():
 
 def test_structured_noise_is_called_by_its_name():
     """Without statistics there is no loss to speak of, and compile warns where it names them."""
-    cautious = dataclasses.replace(RESULT, caution="ranges may be far off")
+    cautious = dataclasses.replace(RESULT, caution="ranges may be far off", saturation="AVX2")
     found = summary.compiled(cautious).plain.splitlines()
     assert found[2].split() == ["Warning", "ranges", "may", "be", "far", "off"]
     result = SynthesisResult(Path("pictures"), 8, (3, 9, 9), GIVEN, "", 0, math.nan, math.nan, 1.0)

@@ -1,0 +1,71 @@
+"""GELU in its spellings."""
+
+import math
+
+import numpy as np
+import onnx
+import pytest
+
+from passes import CanonicalGelu
+from tests.passes.helpers import build_model, operator_types, relative_error, run_model
+
+ROOT = np.float32(math.sqrt(2))
+INVERSE = np.float32(math.sqrt(0.5))
+
+SPELLINGS = {
+    "half at the end": "g = Mul(x, p) y = Mul(g, half)",
+    "half first": "h = Mul(half, x) y = Mul(h, p)",
+    "half of the gate": "h = Mul(p, half) y = Mul(h, x)",
+    "divided at the end": "g = Mul(p, x) y = Div(g, two)",
+    "divided first": "h = Div(x, two) y = Mul(p, h)",
+}
+
+
+def spelled(body, *, scaled="Div(x, root)", opset=20, outputs="float[2,3] y", **more):
+    """A GELU whose last products are given."""
+    text = f"s = {scaled} e = Erf(s) p = Add(e, one) {body}"
+    constants = {"root": ROOT, "inverse": INVERSE, "one": 1.0, "half": 0.5, "two": 2.0} | more
+    used = {name: value for name, value in constants.items() if name in text}
+    return build_model(f"(float[2,3] x) => ({outputs}) {{ {text} }}", opset=opset, **used)
+
+
+@pytest.mark.parametrize("body", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("scaled", ["Div(x, root)", "Mul(inverse, x)"])
+def test_spellings(body, scaled, rng):
+    """Each becomes one Gelu, whose values are the same."""
+    model = spelled(body, scaled=scaled)
+    x = rng.normal(0, 2, (2, 3)).astype(np.float32)
+    before = run_model(model, x=x)
+    assert CanonicalGelu()(model).modified
+    model.graph.sort()
+    gelu = [node for node in model.graph if node.op_type == "Gelu"]
+    assert len(gelu) == 1
+    assert model.graph.outputs[0].producer() is gelu[0]
+    assert relative_error(before, run_model(model, x=x)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "declined",
+    [
+        {"body": "g = Mul(x, p) y = Mul(g, half)", "opset": 19},
+        {"body": "g = Mul(x, p) y = Mul(g, two)"},
+        {"body": "g = Mul(x, p) y = Mul(g, half)", "scaled": "Mul(x, half)"},
+        {"body": "g = Mul(e, p) y = Mul(g, half)"},
+        {
+            "body": "g = Mul(x, p) y = Mul(g, half) z = Relu(p)",
+            "outputs": "float[2,3] y, float[2,3] z",
+        },
+        {"body": "y = Mul(x, p)"},
+    ],
+)
+def test_declined(declined):
+    """An older opset, other numbers, another function, a part that is read elsewhere."""
+    model = spelled(**declined)
+    assert not CanonicalGelu()(model).modified
+    assert "Gelu" not in operator_types(model)
+
+
+def test_the_operator_is_the_reference_one():
+    """What the passes call Gelu is what onnx defines: erf, no approximation."""
+    schema = onnx.defs.get_schema("Gelu", 20)
+    assert schema.attributes["approximate"].default_value.s == b"none"

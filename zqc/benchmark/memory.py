@@ -1,0 +1,93 @@
+"""The peak memory of a model, measured in a process of its own.
+
+    python -m zqc.benchmark.memory MODEL FEEDS.npz THREADS PROVIDER
+
+prints the bytes by which the process grew.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zqc import runtime
+from zqc.errors import RuntimeFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_STATUS = Path("/proc/self/status")
+_RUNS = 3
+
+
+def peak_memory(
+    model: Path,
+    feeds: Mapping[str, NDArray[np.generic]],
+    *,
+    threads: int,
+    provider: str = runtime.CPU,
+) -> int | None:
+    """Return by how many bytes loading and running a model makes a process grow at most.
+
+    The process has imported ONNX Runtime and read the inputs before.
+
+    Args:
+        model: An ONNX file.
+        feeds: The inputs.
+        threads: Threads inside an operator.
+        provider: One of ``zqc.runtime.providers()``.
+
+    Returns:
+        The bytes, or None on a system without Linux's /proc/self/status.
+
+    Raises:
+        RuntimeFailure: The process failed, for example out of memory.
+    """
+    if not _STATUS.exists():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder) / "feeds.npz"
+        # By number: a name may hold characters that have a meaning in paths.
+        names = np.array(list(feeds))
+        np.savez(inputs, names, *feeds.values())
+        arguments = [str(model.resolve()), str(inputs), str(threads), provider]
+        child = subprocess.run(
+            [sys.executable, "-m", __name__, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if child.returncode != 0:
+        said = child.stderr.strip().splitlines() or [f"it ended with {child.returncode}"]
+        raise RuntimeFailure(f"the process that measures the memory of {model} failed: {said[-1]}")
+    return int(child.stdout)
+
+
+def _child(arguments: Sequence[str]) -> None:
+    model, inputs, threads, provider = arguments
+    with np.load(inputs, allow_pickle=False) as archive:
+        names, *values = (archive[f"arr_{index}"] for index in range(len(archive.files)))
+    feeds = dict(zip(map(str, names), values, strict=True))
+    before = _bytes("VmRSS")
+    runner = runtime.load(Path(model), threads=int(threads), provider=provider)
+    for _ in range(_RUNS):
+        runner(feeds)
+    print(max(_bytes("VmHWM") - before, 0))  # noqa: T201 - the parent reads it
+
+
+def _bytes(key: str) -> int:
+    """One of the kernel's counts of this process: VmRSS is what it has now, VmHWM the most."""
+    lines = (line.partition(":") for line in _STATUS.read_text().splitlines())
+    return next(int(value.split()[0]) * 1024 for found, _, value in lines if found == key)
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1:])

@@ -1,0 +1,110 @@
+"""ONNX Runtime on CPUs, which fuses QuantizeLinear and DequantizeLinear with what they surround.
+
+What fuses is found in its selectors, and measured by loading every file that is written:
+https://github.com/microsoft/onnxruntime/tree/main/onnxruntime/core/optimizer/qdq_transformer and
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from passes import (
+    ColumnBlocks,
+    DerivedBiasScales,
+    EarlyMaxPools,
+    FloatBarriers,
+    GemmZeroPoints,
+    Int4WeightsByCast,
+    IntegerClips,
+    IntegerDepthToSpace,
+    IntegerHardActivations,
+    IntegerResizes,
+    PackedScales,
+    PackedWeights,
+    PairsBehindMoves,
+    ShortNames,
+    SignedActivations,
+    UnsignedActivations,
+)
+from zqc import runtime_versions
+from zqc.targets.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx_ir as ir
+
+    from zqc.recipe import Recipe
+
+_PACKED = (2, 3, 5, 6)
+"""Seven bits would save an eighth of the file, and cost seven times as much to unpack as one."""
+
+
+def _lowering(
+    recipe: Recipe,
+    activations: ir.passes.InPlacePass,
+    *kernels: ir.passes.InPlacePass,
+) -> Sequence[ir.passes.InPlacePass]:
+    """The passes, with those for the kernels of one kind of CPU in their place."""
+    has_int4 = runtime_versions.casts_int4(recipe.min_runtime)
+    return (
+        activations,
+        IntegerClips(),
+        EarlyMaxPools(),
+        IntegerHardActivations(),
+        IntegerDepthToSpace(),
+        IntegerResizes(),
+        *kernels,
+        FloatBarriers(),
+        PackedWeights(_PACKED if has_int4 else (*_PACKED, 4)),
+        Int4WeightsByCast(),
+        GemmZeroPoints(),
+        DerivedBiasScales(),
+        PackedScales(),
+        ShortNames(),
+        RemoveUnusedNodesPass(),
+    )
+
+
+ORT_X86 = Target(
+    name="ort-x86",
+    summary="ONNX Runtime on x86 CPUs: uint8 activations",
+    guarantees=(
+        "Every activation is uint8, with zero point 128 where it may be negative.",
+        "Weights of 2 to 6 bits occupy no more, and are int8 once ONNX Runtime has loaded the "
+        "file.",
+        "4-bit activations are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
+        "The file is loaded after it is written; the layers on integer kernels are counted.",
+    ),
+    lowering=lambda recipe: _lowering(recipe, UnsignedActivations(), ColumnBlocks()),
+    packed=_PACKED,
+    kernels="here",
+)
+"""The default. Signed activations fuse on x86 only where one operator reads them, so there are
+none: https://github.com/microsoft/onnxruntime/issues/21398."""
+
+ORT_ARM = Target(
+    name="ort-arm",
+    summary="ONNX Runtime on ARM CPUs: int8 activations",
+    guarantees=(
+        "Every activation is int8, with zero point -128 where it cannot be negative: the same "
+        "values as on x86.",
+        "Weights of 2 to 6 bits occupy no more, and are int8 once ONNX Runtime has loaded the "
+        "file.",
+        "4-bit activations are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
+        "The layers on integer kernels are counted by the rules that ONNX Runtime has for ARM; "
+        "latencies are not measured, since its int8 kernels on x86 are others.",
+    ),
+    lowering=lambda recipe: (
+        PairsBehindMoves(every=True),
+        *_lowering(recipe, SignedActivations()),
+    ),
+    packed=_PACKED,
+    kernels="arm",
+)
+"""On ARM the rules for int8 are those that ``session.qdqisint8allowed`` asks for on x86:
+https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_session_options_config_keys.h.
+"""

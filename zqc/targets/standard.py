@@ -1,0 +1,33 @@
+"""Targets of no runtime in particular: QuantizeLinear and DequantizeLinear as ONNX defines them."""
+
+from __future__ import annotations
+
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from passes import PairsBehindMoves, ShiftNegativeCorrection, SplitClips, WideMaxima
+from zqc.targets.target import Target
+
+_LOADABLE = (SplitClips(), WideMaxima(), PairsBehindMoves(), RemoveUnusedNodesPass())
+"""What no runtime needs but ONNX Runtime, to load it at all."""
+
+PORTABLE = Target(
+    name="portable",
+    summary="standard QDQ with the INT4 of opset 21, no runtime in mind",
+    guarantees=(
+        "Only QuantizeLinear and DequantizeLinear are added, with scales that are powers of two.",
+        "Weights and activations of 4 bits are INT4 and UINT4, which need opset 21.",
+        "It is the canonical graph that all other targets are exactly equal to.",
+    ),
+    lowering=lambda _recipe: _LOADABLE,
+)
+
+SYMMETRIC = Target(
+    name="symmetric",
+    summary="as portable, with every zero point 0: shifts are in biases and paddings",
+    guarantees=(
+        "Every zero point is 0: int8 or int4 where a tensor may be negative, else uint8 or uint4.",
+        "Shifts are an addition before the pair, taken out by corrected biases and paddings.",
+        "Scales are powers of two.",
+    ),
+    lowering=lambda _recipe: (ShiftNegativeCorrection(), *_LOADABLE),
+)

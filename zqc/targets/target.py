@@ -1,0 +1,88 @@
+"""What a runtime asks of a quantized model, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from zqc.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import onnx_ir as ir
+
+    from passes.quantize_activations import Constants
+    from zqc.recipe import Recipe
+
+Placement = Literal["everywhere", "layer inputs"]
+Kernels = Literal["here", "arm", "elsewhere"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A form of the quantized model that one runtime, or one kind of machine, works with.
+
+    The canonical graph is the same for all of them up to what they ask of it before calibration:
+    which tensors are quantized, and on which grids. From there ``lowering`` only rewrites: every
+    tensor keeps its value.
+
+    Attributes:
+        name: What ``--target`` calls it.
+        summary: What it is, in one line.
+        guarantees: What holds of every file that is written for it, a sentence each.
+        lowering: The exact passes that make of a canonical graph what the runtime takes. They may
+            depend on the recipe.
+        placement: Whether every tensor between layers is quantized, or only what Conv,
+            ConvTranspose, Gemm and MatMul read and the shortcuts that are added to their results.
+        unsigned: Whether tensors that cannot be negative may have an unsigned grid.
+        shifts: Whether grids may have zero points of their own (shift-negative correction).
+        per_tensor: Operator types whose weights share one step, others having one per channel.
+        int4: Whether weights of up to 4 bits are stored in INT4; in INT8 otherwise.
+        packed: Bits of weights that the lowering stores in so many, although no type has them.
+        act_bits: Bits that activations can have.
+        kernels: Where the integer kernels are: those of the installed ONNX Runtime, those of ONNX
+            Runtime on ARM, which this one can fuse but not time, or in another engine.
+    """
+
+    name: str
+    summary: str
+    guarantees: tuple[str, ...]
+    lowering: Callable[[Recipe], Sequence[ir.passes.InPlacePass]]
+    placement: Placement = "everywhere"
+    unsigned: bool = True
+    shifts: bool = True
+    per_tensor: frozenset[str] = frozenset()
+    int4: bool = True
+    packed: tuple[int, ...] = ()
+    act_bits: tuple[int, ...] = (4, 8)
+    kernels: Kernels = "elsewhere"
+
+    @property
+    def constants(self) -> Constants:
+        """What becomes of the constants that are added to or multiplied with a quantized tensor."""
+        if self.placement == "layer inputs":
+            return "float"
+        return "any grid" if self.unsigned else "signed grid"
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuse a recipe that asks for what the target cannot do.
+
+        Raises:
+            OptionError: The message names the target and the remedy.
+        """
+        if recipe.require_integer and self.kernels == "elsewhere":
+            raise OptionError(
+                f"--require-integer is about ONNX Runtime, and the target {self.name} runs "
+                "elsewhere; leave it out, or say --target ort-x86 or ort-arm"
+            )
+        for option, bits in (
+            ("--act-bits", recipe.act_bits),
+            ("--first-last-bits", recipe.first_last_bits),
+        ):
+            if bits not in self.act_bits:
+                possible = " or ".join(map(str, self.act_bits))
+                raise OptionError(
+                    f"the target {self.name} has no activations of {bits} bits; say {option} "
+                    f"{possible}, or take another target (`zqc targets` lists them)"
+                )
