@@ -35,7 +35,7 @@ from peers.environment import Environment, SkippedError
 
 import zqc
 from passes.graph import constant
-from zqc import onnx_file, runtime, upgrade
+from zqc import runtime, upgrade
 from zqc.errors import ZqcError
 from zqc.input_format import InputFormat
 from zqc.options import size
@@ -212,13 +212,20 @@ def _run(
 
 
 def _pixels(path: Path) -> Arrays:
-    """One picture of random pixels in the range that the file was compiled for."""
-    image = onnx_file.read(path).proto.graph.input[0]
-    sides = [side.dim_value or 1 for side in image.type.tensor_type.shape.dim]
+    """One picture of random pixels on the input's grid, in the range that the file is compiled for.
+
+    Engines quantize a picture by division or by multiplication. Half-way between two steps that
+    would round a few pixels otherwise, which says nothing of the network.
+    """
+    (image,) = ir.load(path).graph.inputs
+    sides = [side if isinstance(side, int) else 1 for side in image.shape or ()]
     chosen = read_recipe(path).input_format or InputFormat()
     low, high = min(chosen.low), max(chosen.high)
-    pixels = np.random.default_rng(0).uniform(low, high, sides).astype(np.float32)
-    return {image.name: pixels}
+    pixels = np.random.default_rng(0).uniform(low, high, sides)
+    quantizers = [use.node for use in image.uses() if use.node.op_type == "QuantizeLinear"]
+    for step in (constant(node.inputs[1]) for node in quantizers):
+        pixels = np.rint(pixels / step) * step
+    return {image.name or "": pixels.astype(np.float32)}
 
 
 def _cell(

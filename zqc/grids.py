@@ -162,4 +162,5 @@ def _grid(
         method=method,
         p=recipe.lp,
         shift=recipe.shift if point.slightly_negative and target.shifts else "none",
+        even=target.even_shifts,
     )

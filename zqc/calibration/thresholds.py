@@ -39,6 +39,7 @@ def choose_grid(
     method: Method = "mse",
     p: int = 2,
     shift: Shift = "none",
+    even: bool = False,
 ) -> Grid:
     """Return the grid with the least error over the histogram.
 
@@ -74,6 +75,7 @@ def choose_grid(
         method: What the error is.
         p: The power of ``lp``, an integer from 1.
         shift: Whether the grid may be shifted.
+        even: Whether only even shifts will do below 8 bits, too.
     """
     if not np.any(histogram.counts):
         return Grid(MIN_EXPONENT, bits, signed)
@@ -82,6 +84,7 @@ def choose_grid(
     tried = [top - 1] if method == "none" else [top - i for i in range(CANDIDATES)]
     exponents = [max(exponent, lowest) for exponent in tried]
     power = {"mae": 1, "lp": p}.get(method, 2)
+    stride = 2 if even else _stride(bits)
 
     def error(grid: Grid) -> float:
         if method == "kl":
@@ -90,31 +93,32 @@ def choose_grid(
 
     def errors_of_shifts(exponent: int) -> NDArray[np.float64]:
         if method == "kl":
-            return np.array([divergence(histogram, grid) for grid in _shifted(exponent, bits)])
+            grids = _shifted(exponent, bits, stride)
+            return np.array([divergence(histogram, grid) for grid in grids])
         every = shifted_errors(
             histogram, exponent, bits=bits, power=power, seen_through=seen_through
         )
-        return every[:: _stride(bits)]
+        return every[::stride]
 
     grid = min((Grid(exponent, bits, signed) for exponent in exponents), key=error)
     if not signed or shift == "none":
         return grid
     end = 2.0**lowest if keeps_top else -np.inf
     if shift == "rule":
-        shifted = _shifted_by_rule(histogram, grid)
+        shifted = _shifted_by_rule(histogram, grid, stride)
         return grid if shifted is None or _end(shifted) < end else shifted
     best = [grid]
     for exponent in exponents:
         errors = errors_of_shifts(exponent)
-        allowed = [grid for grid in _shifted(exponent, bits) if _end(grid) >= end]
+        allowed = [grid for grid in _shifted(exponent, bits, stride) if _end(grid) >= end]
         if allowed:
             best.append(allowed[int(np.argmin(errors[: len(allowed)]))])
     return min(best, key=error)
 
 
-def _shifted(exponent: int, bits: int) -> list[Grid]:
+def _shifted(exponent: int, bits: int, stride: int) -> list[Grid]:
     """The unsigned grids of one threshold, by their shift."""
-    shifts = range(0, (1 << (bits - 1)) + 1, _stride(bits))
+    shifts = range(0, (1 << (bits - 1)) + 1, stride)
     return [Grid(exponent, bits, signed=False, shift=shift) for shift in shifts]
 
 
@@ -126,13 +130,12 @@ def _stride(bits: int) -> int:
     return 2 if bits == 8 else 1
 
 
-def _shifted_by_rule(histogram: Histogram, grid: Grid) -> Grid | None:
+def _shifted_by_rule(histogram: Histogram, grid: Grid, stride: int) -> Grid | None:
     """HPTQ's shift of the unsigned grid with the threshold of a signed one, where it allows it."""
     smallest = (int(np.flatnonzero(histogram.counts).min()) - BINS // 2) * histogram.width
     if not 0 < -smallest <= RULE_RATIO * grid.threshold:
         return None
     unsigned = Grid(grid.exponent, grid.bits, signed=False)
-    stride = _stride(grid.bits)
     return replace(unsigned, shift=math.ceil(-smallest / unsigned.scale / stride) * stride)
 
 

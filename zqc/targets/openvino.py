@@ -7,9 +7,11 @@
   compute with 8-bit integers, signed or unsigned:
   https://docs.openvino.ai/2024/documentation/openvino-extensibility/openvino-plugin-library/advanced-guides/quantized-models.html.
 
-Measured with OpenVINO 2026.4.1 on the CPU: with pairs on all tensors the outputs are those of ONNX
-Runtime up to float rounding. INT4 straight into DequantizeLinear computes in float32, INT4 behind a
-Cast in 8 bits. UINT4 activations give other values; a Clip of 8-bit integers gives the right ones.
+Measured with OpenVINO 2026.4.1 on the CPU, asked for float32: with pairs on all tensors every Conv
+is an INT8 kernel, and outputs are those of ONNX Runtime up to float rounding, but for half-way
+points of residual sums that it fuses with a Conv. INT4 straight into DequantizeLinear computes in
+float32, INT4 behind a Cast in 8 bits. UINT4 activations give other values; a Clip of 8-bit integers
+gives the right ones.
 """
 
 from __future__ import annotations

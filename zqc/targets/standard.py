@@ -30,4 +30,5 @@ SYMMETRIC = Target(
         "Scales are powers of two.",
     ),
     lowering=lambda _recipe: (ShiftNegativeCorrection(), *_LOADABLE),
+    even_shifts=True,
 )

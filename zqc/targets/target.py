@@ -37,6 +37,8 @@ class Target:
             ConvTranspose, Gemm and MatMul read and the shortcuts that are added to their results.
         unsigned: Whether tensors that cannot be negative may have an unsigned grid.
         shifts: Whether grids may have zero points of their own (shift-negative correction).
+        even_shifts: Whether they have to be even. A runtime, or a pass, that adds them before it
+            rounds breaks ties as QuantizeLinear does only then. At 8 bits they always are.
         per_tensor: Operator types whose weights share one step, others having one per channel.
         int4: Whether weights of up to 4 bits are stored in INT4; in INT8 otherwise.
         packed: Bits of weights that the lowering stores in so many, although no type has them.
@@ -52,6 +54,7 @@ class Target:
     placement: Placement = "everywhere"
     unsigned: bool = True
     shifts: bool = True
+    even_shifts: bool = False
     per_tensor: frozenset[str] = frozenset()
     int4: bool = True
     packed: tuple[int, ...] = ()

@@ -194,6 +194,23 @@ def test_the_rule_of_the_paper(bits, smallest):
     assert grid.bounds[0] <= values[-1] < grid.bounds[0] + stride * grid.scale
 
 
+@pytest.mark.parametrize("shift", ["rule", "search"])
+@pytest.mark.parametrize("method", METHODS)
+def test_even_shifts_on_request(method, shift):
+    """At 4 bits no odd shift is chosen, and where the best one is even it stays."""
+    odd = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(0, 1, 5000) + rng.uniform(0.2, 1.2)
+        histogram = histogram_of(np.maximum(x, 0.1 * x))
+        options = {"bits": 4, "signed": True, "method": method, "shift": shift}
+        free, even = (choose_grid(histogram, even=e, **options) for e in (False, True))
+        assert even.shift % 2 == 0
+        odd += free.shift % 2
+        assert free.shift % 2 or even == free
+    assert odd
+
+
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_unsigned_tensors_are_never_shifted(rng, shift):
     """Without negative values there is nothing to shift."""
