@@ -8,10 +8,11 @@ all) and gets the float model and 64 real pictures; what is asked of it stands i
 the time limit is skipped with the reason. zqc gets the model alone, and synthesises its pictures.
 
 All files are measured in the same way here: COCO mAP (0.50:0.95, in percent) on the held-out
-scenes; bytes relative to the float file; the latency of one picture on one thread relative to the
-float model's, both in turn, the least of ten medians each; how many Conv nodes ONNX Runtime runs
-as QLinearConv; and the time to quantize, which for peers begins after their imports and for zqc is
-that of the synthesis and of the whole compilation. Peers run one after the other.
+scenes; bytes relative to the float file; the time of one picture on one thread relative to the
+float model's, all files in turn at the end, the least processor time of 200 runs each; how many
+Conv nodes ONNX Runtime runs as QLinearConv; and the time to quantize, which for peers begins after
+their imports and for zqc is that of the synthesis and of the whole compilation. Peers run one after
+the other.
 
 Two things are done for the peers that their defaults do not do, each told in the table:
 "post-processing in float" leaves out every node from which no trained layer is reachable, DFL
@@ -21,6 +22,7 @@ included; "first and last layers 8 bit" is what zqc does, too, at 4 bits.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ from example.accuracy import PRECISIONS
 from numpy.typing import NDArray
 from peers.catalogue import PEERS, Peer
 from peers.environment import Environment, SkippedError
-from peers.measure import Row, measure, table
+from peers.measure import Row, latencies, measure, table
 
 import zqc
 from zqc import model_io
@@ -87,13 +89,13 @@ def main(
     """Compare zqc with other quantizers on MODEL."""
     feeds = _pictures(model, scenes / "training")
     chosen = [peer for peer in PEERS if peers and (not only or peer.key in only)]
-    rows: list[Row] = []
-    for row in _ours(model, scenes, feeds, effort):
-        rows.append(_told(row))
-    for peer in chosen:
-        environment = Environment(environments / peer.key, peer.requirements, time_limit)
-        for row in _theirs(peer, environment, model, scenes, feeds):
-            rows.append(_told(row))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        rows = [_told(row) for row in _ours(model, work, scenes, effort)]
+        for peer in chosen:
+            environment = Environment(environments / peer.key, peer.requirements, time_limit)
+            rows += [_told(row) for row in _theirs(peer, environment, model, work, scenes, feeds)]
+        rows = _timed(rows, model, work, feeds)
     if as_json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
         return
@@ -114,31 +116,28 @@ def _pictures(model: Path, folder: Path) -> Feeds:
     return {image.name: np.concatenate(list(pictures.batches(len(pictures))))}
 
 
-def _ours(model: Path, scenes: Path, feeds: Feeds, effort: str) -> Iterator[Row]:
+def _ours(model: Path, work: Path, scenes: Path, effort: str) -> Iterator[Row]:
     """Compile from synthesised pictures, made once: the same for all precisions."""
     rows = {bits: Row("zqc", bits, f"{effort} effort", 0) for bits in PRECISIONS}
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "out" / "out.onnx"
-        output.parent.mkdir()
+    try:
+        made = zqc.synthesize(model, work / "made", recipe=zqc.Recipe(effort=effort))
+    except ZqcError as error:
+        yield from (dataclasses.replace(row, skipped=str(error)) for row in rows.values())
+        return
+    pictures = made.directory / "pictures.npz"
+    for bits, (weight_bits, act_bits) in PRECISIONS.items():
+        output = _output(work, rows[bits])
+        recipe = zqc.Recipe(bits=weight_bits, act_bits=act_bits)
         try:
-            made = zqc.synthesize(model, Path(folder) / "made", recipe=zqc.Recipe(effort=effort))
+            compiled = zqc.compile(model, output, recipe=recipe, images=pictures)
         except ZqcError as error:
-            yield from (dataclasses.replace(row, skipped=str(error)) for row in rows.values())
-            return
-        pictures = made.directory / "pictures.npz"
-        for bits, (weight_bits, act_bits) in PRECISIONS.items():
-            recipe = zqc.Recipe(bits=weight_bits, act_bits=act_bits)
-            try:
-                compiled = zqc.compile(model, output, recipe=recipe, images=pictures)
-            except ZqcError as error:
-                yield dataclasses.replace(rows[bits], skipped=str(error))
-                continue
-            seconds = made.seconds + compiled.seconds
-            yield _measured(rows[bits], seconds, model, output, scenes, feeds)
+            yield dataclasses.replace(rows[bits], skipped=str(error))
+            continue
+        yield _measured(rows[bits], made.seconds + compiled.seconds, model, output, scenes)
 
 
 def _theirs(
-    peer: Peer, environment: Environment, model: Path, scenes: Path, feeds: Feeds
+    peer: Peer, environment: Environment, model: Path, work: Path, scenes: Path, feeds: Feeds
 ) -> Iterator[Row]:
     (count,) = {len(tensors) for tensors in feeds.values()}
     missing = ""
@@ -151,26 +150,44 @@ def _theirs(
         if missing:
             yield row
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            pictures, output = Path(folder) / "pictures.npz", Path(folder) / "out" / "out.onnx"
-            np.savez(pictures, **feeds)
-            output.parent.mkdir()
-            try:
-                seconds = environment.run(
-                    f"run_{peer.key}.py", model, pictures, output, dict(variant.config)
-                )
-            except SkippedError as error:
-                yield dataclasses.replace(row, skipped=str(error))
-                continue
-            yield _measured(row, seconds, model, output, scenes, feeds)
+        pictures, output = work / "pictures.npz", _output(work, row)
+        np.savez(pictures, **feeds)
+        try:
+            seconds = environment.run(
+                f"run_{peer.key}.py", model, pictures, output, dict(variant.config)
+            )
+        except SkippedError as error:
+            yield dataclasses.replace(row, skipped=str(error))
+            continue
+        yield _measured(row, seconds, model, output, scenes)
 
 
-def _measured(
-    row: Row, seconds: float, model: Path, output: Path, scenes: Path, feeds: Feeds
-) -> Row:
+def _output(work: Path, row: Row) -> Path:
+    """Where a row's file goes, in a folder of its own."""
+    digest = hashlib.sha256(repr((row.tool, row.bits, row.variant)).encode()).hexdigest()
+    folder = work / digest[:16]
+    folder.mkdir(exist_ok=True)
+    return folder / "out.onnx"
+
+
+def _timed(rows: list[Row], model: Path, work: Path, feeds: Feeds) -> list[Row]:
+    """Measure the latencies of all files that there are, together."""
+    there = [row for row in rows if row.measured is not None]
     one = {name: tensors[:1] for name, tensors in feeds.items()}
+    found = dict(
+        zip(there, latencies(model, [_output(work, row) for row in there], one), strict=True)
+    )
+    return [
+        dataclasses.replace(row, measured=dataclasses.replace(row.measured, latency=found[row]))
+        if row.measured is not None
+        else row
+        for row in rows
+    ]
+
+
+def _measured(row: Row, seconds: float, model: Path, output: Path, scenes: Path) -> Row:
     try:
-        measured = measure(model, output, scenes, one)
+        measured = measure(model, output, scenes)
     except ZqcError as error:
         return dataclasses.replace(row, skipped=f"what it wrote cannot be measured: {error}")
     return dataclasses.replace(row, seconds=seconds, measured=measured)

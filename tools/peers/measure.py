@@ -13,9 +13,9 @@ from example.accuracy import compare
 from numpy.typing import NDArray
 
 from zqc import runtime
-from zqc.report.latency import median_latencies
+from zqc.report.latency import alternating_times
 
-_REPEATS = 10
+_ROUNDS = 200
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Measured:
         accuracy_float: COCO mAP of the float model on the held-out pictures, in 0…1.
         accuracy: The same of the quantized one.
         size: Bytes, relative to the float model's.
-        latency: Latency of one picture on one thread, relative to the float model's.
+        latency: Time of one picture on one thread, relative to the float model's; None until all
+            files are measured together, see ``latencies``.
         fused: Conv nodes that ONNX Runtime runs as QLinearConv.
         layers: Conv nodes of the float model.
     """
@@ -34,9 +35,9 @@ class Measured:
     accuracy_float: float
     accuracy: float
     size: float
-    latency: float
     fused: int
     layers: int
+    latency: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,13 @@ class Row:
     skipped: str = ""
 
 
-def measure(
-    model: Path, other: Path, scenes: Path, feeds: dict[str, NDArray[np.float32]]
-) -> Measured:
-    """Compare a quantized file with the float model that it was made from.
+def measure(model: Path, other: Path, scenes: Path) -> Measured:
+    """Compare a quantized file with the float model that it was made from, but for its latency.
 
     Args:
         model: The float model.
         other: The quantized one; external data counts if it lies in the same folder, alone there.
         scenes: A folder with ``heldout`` and ``heldout.json``.
-        feeds: One picture, to measure the latency with.
 
     Raises:
         ZqcError: ONNX Runtime refuses the file, or its outputs are not the model's.
@@ -84,7 +82,6 @@ def measure(
         accuracy_float=accuracy_float,
         accuracy=accuracy,
         size=written / model.stat().st_size,
-        latency=_latency(model, other, feeds),
         fused=executed["QLinearConv"],
         layers=layers,
     )
@@ -104,14 +101,30 @@ def table(rows: Sequence[Row]) -> str:
         m = row.measured
         lines.append(
             f"| {row.tool} | {row.bits} | {row.variant} | {row.pictures or 'none'} "
-            f"| {100 * m.accuracy:.1f} | {m.size:.3f} | {m.latency:.2f} × | {m.fused}/{m.layers} "
+            f"| {100 * m.accuracy:.1f} | {m.size:.3f} | {_times(m.latency)} | {m.fused}/{m.layers} "
             f"| {row.seconds:.0f} s |"
         )
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
-def _latency(model: Path, other: Path, feeds: dict[str, NDArray[np.float32]]) -> float:
-    """The ratio of the least medians: what else a machine does can only add to a time."""
-    runners = [runtime.load(path, threads=1) for path in (model, other)]
-    before, after = np.min([median_latencies(runners, feeds) for _ in range(_REPEATS)], axis=0)
-    return float(after / before)
+def _times(latency: float | None) -> str:
+    return "–" if latency is None else f"{latency:.2f} ×"
+
+
+def latencies(
+    model: Path, files: Sequence[Path], feeds: dict[str, NDArray[np.float32]]
+) -> list[float]:
+    """Return the time of every file relative to the float model's, all in the same run.
+
+    They take turns. Counted is the time that the processor works for this process, and of that the
+    least: what else a machine does can only add to it.
+
+    Args:
+        model: The float model.
+        files: What ONNX Runtime can load.
+        feeds: One picture.
+    """
+    runners = [runtime.load(path, threads=1) for path in (model, *files)]
+    times = alternating_times(runners, feeds, rounds=_ROUNDS)
+    before, *after = (min(each.processor) for each in times)
+    return [time / before for time in after]
