@@ -15,6 +15,7 @@ from passes.graph import (
     int_attribute,
     ints,
     name_of,
+    producer_of,
     sole_consumer,
 )
 from passes.integer_moves import IntegerMoves, known_sizes
@@ -164,7 +165,7 @@ def _blocks(node: ir.Node, columns: int) -> _Blocks | None:
 
 def _sources(node: ir.Node) -> list[ir.Node]:
     """What dequantizes the inputs of a layer."""
-    sources = [value.producer() if value is not None else None for value in node.inputs]
+    sources = [producer_of(value) for value in node.inputs]
     return [source for source in sources if source and source.op_type == "DequantizeLinear"]
 
 
@@ -177,7 +178,7 @@ def _rewrite(graph: ir.Graph, node: ir.Node, blocks: _Blocks, name: Namer) -> No
 
     def dequantized(index: int, inputs: list[ir.Value | None]) -> None:
         value = node.inputs[index]
-        source = value.producer() if value is not None else None
+        source = producer_of(value)
         assert value is not None
         assert source is not None
         new = ir.node("DequantizeLinear", inputs, source.attributes, name=name(source.name or ""))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, constant, scalar
+from passes.graph import Namer, constant, producer_of, scalar
 from passes.topology import weighted_layers
 
 
@@ -32,7 +32,7 @@ class DerivedBiasScales(ir.passes.InPlacePass):
         for node in weighted_layers(graph):
             if len(node.inputs) < 3:
                 continue
-            dequantizers = [v.producer() if v is not None else None for v in node.inputs[:3]]
+            dequantizers = [producer_of(v) for v in node.inputs[:3]]
             if any(dq is None or dq.op_type != "DequantizeLinear" for dq in dequantizers):
                 continue
             x, w, b = (dq.inputs[1] for dq in dequantizers if dq is not None)

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from passes.graph import Namer, float_attribute, replace, sole_consumer
 from passes.integer_moves import equal_pairs
+from passes.quantize_activations import pair_of
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,16 @@ def _rewrite(graph: ir.Graph, pool: ir.Node, name: Namer) -> bool:
     source = path[0].inputs[0].producer() if path and path[0].inputs[0] is not None else None
     if pair is None or source is None or source.op_type != "DequantizeLinear":
         return False
-    function, grid = path[0], source.inputs[1:]
-    assert source.inputs[0] is not None
-    kinds = (source.outputs[0].type, source.inputs[0].type, source.outputs[0].type)
-    value = source.outputs[0]
-    for op_type, kind in zip(("MaxPool", "QuantizeLinear", "DequantizeLinear"), kinds, strict=True):
-        pooling = op_type == "MaxPool"
-        inputs = [value] if pooling else [value, *grid]
-        stem = name(f"{pool.name}_{op_type}")
-        node = ir.node(op_type, inputs, pool.attributes if pooling else None, name=stem)
-        value = node.outputs[0]
-        value.name, value.type, value.shape = stem, kind, pool.outputs[0].shape
-        graph.insert_before(function, node)
-    function.replace_input_with(0, value)
+    function, shape = path[0], pool.outputs[0].shape
+    early = ir.node("MaxPool", source.outputs, pool.attributes, name=name(f"{pool.name}_early"))
+    pooled = early.outputs[0]
+    pooled.name, pooled.type, pooled.shape = early.name, source.outputs[0].type, shape
+    scale, zero = (*source.inputs[1:], None)[:2]
+    early_pair = pair_of(pooled, scale, zero, name)
+    graph.insert_before(function, [early, *early_pair])
+    function.replace_input_with(0, early_pair[1].outputs[0])
     for node in path:
-        node.outputs[0].shape = pool.outputs[0].shape
+        node.outputs[0].shape = shape
     _, behind = pair
     *_, last, dequantizer = path
     replace(behind.outputs[0], last.outputs[0])

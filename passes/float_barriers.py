@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from passes.graph import Namer, constant
+from passes.graph import Namer, constant, producer_of
 from passes.topology import weighted_layers
 
 
@@ -28,7 +28,7 @@ class FloatBarriers(ir.passes.InPlacePass):
         name = Namer(graph)
         modified = False
         for node in weighted_layers(graph):
-            source = node.inputs[0].producer() if node.inputs[0] is not None else None
+            source = producer_of(node.inputs[0])
             quantized = source is not None and source.op_type == "DequantizeLinear"
             if not quantized or constant(node.inputs[1]) is None:
                 continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, add_initializer, constant
+from passes.graph import Namer, add_initializer, constant, producer_of
 from passes.topology import weighted_layers
 
 
@@ -28,7 +28,7 @@ class FloatBiases(ir.passes.InPlacePass):
         modified = False
         for layer in weighted_layers(graph):
             bias = layer.inputs[2] if len(layer.inputs) > 2 else None
-            node = bias.producer() if bias is not None else None
+            node = producer_of(bias)
             if bias is None or node is None or node.op_type != "DequantizeLinear":
                 continue
             integers, scale = constant(node.inputs[0]), constant(node.inputs[1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, add_initializer, constant, int_attribute
+from passes.graph import Namer, add_initializer, constant, int_attribute, producer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +111,7 @@ def _constant_scales(node: ir.Node, batch: str) -> NDArray[np.float32] | None:
 
 def _constant_target(node: ir.Node, batch: str) -> NDArray[np.int64] | None:
     """Cases 3 and 4."""
-    concat = node.inputs[1].producer() if node.inputs[1] is not None else None
+    concat = producer_of(node.inputs[1])
     if concat is None or concat.op_type != "Concat" or int_attribute(node, "allowzero", 0):
         return None
     if any(value is None or value.shape != [1] for value in concat.inputs):
@@ -130,7 +130,7 @@ def _constant_target(node: ir.Node, batch: str) -> NDArray[np.int64] | None:
 
 def _begins_with(vector: ir.Value | None, batch: str) -> bool:
     """Whether the first number of a vector of sizes is the batch size."""
-    node = vector.producer() if vector is not None else None
+    node = producer_of(vector)
     if node is None or node.domain != "" or not node.inputs:
         return False
     if node.op_type in ("Gather", "Slice"):

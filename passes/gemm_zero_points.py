@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, add_initializer, constant
+from passes.graph import Namer, add_initializer, constant, producer_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class GemmZeroPoints(ir.passes.InPlacePass):
         modified = False
         for node in graph:
             weight = node.inputs[1] if node.op_type == "Gemm" and node.domain == "" else None
-            source = weight.producer() if weight is not None else None
+            source = producer_of(weight)
             if source is None or source.op_type != "DequantizeLinear":
                 continue
             integers, scale = source.inputs[0], constant(source.inputs[1])

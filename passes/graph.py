@@ -49,6 +49,11 @@ def channels(value: ir.Value) -> int | None:
     return value.shape[1]
 
 
+def producer_of(value: ir.Value | None) -> ir.Node | None:
+    """Return the node that a value comes from; None for an input, a constant or no value."""
+    return value.producer() if value is not None else None
+
+
 def sole_consumer(value: ir.Value) -> ir.Node | None:
     """Return the only node that reads the value; None if several do or it is a graph output."""
     uses = tuple(value.uses())

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from passes.graph import Namer, constant, scalar, sole_consumer
 from passes.placement import absorbs_negative
+from passes.quantize_activations import pair_of
 from passes.stored_activations import integer_clip
 
 _LOWEST = {ir.DataType.UINT8: 0, ir.DataType.INT8: -128}
@@ -96,12 +97,7 @@ def _add_pair(graph: ir.Graph, clip: ir.Node, quantizer: ir.Node, name: Namer) -
     before = value.producer()
     if before is not None and before.op_type == "DequantizeLinear":
         return False
-    last = value
-    for op_type, ending in (("QuantizeLinear", "q"), ("DequantizeLinear", "dq")):
-        node = ir.node(op_type, [last, scale, zero], name=name(f"{value.name}_{ending}"))
-        last = node.outputs[0]
-        last.name, last.shape = node.name, value.shape
-        last.type = quantizer.outputs[0].type if op_type == "QuantizeLinear" else value.type
-        graph.insert_before(clip, node)
-    clip.replace_input_with(0, last)
+    pair = pair_of(value, scale, zero, name)
+    graph.insert_before(clip, pair)
+    clip.replace_input_with(0, pair[1].outputs[0])
     return True

@@ -13,6 +13,7 @@ from passes.graph import (
     add_initializer,
     constant,
     float_attribute,
+    producer_of,
     replace,
     scalar,
     sole_consumer,
@@ -150,7 +151,7 @@ def _sigmoid(graph: ir.Graph, node: ir.Node, name: Namer) -> bool:
 def _around(node: ir.Node) -> tuple[ir.Node | None, ir.Node | None]:
     """The nodes before and behind a function that nobody else reads."""
     value = node.inputs[0]
-    return value.producer() if value is not None else None, sole_consumer(node.outputs[0])
+    return producer_of(value), sole_consumer(node.outputs[0])
 
 
 def _hard_sigmoid(x: NDArray[np.float32], alpha: float, beta: float) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, add_initializer, scalar, sole_consumer
+from passes.graph import Namer, add_initializer, producer_of, scalar, sole_consumer
 
 
 class IntegerMoves:
@@ -64,7 +64,7 @@ def equal_pairs(node: ir.Node) -> tuple[ir.Value, ir.Node] | None:
 
     None where the operator does not stand between such pairs or its output has other readers.
     """
-    source = node.inputs[0].producer() if node.inputs[0] is not None else None
+    source = producer_of(node.inputs[0])
     behind = sole_consumer(node.outputs[0])
     if source is None or source.op_type != "DequantizeLinear":
         return None

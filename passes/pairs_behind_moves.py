@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.arithmetic import Grid
-from passes.graph import Namer, scalar
+from passes.graph import Namer, producer_of, scalar
 from passes.quantize_activations import TYPES, PairBuilder, dequantized_scale
 
 _MOVES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
@@ -61,7 +61,7 @@ class PairsBehindMoves(ir.passes.InPlacePass):
 
     def _grid(self, value: ir.Value | None) -> Grid | None:
         """The grid of a dequantized tensor that qualifies."""
-        node = value.producer() if value is not None else None
+        node = producer_of(value)
         scale = dequantized_scale(value)
         if node is None or scale is None or node.inputs[0] is None:
             return None

@@ -15,6 +15,7 @@ from passes.graph import (
     int_attribute,
     ints,
     name_of,
+    producer_of,
     replace,
     sole_consumer,
 )
@@ -67,7 +68,7 @@ def merged(graph: ir.Graph, first: ir.Node, second: ir.Node, name: Namer) -> ir.
         It; None where no Conv of one group and constant weights stands before them.
     """
     source = first.inputs[0]
-    conv = source.producer() if source is not None else None
+    conv = producer_of(source)
     weight = constant(conv.inputs[1]) if conv is not None and len(conv.inputs) > 1 else None
     if conv is None or weight is None or source is None or conv.op_type != "Conv":
         return None

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from passes.arithmetic import exponent_of, scales
 from passes.float_regions import float_values
-from passes.graph import constant, is_float, scalar, sole_consumer
+from passes.graph import constant, is_float, producer_of, scalar, sole_consumer
 from passes.topology import (
     after_last_layers,
     first_layers,
@@ -379,7 +379,7 @@ def is_silu(node: ir.Node) -> bool:
     if node.op_type != "Mul" or len(node.inputs) != 2:
         return False
     for x, gate in (node.inputs, node.inputs[::-1]):
-        sigmoid = gate.producer() if gate is not None else None
+        sigmoid = producer_of(gate)
         if sigmoid is not None and sigmoid.op_type == "Sigmoid" and sigmoid.inputs[0] is x:
             return True
     return False

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.arithmetic import Grid, exponent_of, fake_quantize, quantize, scales
-from passes.graph import Namer, add_initializer, constant, is_float
+from passes.graph import Namer, add_initializer, constant, is_float, producer_of
 
 TYPES = {
     (8, True): ir.DataType.INT8,
@@ -65,11 +65,32 @@ class QuantizeActivations(ir.passes.InPlacePass):
 
 def dequantized_scale(value: ir.Value | None) -> float | None:
     """Return the scale of the per-tensor DequantizeLinear that produces the value, or None."""
-    node = value.producer() if value is not None else None
+    node = producer_of(value)
     if node is None or node.op_type != "DequantizeLinear":
         return None
     scale = constant(node.inputs[1])
     return float(scale.reshape(())) if scale is not None and scale.size == 1 else None
+
+
+def pair_of(
+    value: ir.Value, scale: ir.Value | None, zero: ir.Value | None, name: Namer
+) -> tuple[ir.Node, ir.Node]:
+    """Return QuantizeLinear and DequantizeLinear of a tensor, which nobody reads yet.
+
+    Args:
+        value: The tensor, in float.
+        scale: What both of them read.
+        zero: The zero point, whose type is that of the integers; UINT8 without one.
+        name: Where their names come from.
+    """
+    stem = value.name or "tensor"
+    q = ir.node("QuantizeLinear", [value, scale, zero], name=name(f"{stem}_q"))
+    dq = ir.node("DequantizeLinear", [q.outputs[0], scale, zero], name=name(f"{stem}_dq"))
+    kind = zero.dtype if zero is not None else None
+    q.outputs[0].type, dq.outputs[0].type = ir.TensorType(kind or ir.DataType.UINT8), value.type
+    for node in (q, dq):
+        node.outputs[0].name, node.outputs[0].shape = node.name, value.shape
+    return q, dq
 
 
 class PairBuilder:
@@ -87,15 +108,8 @@ class PairBuilder:
         stem = value.name or "tensor"
         scale = self._scale(grid.scale)
         zero = self._zero(TYPES[grid.bits, grid.signed], grid.shift)
-        q = ir.node("QuantizeLinear", [value, scale, zero], name=self._name(f"{stem}_q"))
-        dq = ir.node("DequantizeLinear", [q.outputs[0], scale, zero], name=self._name(f"{stem}_dq"))
-        q.outputs[0].name = q.name
-        q.outputs[0].type, q.outputs[0].shape = (
-            ir.TensorType(zero.dtype or ir.DataType.INT8),
-            value.shape,
-        )
+        q, dq = pair_of(value, scale, zero, self._name)
         result = dq.outputs[0]
-        result.type, result.shape = value.type, value.shape
         if is_output:
             outputs = self._graph.outputs
             for index, output in enumerate(outputs):
@@ -103,8 +117,6 @@ class PairBuilder:
                     outputs[index] = result
             value.name = self._name(f"{stem}_float")
             result.name = stem
-        else:
-            result.name = dq.name
         for use in readers:
             use.node.replace_input_with(use.idx, result)
         producer = value.producer()

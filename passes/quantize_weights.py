@@ -11,7 +11,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.arithmetic import quantize, scales, weight_exponents
-from passes.graph import Namer, add_initializer, constant, float_attribute, int_attribute, ints
+from passes.graph import (
+    Namer,
+    add_initializer,
+    constant,
+    float_attribute,
+    int_attribute,
+    ints,
+    producer_of,
+)
 from passes.quantize_activations import dequantized_scale
 from passes.rounding import compensated
 from passes.topology import edge_layers, weighted_layers
@@ -292,7 +300,7 @@ def mean_shift(
 def _quantized_name(value: ir.Value | None) -> str:
     """Name of the tensor that a dequantized value was before it was quantized."""
     for _ in range(2):
-        node = value.producer() if value is not None else None
+        node = producer_of(value)
         value = node.inputs[0] if node is not None else None
     return "" if value is None or value.name is None else value.name
 

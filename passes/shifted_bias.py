@@ -6,7 +6,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import Namer, add_initializer, constant, float_attribute, int_attribute, is_float
+from passes.graph import (
+    Namer,
+    add_initializer,
+    constant,
+    float_attribute,
+    int_attribute,
+    is_float,
+    producer_of,
+)
 from passes.quantize_activations import dequantized_scale
 
 _INT32 = np.iinfo(np.int32)
@@ -45,7 +53,7 @@ def dequantized_constant(value: ir.Value | None) -> NDArray[np.float64] | None:
     array = constant(value)
     if array is not None:
         return array.astype(np.float64)
-    node = value.producer() if value is not None else None
+    node = producer_of(value)
     if node is None or node.op_type != "DequantizeLinear":
         return None
     integers, scale = constant(node.inputs[0]), constant(node.inputs[1])
@@ -108,6 +116,6 @@ def _bias_scale(layer: ir.Node, bias: ir.Value | None) -> NDArray[np.float32] | 
         node = bias.producer()
         return constant(node.inputs[1]) if node is not None else None
     step = dequantized_scale(layer.inputs[0])
-    node = layer.inputs[1].producer() if layer.inputs[1] is not None else None
+    node = producer_of(layer.inputs[1])
     scale = constant(node.inputs[1]) if node is not None else None
     return None if step is None or scale is None else (scale * np.float32(step)).reshape(-1)

@@ -19,7 +19,9 @@ _RANGES: Mapping[ir.DataType, tuple[int, int]] = MappingProxyType(
         ir.DataType.UINT4: (0, 15),
     }
 )
-_WIDER = {ir.DataType.INT4: ir.DataType.INT8, ir.DataType.UINT4: ir.DataType.UINT8}
+WIDER = {ir.DataType.INT4: ir.DataType.INT8, ir.DataType.UINT4: ir.DataType.UINT8}
+"""The type of 8 bits that a type of 4 bits goes into as it is."""
+
 _MIDDLE = 128
 
 
@@ -84,7 +86,7 @@ class _Storage:
         kind = old.dtype if old is not None else None
         if kind is None or kind not in _RANGES:
             return False
-        stored = self._kind or _WIDER.get(kind, kind)
+        stored = self._kind or WIDER.get(kind, kind)
         if kind == stored:
             return False
         low, high = _RANGES[kind]

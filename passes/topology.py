@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from passes.graph import constant
+from passes.graph import constant, producer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,9 +84,9 @@ def is_expectation(node: ir.Node) -> bool:
         return False
     weight = constant(node.inputs[1])
     rows = 0 if weight is None else weight.shape[0 if node.op_type == "Conv" else -1]
-    source = node.inputs[0].producer() if node.inputs[0] is not None else None
+    source = producer_of(node.inputs[0])
     while source is not None and source.op_type in _TRANSPARENT:
-        source = source.inputs[0].producer() if source.inputs[0] is not None else None
+        source = producer_of(source.inputs[0])
     return rows == 1 and source is not None and source.op_type == "Softmax"
 
 

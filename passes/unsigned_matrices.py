@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, add_initializer, constant, scalar
+from passes.graph import Namer, add_initializer, constant, producer_of, scalar
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class UnsignedMatrices(ir.passes.InPlacePass):
             if layer.op_type != "MatMul" or layer.domain != "":
                 continue
             weight = layer.inputs[1]
-            node = weight.producer() if weight is not None else None
+            node = producer_of(weight)
             if node is None or node.op_type != "DequantizeLinear" or node.inputs[0] is None:
                 continue
             integers = constant(node.inputs[0])

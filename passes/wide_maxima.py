@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.graph import Namer, add_initializer, scalar
+from passes.stored_activations import WIDER
 
 _MAXIMA = frozenset({"MaxPool", "ReduceMax", "ReduceMin"})
-_WIDER = {ir.DataType.INT4: ir.DataType.INT8, ir.DataType.UINT4: ir.DataType.UINT8}
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ def _same_narrow_grid(before: ir.Node, behind: ir.Node, is_widened: bool) -> boo
     if len(before.inputs) < 3 or len(behind.inputs) < 3 or behind.inputs[2] is None:
         return False
     kind = behind.inputs[2].dtype
-    if kind not in _WIDER or before.inputs[2] is None:
+    if kind not in WIDER or before.inputs[2] is None:
         return False
     grids = [tuple(map(scalar, node.inputs[1:3])) for node in (before, behind)]
-    expected = _WIDER[kind] if is_widened else kind
+    expected = WIDER[kind] if is_widened else kind
     return grids[0] == grids[1] and None not in grids[0] and before.inputs[2].dtype == expected
 
 
@@ -72,7 +72,7 @@ def _wider_zero(
     zero, point = pair.inputs[2], int(scalar(pair.inputs[2]) or 0)
     assert zero is not None  # the pair has a 4-bit one
     assert zero.dtype is not None
-    kind = _WIDER[zero.dtype]
+    kind = WIDER[zero.dtype]
     if (kind, point) not in zeros:
         array = np.array(point, kind.numpy())
         stem = f"shift_{point}" if point else "zero"

@@ -165,6 +165,7 @@ def refit(
 
     Args: As ``quantize``, and the calibration pictures; the task is advanced layer by layer.
     """
+    target = targets.find(recipe.target)
     return reconstruct(
         model,
         quantize_activations(model, ranges.grids, recipe),
@@ -175,8 +176,8 @@ def refit(
         edge_bits=recipe.edge_weight_bits,
         bits_of=bits_of,
         kept=_float_layers(kept, bits_of),
-        per_tensor=targets.find(recipe.target).per_tensor,
-        int4=targets.find(recipe.target).int4,
+        per_tensor=target.per_tensor,
+        int4=target.int4,
         samples=_REFIT_SAMPLES,
         task=task,
         threads=threads,

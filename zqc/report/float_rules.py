@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from passes.graph import constant, scalar
+from passes.graph import constant, producer_of, scalar
 
 FLOAT_LAYERS = frozenset(
     {"Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"}
@@ -155,7 +155,7 @@ def _of_grids(node: ir.Node) -> str:
 
 def _pair(value: ir.Value | None) -> ir.Node | None:
     """The DequantizeLinear that a value comes from, or the QuantizeLinear that it goes to."""
-    source = value.producer() if value is not None else None
+    source = producer_of(value)
     if source is not None and source.op_type == "DequantizeLinear":
         return source
     readers = [use.node for use in value.uses()] if value is not None else []

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 import onnx_ir as ir
 
+from passes.graph import producer_of
 from passes.topology import post_processing, weighted_layers
 from zqc.errors import FloatKernelsError
 from zqc.report.float_rules import FLOAT_LAYERS, label, rule_of
@@ -147,7 +148,7 @@ def tail_starts(model: ir.Model) -> tuple[str, ...]:
 
 
 def _bits(value: ir.Value | None) -> int:
-    node = value.producer() if value is not None else None
+    node = producer_of(value)
     if node is None or node.op_type != "DequantizeLinear" or node.inputs[0] is None:
         return _FLOAT_BITS
     kind = node.inputs[0].dtype
