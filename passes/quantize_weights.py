@@ -214,13 +214,10 @@ def _compensated(
     bits: int,
 ) -> NDArray[np.float64]:
     """Round the rows of every group and block with compensation."""
-    groups, blocks = moments.shape[:2]
     rows = _rows(weight, moments, axis)
-    steps = scale.reshape(groups, -1)
-    integers = np.empty(rows.shape)
-    for g in range(groups):
-        for b in range(blocks):
-            integers[g, :, b] = compensated(rows[g, :, b], moments[g, b], steps[g], bits=bits)
+    steps = scale.reshape(len(rows), 1, -1)
+    by_block = compensated(rows.swapaxes(1, 2), moments, steps, bits=bits)
+    integers = by_block.swapaxes(1, 2)
     moved = np.moveaxis(weight, axis, 0)
     return np.moveaxis(integers.reshape(moved.shape), 0, axis)
 

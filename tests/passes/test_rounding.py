@@ -29,15 +29,27 @@ def one_by_one(row, moments, scale, low, high):
     return integers
 
 
+@pytest.mark.parametrize("columns", [12, 32, 75])
 @pytest.mark.parametrize("bits", [4, 8])
-def test_equals_the_naive_algorithm(rng, bits):
-    """The Cholesky form gives the integers of the form that inverts at every step."""
-    weight = rng.normal(size=(6, 12))
-    moments = moments_of(rng, 12)
+def test_equals_the_naive_algorithm(rng, bits, columns):
+    """The Cholesky form, in parts of 32 columns, is the form that inverts at every step."""
+    weight = rng.normal(size=(6, columns))
+    moments = moments_of(rng, columns)
     scale = np.full(6, 2.0 ** (2 - bits))
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     expected = [one_by_one(row, moments, scale[0], low, high) for row in weight]
     np.testing.assert_array_equal(compensated(weight, moments, scale, bits=bits), expected)
+
+
+def test_matrices_of_a_stack_are_independent(rng):
+    """Each of 2 × 3 matrices is rounded as it is alone, with the steps of its group."""
+    weight = rng.normal(size=(2, 3, 5, 9))
+    moments = np.array([[moments_of(rng, 9) for _ in range(3)] for _ in range(2)])
+    scale = rng.uniform(0.1, 0.4, (2, 1, 5))
+    stacked = compensated(weight, moments, scale, bits=4)
+    for g, b in np.ndindex(2, 3):
+        alone = compensated(weight[g, b], moments[g, b], scale[g, 0], bits=4)
+        np.testing.assert_array_equal(stacked[g, b], alone)
 
 
 def test_error_of_the_product_is_smaller(rng):

@@ -75,18 +75,17 @@ def input_columns(
     if weight is None:
         return None
     if node.op_type == "Gemm" and values.ndim == 2 and not int_attribute(node, "transA", 0):
-        rows = values[(positions * len(values)).astype(np.int64)][:, :, None]
+        rows = values.T[:, None, (positions * len(values)).astype(np.int64)]
         groups = 1
     elif node.op_type == "Conv" and weight.ndim == 4 and "auto_pad" not in node.attributes:
         rows = _patches(node, weight.shape, values, positions)
         groups = int_attribute(node, "group", 1)
     else:
         return None
-    samples, channels, kernel = rows.shape
+    channels, kernel, samples = rows.shape
     per_group = channels // groups
     per_block = _channels_per_block(per_group, kernel)
-    columns = rows.reshape(samples, groups, per_group // per_block, per_block * kernel)
-    return columns.transpose(1, 2, 3, 0)
+    return rows.reshape(groups, per_group // per_block, per_block * kernel, samples)
 
 
 def products(columns: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -110,7 +109,7 @@ def _patches(
     values: NDArray[np.float32],
     positions: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """What the kernel sees at the sampled output positions, (samples, C, k_h·k_w)."""
+    """What the kernel sees at the sampled output positions, (C, k_h·k_w, samples)."""
     count, channels, height, width = values.shape
     kernel = weight_shape[2:]
     top, left, bottom, right = ints(node, "pads", (0, 0, 0, 0))
@@ -118,18 +117,20 @@ def _patches(
     down = (height + top + bottom - (kernel[0] - 1) * dilations[0] - 1) // strides[0] + 1
     across = (width + left + right - (kernel[1] - 1) * dilations[1] - 1) // strides[1] + 1
     index = (positions * (count * down * across)).astype(np.int64)
-    rows = _seen(index // across % down, kernel[0], strides[0], dilations[0], top)[:, :, None]
-    columns = _seen(index % across, kernel[1], strides[1], dilations[1], left)[:, None, :]
+    rows = _seen(index // across % down, kernel[0], strides[0], dilations[0], top)[:, None]
+    columns = _seen(index % across, kernel[1], strides[1], dilations[1], left)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    picture = (index // (down * across))[:, None, None]
-    picked = values[picture, :, rows.clip(0, height - 1), columns.clip(0, width - 1)]
-    picked *= inside[..., None]
-    return picked.transpose(0, 3, 1, 2).reshape(len(index), channels, math.prod(kernel))
+    first = index // (down * across) * (height * width)
+    pixels = first + rows.clip(0, height - 1) * width + columns.clip(0, width - 1)
+    planes = values.swapaxes(0, 1).reshape(channels, -1)  # one picture is not copied
+    picked: NDArray[np.float32] = planes.take(pixels.reshape(-1), axis=1)
+    picked *= inside.reshape(-1)
+    return picked.reshape(channels, math.prod(kernel), len(index))
 
 
 def _seen(
     outputs: NDArray[np.int64], kernel: int, stride: int, dilation: int, before: int
 ) -> NDArray[np.int64]:
-    """Input positions along one axis, (samples, kernel); some may lie in the padding."""
+    """Input positions along one axis, (kernel, samples); some may lie in the padding."""
     first: NDArray[np.int64] = outputs * stride - before
-    return first[:, None] + np.arange(kernel) * dilation
+    return first + np.arange(kernel)[:, None] * dilation
