@@ -24,7 +24,7 @@ FLOORS = (
     {"autodiff", "runtime", "model_io", "recipe_file"},
     {"onnx_file", "admission", "lowest_opset", "upgrade", "atomic", "images", "recipe", "progress"},
     {"input_format", "picture_input", "targets"},
-    {"errors", "cpu", "kernel_times", "runtime_versions"},
+    {"errors", "cpu", "file_path", "kernel_times", "runtime_versions"},
 )
 FLOOR = {module: height for height, modules in enumerate(reversed(FLOORS)) for module in modules}
 

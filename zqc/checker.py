@@ -15,6 +15,7 @@ from zqc.detection.conventions import recognise
 from zqc.detection.nms import Detections
 from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
+from zqc.file_path import to_path
 from zqc.images import holds_tensors, open_images
 from zqc.input_format import InputFormat
 from zqc.progress import Silent
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from zqc.detection.average_precision import Truth
     from zqc.detection.conventions import Convention
     from zqc.detection.parts import OutputPart
+    from zqc.file_path import FilePath
     from zqc.images import ImageSet, Placement
     from zqc.progress import Progress
 
@@ -70,12 +72,12 @@ class _Observed:
 
 
 def check(
-    float_model: Path,
-    quantized: Path,
+    float_model: FilePath,
+    quantized: FilePath,
     *,
-    images: Path,
-    labels: Path | None = None,
-    anchors: Path | None = None,
+    images: FilePath,
+    labels: FilePath | None = None,
+    anchors: FilePath | None = None,
     input_format: InputFormat | None = None,
     bgr: bool = False,
     input_shape: tuple[int, int] | None = None,
@@ -112,7 +114,8 @@ def check(
         OptionError: Labels or anchors were given for outputs of an unknown convention, or the
             statistics do not show the input format.
     """
-    pair = (_open(float_model, threads), _open(quantized, threads))
+    images, labels, anchors = to_path(images), to_path(labels), to_path(anchors)
+    pair = (_open(to_path(float_model), threads), _open(to_path(quantized), threads))
     batch, channels, height, width = shape = _common_shape(*pair, input_shape)
     shapes = _output_shapes(*pair, np.zeros(shape, np.float32))
     convention = recognise(shapes, height=height, width=width, anchors=anchors)

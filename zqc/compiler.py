@@ -23,6 +23,7 @@ from zqc.calibration.gaussian import analytic_moments
 from zqc.detection.parts import output_parts
 from zqc.equalization import Equalized, equalize
 from zqc.errors import OptionError
+from zqc.file_path import FilePath, to_path
 from zqc.grids import Batches, Ranges, calibrate
 from zqc.images import ImageSet
 from zqc.input_format import InputFormat
@@ -47,12 +48,12 @@ _BATCH = 8
 
 
 def compile_model(
-    source: Path,
-    output: Path | None = None,
+    source: FilePath,
+    output: FilePath | None = None,
     *,
     recipe: Recipe | None = None,
-    images: Path | None = None,
-    statistics: Path | None = None,
+    images: FilePath | None = None,
+    statistics: FilePath | None = None,
     no_statistics: bool = False,
     progress: Progress | None = None,
     threads: int | None = None,
@@ -74,10 +75,11 @@ def compile_model(
     """
     started = time.monotonic()
     recipe, progress = recipe or Recipe(), progress or Silent()
+    source, output = to_path(source), to_path(output)
     target = targets.find(recipe.target)
     target.check(recipe)
     given = calibration_pictures.Source(
-        images=images, statistics=statistics, no_statistics=no_statistics
+        images=to_path(images), statistics=to_path(statistics), no_statistics=no_statistics
     )
     loaded, origin, input_format, choice = _begin(source, recipe, given, threads)
     output = _output(source, output, recipe)
@@ -157,12 +159,12 @@ def compile_model(
 
 
 def effective_recipe(
-    source: Path,
-    output: Path | None = None,
+    source: FilePath,
+    output: FilePath | None = None,
     *,
     recipe: Recipe | None = None,
-    images: Path | None = None,
-    statistics: Path | None = None,
+    images: FilePath | None = None,
+    statistics: FilePath | None = None,
     no_statistics: bool = False,
     threads: int | None = None,
 ) -> Recipe:
@@ -176,9 +178,10 @@ def effective_recipe(
         ZqcError: What would stop ``compile_model`` before there are pictures.
     """
     recipe = recipe or Recipe()
+    source, output = to_path(source), to_path(output)
     targets.find(recipe.target).check(recipe)
     given = calibration_pictures.Source(
-        images=images, statistics=statistics, no_statistics=no_statistics
+        images=to_path(images), statistics=to_path(statistics), no_statistics=no_statistics
     )
     loaded, _, input_format, _ = _begin(source, recipe, given, threads)
     _output(source, output, recipe)
@@ -188,11 +191,11 @@ def effective_recipe(
 
 
 def synthesize_to(
-    source: Path,
-    directory: Path,
+    source: FilePath,
+    directory: FilePath,
     *,
     recipe: Recipe | None = None,
-    statistics: Path | None = None,
+    statistics: FilePath | None = None,
     no_statistics: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
@@ -218,7 +221,8 @@ def synthesize_to(
     """
     started = time.monotonic()
     recipe, progress = recipe or Recipe(), progress or Silent()
-    given = calibration_pictures.Source(statistics=statistics, no_statistics=no_statistics)
+    source, directory = to_path(source), to_path(directory)
+    given = calibration_pictures.Source(statistics=to_path(statistics), no_statistics=no_statistics)
     if resume and no_statistics:
         raise OptionError("structured noise is made at once; leave out --resume")
     loaded, origin, input_format, choice = _begin(source, recipe, given, threads)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from zqc import model_io, runtime
 from zqc.atomic import atomic_write, check_file
 from zqc.calibration.tensor_reader import with_outputs
 from zqc.errors import ModelError, OptionError, RuntimeFailure
+from zqc.file_path import FilePath, to_path
 from zqc.images import ImageSet, holds_tensors, open_images
 from zqc.input_format import InputFormat
 from zqc.picture_input import fixed_batch, input_name, picture_shape
@@ -28,10 +28,10 @@ FEWEST_PICTURES = 16
 
 
 def stats(
-    source: Path,
-    output: Path,
+    source: FilePath,
+    output: FilePath,
     *,
-    images: Path,
+    images: FilePath,
     input_format: InputFormat | None = None,
     bgr: bool = False,
     input_shape: tuple[int, int] | None = None,
@@ -61,6 +61,7 @@ def stats(
             too few pictures.
     """
     started = time.monotonic()
+    source, output, images = to_path(source), to_path(output), to_path(images)
     check_file(output)
     loaded = model_io.load(source, input_shape=input_shape).model
     model = folded(loaded)

@@ -15,6 +15,7 @@ from zqc.benchmark.memory import peak_memory
 from zqc.benchmark.peak import integer_peak
 from zqc.benchmark.results import BenchResult, IntegerPeak, Machine, ModelBench, Spread
 from zqc.errors import OptionError
+from zqc.file_path import FilePath, to_path
 from zqc.input_format import InputFormat
 from zqc.model_io import METADATA_PREFIX
 from zqc.progress import Silent
@@ -35,10 +36,10 @@ _SUFFIX = "ExecutionProvider"
 
 
 def bench(
-    float_model: Path,
-    quantized: Path,
+    float_model: FilePath,
+    quantized: FilePath,
     *,
-    images: Path | None = None,
+    images: FilePath | None = None,
     input_format: InputFormat | None = None,
     input_shape: tuple[int, int] | None = None,
     batch: int | None = None,
@@ -77,7 +78,7 @@ def bench(
             "must be at least 1"
         )
     chosen = provider_name(provider)
-    paths = (float_model, quantized)
+    images, paths = to_path(images), (to_path(float_model), to_path(quantized))
     sizes = [onnx_file.read(path).size for path in paths]
     runners = [runtime.load(path, threads=threads, provider=chosen) for path in paths]
     taken = model_inputs.common_inputs(
