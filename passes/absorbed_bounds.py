@@ -33,7 +33,7 @@ class AbsorbedBounds(ir.passes.InPlacePass):
         graph = model.graph
         modified = False
         for node in list(graph):
-            source, bounds = _bounded(node)
+            source, bounds = bounded(node)
             if source is None:
                 continue
             if not bounds >= _top(node.outputs[0]):
@@ -45,8 +45,8 @@ class AbsorbedBounds(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
-def _bounded(node: ir.Node) -> tuple[ir.Value | None, float]:
-    """The data and the least bound of a Min(x, constant)."""
+def bounded(node: ir.Node) -> tuple[ir.Value | None, float]:
+    """The data and the least bound of Min(x, constant), as an equalized ReLU6 has it; or None."""
     if node.op_type == "Min" and node.domain == "" and len(node.inputs) == 2:
         for source, bound in (node.inputs, node.inputs[::-1]):
             array = constant(bound)

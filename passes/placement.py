@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
+from passes.absorbed_bounds import bounded
 from passes.arithmetic import exponent_of, scales
 from passes.float_regions import float_values
 from passes.graph import constant, is_float, producer_of, scalar, sole_consumer
@@ -225,19 +226,9 @@ def _is_absorbed(value: ir.Value, inside: set[ir.Node]) -> bool:
     reader = sole_consumer(value)
     if reader is None or reader not in inside or value.producer() not in inside:
         return False
-    if is_bound(reader) and reader.inputs[0] is value:
+    if bounded(reader)[0] is value:
         return _is_absorbed(reader.outputs[0], inside)
     return absorbs_negative(reader) and reader.inputs[0] is value
-
-
-def is_bound(node: ir.Node) -> bool:
-    """Whether the node is Min(x, constant), as an equalised ReLU6 has it before its ReLU."""
-    return (
-        node.op_type == "Min"
-        and node.domain == ""
-        and len(node.inputs) == 2
-        and constant(node.inputs[1]) is not None
-    )
 
 
 def _shared_grids(region: list[ir.Node], quantized: set[ir.Value]) -> dict[ir.Value, ir.Value]:
