@@ -31,6 +31,7 @@ from passes.pairs_behind_moves import PairsBehindMoves
 from passes.quantize_activations import QuantizeActivations
 from passes.quantize_weights import QuantizeWeights
 from passes.scalar_scales import ScalarScales
+from passes.scale_outputs import ScaleOutputs
 from passes.shift_negative_correction import ShiftNegativeCorrection
 from passes.short_names import ShortNames
 from passes.signed_activations import SignedActivations
@@ -73,6 +74,7 @@ __all__ = [
     "QuantizeActivations",
     "QuantizeWeights",
     "ScalarScales",
+    "ScaleOutputs",
     "ShiftNegativeCorrection",
     "ShortNames",
     "SignedActivations",

@@ -32,6 +32,7 @@ NOTHING: Changes = {
     "rounding": "nearest",
     "bias_correction": "none",
     "second_moments": False,
+    "channel_outputs": False,
 }
 """All stages off; a preset gives its row these fields."""
 
@@ -50,6 +51,7 @@ CHANGES: tuple[Changes, ...] = (
     *({"rounding": value} for value in ROUNDINGS),
     *({"bias_correction": value} for value in BIAS_CORRECTIONS),
     *({"second_moments": value} for value in (False, True)),
+    *({"channel_outputs": value} for value in (False, True)),
 )
 ROWS: Mapping[str, Changes] = {
     DEFAULT: {},

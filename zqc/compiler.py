@@ -27,6 +27,7 @@ from zqc.file_path import FilePath, to_path
 from zqc.grids import Batches, Ranges, calibrate
 from zqc.images import ImageSet
 from zqc.input_format import InputFormat
+from zqc.output_scales import scale_outputs
 from zqc.picture_input import fixed_batch, input_name, picture_shape
 from zqc.progress import Progress, Silent, Task
 from zqc.recipe import Recipe
@@ -94,7 +95,7 @@ def compile_model(
     asks_for_statistics = "statistics" in (recipe.equalization, recipe.bias_correction)
     analytic = analytic_moments(model, origin.layers) if asks_for_statistics else {}
     equalized = equalize(model, recipe, kept, batches, analytic, threads=threads)
-    model = equalized.model
+    model = scale_outputs(equalized.model, recipe, kept, batches, threads=threads)
     points = quantization.points_of(model, recipe, kept)
     with progress.task("Calibrating", len(pictures)) as task:
         ranges = calibrate(
@@ -149,7 +150,7 @@ def compile_model(
         bytes_after=len(content),
         latency_before_ms=before,
         latency_after_ms=after,
-        post_processing=kernels.tail_starts(model),
+        post_processing=kernels.tail_starts(equalized.model),  # the user's, without divisions
         first_last=tuple(node.name or "" for node in model.graph if node.name in edges),
         seconds=time.monotonic() - started,
         bits_chosen=bool(bits_of),

@@ -80,6 +80,8 @@ class Recipe:
             means of the inputs over the pictures, or outputs measured with all layers before
             quantized.
         second_moments: Whether the deviation that quantization changes is corrected as well.
+        channel_outputs: Whether every channel of what the last layers put out has a step of its
+            own, so that box offsets do not share the one of the logits.
         target_size: Bits are chosen for a file of this share of the float file, between 0 and 1.
         target_latency: Likewise for this share of the float model's latency.
         samples: Number of calibration pictures; None leaves it to the effort.
@@ -114,6 +116,7 @@ class Recipe:
     rounding: Rounding = "compensated"
     bias_correction: BiasCorrection = "pictures"
     second_moments: bool = False
+    channel_outputs: bool = True
     target_size: float | None = None
     target_latency: float | None = None
     samples: int | None = None
@@ -198,6 +201,7 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             shift="rule",
             threshold="mse",
             rounding="nearest",
+            channel_outputs=False,
             bias_correction="pictures",
         ),
         "fast": Recipe(effort="quick", equalization="none", bias_correction="statistics"),

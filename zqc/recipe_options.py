@@ -146,6 +146,11 @@ quantization_options = group(
         default=_DEFAULT.second_moments,
         help="Correct the deviations of outputs, too.",
     ),
+    _quantization(
+        "--channel-outputs/--no-channel-outputs",
+        default=_DEFAULT.channel_outputs,
+        help="Give each channel of the last layers' outputs a step of its own.",
+    ),
 )
 
 target_option = click.option(

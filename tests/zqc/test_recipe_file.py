@@ -48,6 +48,7 @@ FIELDS = {
     "rounding": st.sampled_from(recipe.ROUNDINGS),
     "bias_correction": st.sampled_from(recipe.BIAS_CORRECTIONS),
     "second_moments": st.booleans(),
+    "channel_outputs": st.booleans(),
     "target_size": SHARES,
     "target_latency": SHARES,
     "samples": st.none() | COUNTS,
