@@ -7,7 +7,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.channel_ties import LayerParameters
-from passes.graph import Namer, add_initializer, int_attribute, replace
+from passes.graph import Namer, add_initializer, int_attribute, replace, spatial_ones
 
 Floats = NDArray[np.float64]
 
@@ -56,8 +56,7 @@ def split_clip(graph: ir.Graph, node: ir.Node, bound: float, factor: Floats, nam
     assert source is not None
     nodes = []
     if np.isfinite(bound):
-        spatial = (1,) * (len(output.shape) - 2 if output.shape is not None else 2)
-        bounds = (bound * factor).astype(np.float32).reshape(-1, *spatial)
+        bounds = (bound * factor).astype(np.float32).reshape(-1, *spatial_ones(output))
         constant = add_initializer(graph, name(f"{output.name}_bounds"), bounds)
         nodes.append(ir.node("Min", [source, constant], name=name(f"{node.name}_Min")))
         source = nodes[0].outputs[0]

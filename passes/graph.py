@@ -49,6 +49,14 @@ def channels(value: ir.Value) -> int | None:
     return value.shape[1]
 
 
+def spatial_ones(value: ir.Value) -> tuple[int, ...]:
+    """Return a 1 for every axis behind the channels, two where the rank is unknown.
+
+    Constants per channel end with them, to be broadcast over a tensor.
+    """
+    return (1,) * (len(value.shape) - 2 if value.shape is not None else 2)
+
+
 def producer_of(value: ir.Value | None) -> ir.Node | None:
     """Return the node that a value comes from; None for an input, a constant or no value."""
     return value.producer() if value is not None else None

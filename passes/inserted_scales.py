@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import Namer, add_initializer, channels
+from passes.graph import Namer, add_initializer, channels, spatial_ones
 from passes.placement import is_silu
 
 Floats = NDArray[np.float64]
@@ -72,6 +72,5 @@ def fill_scale(graph: ir.Graph, product: ir.Node, factor: Floats | None, name: N
         ir.convenience.replace_all_uses_with(product.outputs[0], source)
         graph.remove(product, safe=True)
         return
-    spatial = (1,) * (len(source.shape) - 2 if source.shape is not None else 2)
-    array = factor.astype(np.float32).reshape(1, -1, *spatial)
+    array = factor.astype(np.float32).reshape(1, -1, *spatial_ones(source))
     product.replace_input_with(1, add_initializer(graph, name(f"{source.name}_scale"), array))

@@ -10,8 +10,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.channel_scaling import rescale_layer
-from passes.channel_ties import layer_parameters
-from passes.graph import Namer, add_initializer, replace
+from passes.channel_ties import LayerParameters, layer_parameters
+from passes.graph import Namer, add_initializer, replace, spatial_ones
 from passes.topology import post_processing, weighted_layers
 
 Floats = NDArray[np.float64]
@@ -45,11 +45,10 @@ class ScaleOutputs(ir.passes.InPlacePass):
         graph = model.graph
         name = Namer(graph)
         modified = False
-        for value in head_outputs(graph):
+        for value, layer in head_outputs(graph).items():
             reach, node = self.reaches.get(value.name or ""), value.producer()
-            factors = np.ones(1) if reach is None else _factors(reach)
-            layer = layer_parameters(node) if node is not None else None
-            if node is None or layer is None or np.all(factors == 1):
+            assert node is not None  # it is a layer's output
+            if reach is None or np.all((factors := _factors(reach)) == 1):
                 continue
             rescale_layer(graph, node, layer, None, factors, name)
             _divide(graph, node, factors, name)
@@ -57,16 +56,16 @@ class ScaleOutputs(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
-def head_outputs(graph: ir.Graph) -> list[ir.Value]:
-    """Outputs of layers that nobody but the post-processing reads, channels on axis 1."""
+def head_outputs(graph: ir.Graph) -> dict[ir.Value, LayerParameters]:
+    """Outputs that nobody but the post-processing reads, channels on axis 1, with their layers."""
     tail = post_processing(graph)
-    return [
-        node.outputs[0]
+    return {
+        node.outputs[0]: layer
         for node in weighted_layers(graph)
         if node.op_type in ("Conv", "Gemm")
-        and layer_parameters(node) is not None
+        and (layer := layer_parameters(node)) is not None
         and all(use.node in tail for use in node.outputs[0].uses())
-    ]
+    }
 
 
 def _factors(reach: Floats) -> Floats:
@@ -80,8 +79,7 @@ def _divide(graph: ir.Graph, node: ir.Node, factors: Floats, name: Namer) -> Non
     """Insert y / s behind the layer; the result takes over the name of y and its readers."""
     value = node.outputs[0]
     stem = value.name
-    spatial = (1,) * (len(value.shape) - 2 if value.shape is not None else 2)
-    inverse = (1 / factors).astype(np.float32).reshape(1, -1, *spatial)
+    inverse = (1 / factors).astype(np.float32).reshape(1, -1, *spatial_ones(value))
     constant = add_initializer(graph, name(f"{stem}_inverse"), inverse)
     product = ir.node("Mul", [None, constant], name=name(f"{stem}_unscaled"))
     replace(value, product.outputs[0])

@@ -63,6 +63,6 @@ def scale_outputs(
 
 def _reach(array: NDArray[np.float32]) -> NDArray[np.float64]:
     """Largest |value| of each channel, shape (C,)."""
-    axes = tuple(axis for axis in range(array.ndim) if axis != 1)
+    axes = (0, *range(2, array.ndim))
     largest: NDArray[np.float64] = np.abs(array).max(axis=axes, initial=0.0).astype(np.float64)
     return largest

@@ -119,3 +119,23 @@ def mixed_model(bits, act_bits):
     QuantizeActivations(grids)(model)
     QuantizeWeights(bits)(model)
     return model
+
+
+def check_stored(rewrite, grid, zero, clip):
+    """Check that ``rewrite`` stores a tensor of that grid with a zero point and at most one Clip.
+
+    The values stay what they were, also those far outside of the grid, which saturate.
+    """
+    model = build_model("(float[n] x) => (float[n] y) { y = Identity(x) }")
+    QuantizeActivations({"x": grid})(model)
+    x = np.linspace(-5, 5, 1001, dtype=np.float32)
+    expected = run_model(model, x=x)["y"]
+    rewrite(model)
+    (quantizer,) = (n for n in model.graph if n.op_type == "QuantizeLinear")
+    clips = [n for n in model.graph if n.op_type == "Clip"]
+    assert quantizer.inputs[2].const_value.numpy() == zero
+    assert [tuple(int(v.const_value.numpy()) for v in n.inputs[1:]) for n in clips] == (
+        [] if clip is None else [clip]
+    )
+    np.testing.assert_array_equal(run_model(model, x=x)["y"], expected)
+    assert (expected.min(), expected.max()) == grid.bounds

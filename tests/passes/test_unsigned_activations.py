@@ -7,6 +7,7 @@ import pytest
 
 from passes import Int4WeightsByCast, QuantizeActivations, UnsignedActivations
 from passes.arithmetic import Grid
+from tests.passes.helpers import check_stored
 from tests.passes.shifted import picture, quantized_net
 from zqc import runtime
 
@@ -57,22 +58,9 @@ def test_weights_and_biases_are_left_alone(mixed, bits, act_bits):
         (4, False, 15, 16, (1, 16)),
     ],
 )
-def test_zero_points_and_clips(build, run, bits, signed, shift, zero, clip):
+def test_zero_points_and_clips(bits, signed, shift, zero, clip):
     """Each type gets its zero point and, below 8 bits, its Clip; values far outside saturate."""
-    model = build("(float[n] x) => (float[n] y) { y = Identity(x) }")
-    grid = Grid(1, bits, signed, shift)
-    QuantizeActivations({"x": grid})(model)
-    x = np.linspace(-5, 5, 1001, dtype=np.float32)
-    expected = run(model, x=x)["y"]
-    UnsignedActivations()(model)
-    (quantizer,) = (n for n in model.graph if n.op_type == "QuantizeLinear")
-    clips = [n for n in model.graph if n.op_type == "Clip"]
-    assert quantizer.inputs[2].const_value.numpy() == zero
-    assert [tuple(int(v.const_value.numpy()) for v in n.inputs[1:]) for n in clips] == (
-        [] if clip is None else [clip]
-    )
-    np.testing.assert_array_equal(run(model, x=x)["y"], expected)
-    assert (expected.min(), expected.max()) == grid.bounds
+    check_stored(UnsignedActivations(), Grid(1, bits, signed, shift), zero, clip)
 
 
 @pytest.mark.parametrize(("bits", "act_bits", "multiple"), [(8, 8, 2), (4, 4, 2), (4, 4, 1)])
