@@ -141,7 +141,7 @@ def gather(
         f"{len(made.tensors)} pictures synthesised from {origin.text} "
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
     )
-    return ImageSet.of_tensors(made.tensors, text)
+    return ImageSet.of_tensors(made.tensors, text, synthesised=True)
 
 
 def noise(

@@ -20,23 +20,22 @@ from zqc.atomic import atomic_directory, atomic_write, check_file
 from zqc.bit_choice import chosen_bits
 from zqc.calibration.channel_moments import ChannelMoments
 from zqc.calibration.gaussian import analytic_moments
-from zqc.detection.parts import output_parts
 from zqc.equalization import Equalized, equalize
+from zqc.equalization_choice import calibrate_best
 from zqc.errors import OptionError
 from zqc.file_path import FilePath, to_path
-from zqc.grids import Batches, Ranges, calibrate
+from zqc.grids import Ranges
 from zqc.images import ImageSet
 from zqc.input_format import InputFormat
-from zqc.output_scales import scale_outputs
+from zqc.output_agreement import output_agreement
 from zqc.picture_input import fixed_batch, input_name, picture_shape
-from zqc.progress import Progress, Silent, Task
-from zqc.recipe import Recipe
+from zqc.progress import Progress, Silent
+from zqc.recipe import BiasCorrection, Recipe
 from zqc.recipe_file import METADATA_KEY, to_toml
 from zqc.report import kernels, saturation
-from zqc.report.agreement import OutputsMeter
 from zqc.report.latency import median_latencies
 from zqc.report.pictures import write_course, write_pictures
-from zqc.report.results import CompileResult, InputChoice, PartAgreement, SynthesisResult
+from zqc.report.results import CompileResult, InputChoice, SynthesisResult
 from zqc.synthesis import checkpoint
 
 _NOISE_CAUTION = (
@@ -92,16 +91,21 @@ def compile_model(
         loaded.model, origin, recipe, input_format, given, progress=progress, threads=threads
     )
     batches = partial(_batches, pictures, model)
-    asks_for_statistics = "statistics" in (recipe.equalization, recipe.bias_correction)
+    means_from = _means_from(recipe, origin, pictures)
+    asks_for_statistics = "statistics" in (recipe.equalization, means_from)
     analytic = analytic_moments(model, origin.layers) if asks_for_statistics else {}
-    equalized = equalize(model, recipe, kept, batches, analytic, threads=threads)
-    model = scale_outputs(equalized.model, recipe, kept, batches, threads=threads)
-    points = quantization.points_of(model, recipe, kept)
-    with progress.task("Calibrating", len(pictures)) as task:
-        ranges = calibrate(
-            model, points, batches, recipe, pictures=len(pictures), task=task, threads=threads
-        )
-    means = _means(recipe, ranges, equalized, analytic)
+    forms = equalize(model, recipe, kept, batches, analytic, threads=threads)
+    best = calibrate_best(
+        forms,
+        recipe,
+        kept,
+        batches,
+        partial(_means, means_from, analytic),
+        pictures=len(pictures),
+        progress=progress,
+        threads=threads,
+    )
+    model, ranges, equalized = best.model, best.ranges, best.equalized
     metadata = _metadata(loaded, recipe, pictures)
     bits_of: Mapping[str, int] = {}
     if recipe.target_size is not None or recipe.target_latency is not None:
@@ -114,7 +118,9 @@ def compile_model(
                 model, ranges, recipe, kept, batches, bits_of=bits_of, task=task, threads=threads
             )
     else:
-        quantized = quantization.quantize(model, ranges, recipe, kept, means=means, bits_of=bits_of)
+        quantized = quantization.quantize(
+            model, ranges, recipe, kept, means=best.means, bits_of=bits_of
+        )
     lowered = quantization.lower(quantized, recipe)
 
     # Everything is proven on the bytes; only then does the file appear.
@@ -128,7 +134,7 @@ def compile_model(
         kernels.require_integer(layers, float_operators)
     with progress.task("Comparing", len(pictures)) as task:
         compared = partial(_batches, pictures, lowered)
-        agreement = _agreement(loaded.model, content, compared, threads=threads, task=task)
+        agreement = output_agreement(loaded.model, content, compared, task=task, threads=threads)
     before, after = math.nan, math.nan
     if target.kernels == "here":
         before, after = _latencies(loaded.model, content, pictures)
@@ -253,7 +259,7 @@ def synthesize_to(
                 state=state,
             )
             tensors = made.tensors
-        write_pictures(folder, tensors, input_format)
+        write_pictures(folder, tensors, input_format, synthesised=made is not None)
         if made is not None:
             write_course(folder, made, options)
             if made.interrupted:
@@ -300,16 +306,27 @@ def _refuse_statistics(recipe: Recipe) -> None:
             )
 
 
+def _means_from(recipe: Recipe, origin: synthesis.Origin, pictures: ImageSet) -> BiasCorrection:
+    """What the bias correction knows means from: ``auto`` is decided here.
+
+    Synthesised pictures do not reach the means of the statistics everywhere; pictures of the user's
+    own may come from elsewhere than the training pictures.
+    """
+    if recipe.bias_correction != "auto":
+        return recipe.bias_correction
+    return "statistics" if pictures.synthesised and origin.layers else "pictures"
+
+
 def _means(
-    recipe: Recipe,
+    means_from: BiasCorrection,
+    analytic: Mapping[str, ChannelMoments],
     ranges: Ranges,
     equalized: Equalized,
-    analytic: Mapping[str, ChannelMoments],
 ) -> Mapping[str, NDArray[np.float64]]:
     """Means of the tensors for the bias correction."""
-    if recipe.bias_correction == "statistics":
+    if means_from == "statistics":
         return equalized.scaled({name: moments.mean for name, moments in analytic.items()})
-    return ranges.means if recipe.bias_correction == "pictures" else {}
+    return ranges.means if means_from == "pictures" else {}
 
 
 def _batches(pictures: ImageSet, model: ir.Model) -> Iterator[NDArray[np.float32]]:
@@ -326,20 +343,6 @@ def _output(source: Path, output: Path | None, recipe: Recipe) -> Path:
     if output.exists() and output.samefile(source):
         raise OptionError(f"the output {output} is the input; give another one with -o")
     return output
-
-
-def _agreement(
-    model: ir.Model, content: bytes, batches: Batches, *, threads: int | None, task: Task
-) -> tuple[PartAgreement, ...]:
-    """Compare the outputs of both models over the calibration pictures."""
-    source = input_name(model)
-    meter = OutputsMeter.of(output_parts(model))
-    runners = [runtime.load(model, threads=threads), runtime.load(content, threads=threads)]
-    for batch in batches():
-        expected, got = (runner({source: batch}) for runner in runners)
-        meter.update(expected, got)
-        task.advance(steps=len(batch))
-    return meter.results()
 
 
 def _latencies(model: ir.Model, content: bytes, pictures: ImageSet) -> tuple[float, float]:

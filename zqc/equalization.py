@@ -28,6 +28,11 @@ _LIMIT = 16.0
 """Of the factors. Between 4 and 16 it makes no difference on the example; without one, weights of
 4 bits lose more than activations gain."""
 
+_HEADROOMS = (1.2, 1.5)
+"""By how much reaches can be taken as larger than they are: real pictures go beyond synthesised
+ones, and an enlarged channel is cut off there. None of them is the best for all detectors (README).
+"""
+
 
 @dataclass(frozen=True)
 class Equalized:
@@ -68,8 +73,11 @@ def equalize(
     analytic: Mapping[str, ChannelMoments],
     *,
     threads: int | None,
-) -> Equalized:
-    """Return the model with equalized channels.
+) -> tuple[Equalized, ...]:
+    """Return the model with equalized channels, in one form or, for ``auto``, in several.
+
+    The first of several is the model as it is; the others give channels more and more headroom.
+    What they are worth, quantization itself has to tell: see ``zqc.equalization_choice``.
 
     Args:
         model: The prepared float model.
@@ -85,7 +93,7 @@ def equalize(
     if recipe.equalization == "none" or (
         recipe.equalization == "auto" and recipe.act_bits == _ENOUGH_BITS
     ):
-        return Equalized(model)
+        return (Equalized(model),)
     points = [
         point
         for point in points_of(model, recipe, kept)
@@ -109,10 +117,29 @@ def equalize(
         )
         reaches = {name: thresholds.reaches for name, thresholds in found.items()}
         tops = {name: thresholds.common for name, thresholds in found.items()}
-    copy = model.clone()
     insert = recipe.insert_factors == "always" or (
         recipe.insert_factors == "auto" and recipe.act_bits < _ENOUGH_BITS
     )
+    plain = _scaled(model, reaches, tops, insert=insert)
+    if recipe.equalization != "auto" or not plain.factors:
+        return (plain,)
+    widened = (
+        {name: np.minimum(reach * headroom, tops[name]) for name, reach in reaches.items()}
+        for headroom in _HEADROOMS
+    )
+    roomy = (_scaled(model, wide, tops, insert=insert) for wide in widened)
+    return (Equalized(model), plain, *roomy)
+
+
+def _scaled(
+    model: ir.Model,
+    reaches: Mapping[str, NDArray[np.float64]],
+    tops: Mapping[str, float],
+    *,
+    insert: bool,
+) -> Equalized:
+    """The model with channels of these reaches scaled to these thresholds."""
+    copy = model.clone()
     outcome = EqualizeChannels(reaches, tops, insert=insert, limit=_LIMIT).call(copy)
     RemoveUnusedNodesPass()(copy)
     ShapeInferencePass()(copy)

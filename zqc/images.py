@@ -66,14 +66,18 @@ class ImageSet:
         names: File name of each picture (with its suffix), or ``"0"``, ``"1"``, … of tensors.
         source: Where they come from, in words.
         read: Reads the pictures from start to stop as N,C,H,W and how each was placed.
+        synthesised: Whether they were made from statistics of the training pictures.
     """
 
     names: tuple[str, ...]
     source: str
     read: Read
+    synthesised: bool = False
 
     @classmethod
-    def of_tensors(cls, tensors: NDArray[np.floating], source: str) -> ImageSet:
+    def of_tensors(
+        cls, tensors: NDArray[np.floating], source: str, *, synthesised: bool = False
+    ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
         whole = Placement(1.0, 1.0, 0, 0, tensors.shape[3], tensors.shape[2])
@@ -84,6 +88,7 @@ class ImageSet:
                 np.ascontiguousarray(tensors[start:stop], np.float32),
                 (whole,) * (stop - start),
             ),
+            synthesised,
         )
 
     def __len__(self) -> int:
@@ -175,7 +180,7 @@ def open_images(
         path: A folder of pictures (sorted by name, sub-folders left out), one picture, or an
             ``.npy``/``.npz`` of an array: float N,C,H,W is taken as ready tensors, uint8 N,H,W,C
             as pixels. In an ``.npz`` the array is the one named ``input_name``, else ``images``,
-            else the only one.
+            else the only one; an array ``synthesised`` beside it is the mark of ``write_tensors``.
         channels: Channels of the model's input: 3, or 1 for luminance.
         height: Its height.
         width: Its width.
@@ -209,7 +214,7 @@ def open_images(
             return ImageSet(names, source, lambda start, stop: tensors(list(pixels[start:stop])))
         _check_tensors(array, (channels, height, width), path)
         source = f"{_count(len(array), 'tensor')} from {path}"
-        return ImageSet.of_tensors(array, source)
+        return ImageSet.of_tensors(array, source, synthesised=_is_marked(path))
     if channels not in (1, 3):
         raise ImageError(
             f"the model's input has {channels} channels, but pictures have 3; give an .npz of "
@@ -231,6 +236,11 @@ def holds_tensors(path: Path, input_name: str | None = None) -> bool:
     """
     is_array = path.suffix.lower() in (".npy", ".npz")
     return is_array and _read_array(path, input_name).dtype != np.uint8
+
+
+def write_tensors(file: Path, tensors: NDArray[np.float32], *, synthesised: bool) -> None:
+    """Write tensors N,C,H,W as an ``.npz``, and whether they are synthesised from statistics."""
+    np.savez(file, images=tensors, synthesised=np.bool_(synthesised))
 
 
 def write_pngs(
@@ -289,6 +299,14 @@ def _read_array(path: Path, input_name: str | None) -> NDArray[np.generic]:
             return np.asarray(archive[keys[0]])
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ImageError(f"cannot read {path} as a NumPy array: {error}") from error
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether an array file that can be read has the mark of synthesised pictures."""
+    if path.suffix.lower() == ".npy":
+        return False
+    with np.load(path, allow_pickle=False) as archive:
+        return "synthesised" in archive.files and bool(np.all(archive["synthesised"]))
 
 
 def _check_pixels(array: NDArray[np.generic], path: Path) -> None:

@@ -21,7 +21,7 @@ Shift = Literal["none", "rule", "search"]
 InsertFactors = Literal["auto", "always", "never"]
 Threshold = Literal["none", "mse", "mae", "lp", "kl", "sensitivity"]
 Rounding = Literal["nearest", "compensated", "refitted"]
-BiasCorrection = Literal["none", "statistics", "pictures", "outputs"]
+BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
 
 WEIGHT_BITS = tuple(range(2, 9))
 BITS = (4, 8)
@@ -63,7 +63,8 @@ class Recipe:
         first_last_bits: Bits of weights and activations of the first and the last layers, 4 or 8.
         equalization: Whether channels are scaled to a common range between layers, by ranges from
             the BatchNorm statistics or from the calibration pictures. Auto does so, from the
-            pictures, where activations have fewer than 8 bits.
+            pictures, where activations have fewer than 8 bits and the outputs come nearer to the
+            float model's by it; by how much channels are enlarged, that decides, too.
         insert_factors: Whether equalization may multiply the channels of an activation function
             that does not commute with factors, such as SiLU, in the graph: that costs a
             multiplication. Auto does so where activations have fewer than 8 bits.
@@ -78,7 +79,8 @@ class Recipe:
             inputs that the quantized layers before leave.
         bias_correction: What the mean that quantization shifts is known from: BatchNorm statistics,
             means of the inputs over the pictures, or outputs measured with all layers before
-            quantized.
+            quantized. Auto is the statistics where pictures are synthesised from them, else the
+            pictures.
         second_moments: Whether the deviation that quantization changes is corrected as well.
         channel_outputs: Whether every channel of what the last layers put out has a step of its
             own, so that box offsets do not share the one of the logits.
@@ -114,7 +116,7 @@ class Recipe:
     lp: int = 2
     z_score: float | None = None
     rounding: Rounding = "compensated"
-    bias_correction: BiasCorrection = "pictures"
+    bias_correction: BiasCorrection = "auto"
     second_moments: bool = False
     channel_outputs: bool = True
     target_size: float | None = None
@@ -204,7 +206,7 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             channel_outputs=False,
             bias_correction="pictures",
         ),
-        "fast": Recipe(effort="quick", equalization="none", bias_correction="statistics"),
+        "fast": Recipe(effort="quick", equalization="none"),
         "best": Recipe(effort="thorough", threshold="sensitivity", rounding="refitted"),
     }
 )

@@ -139,7 +139,8 @@ quantization_options = group(
     _one_of(
         _quantization,
         "bias_correction",
-        "Where the means come from that are corrected.",
+        "Where the means come from that are corrected; auto: from the pictures, but from the"
+        " statistics that pictures are synthesised from.",
     ),
     _quantization(
         "--second-moments/--no-second-moments",

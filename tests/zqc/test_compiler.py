@@ -13,10 +13,18 @@ from PIL import Image
 
 from passes.graph import constant
 from tests import nets
-from zqc import calibration_pictures, compiler, runtime, synthesis
+from zqc import (
+    calibration_pictures,
+    compiler,
+    equalization_choice,
+    quantization,
+    runtime,
+    synthesis,
+)
 from zqc.checker import check
 from zqc.compiler import compile_model, synthesize_to
 from zqc.errors import FloatKernelsError, NoBatchNormError, OptionError, RuntimeFailure
+from zqc.images import write_tensors
 from zqc.input_format import InputFormat
 from zqc.recipe import PRESETS, Recipe
 from zqc.recipe_file import from_toml, read_recipe
@@ -289,7 +297,8 @@ OPTIONS = {
     "sensitivity": {"threshold": "sensitivity"},
     "mae": {"threshold": "mae", "z_score": 8.0},
     "second moments": {"second_moments": True},
-    "statistics": {"bias_correction": "statistics"},
+    "no correction": {"bias_correction": "none"},
+    "means of the pictures": {"bias_correction": "pictures"},
     "outputs": {"bias_correction": "outputs", "rounding": "nearest"},
     "refitted": {"rounding": "refitted"},
 }
@@ -303,6 +312,45 @@ def test_every_option_changes_the_file(compiled, source, options):
     assert result.integer_layers == 5
     assert graph_bytes(result.output) != graph_bytes(base.output)
     assert all(part.correlation > 0.8 for part in result.agreement)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "statistics"),
+        ({"images": "synthesised.npz"}, "statistics"),
+        ({"images": "own.npz"}, "pictures"),
+        ({"no_statistics": True}, "pictures"),
+    ],
+    ids=["synthesised here", "synthesised before", "pictures of ones own", "noise"],
+)
+def test_where_means_come_from(source, tmp_path, given, expected):
+    """From the statistics that pictures are synthesised from, and from any other pictures."""
+    write_tensors(tmp_path / "synthesised.npz", pictures(), synthesised=True)
+    np.savez(tmp_path / "own.npz", images=pictures())
+    if "images" in given:
+        given = {"images": tmp_path / given["images"]}
+    graphs = {}
+    for chosen in ("auto", "statistics", "pictures"):
+        output = tmp_path / f"{chosen}.onnx"
+        recipe = recipe_of("w4a8", bias_correction=chosen)
+        compile_model(source, output, recipe=recipe, threads=1, **given)
+        graphs[chosen] = graph_bytes(output)
+    assert graphs["statistics"] != graphs["pictures"]
+    assert graphs["auto"] == graphs[expected]
+
+
+def test_synthesised_pictures_of_a_model_without_statistics(source, tmp_path):
+    """Means are those of the pictures where BatchNorm is gone, whoever made them."""
+    ir.save(quantization.prepare(ir.load(source), recipe_of()), source)
+    write_tensors(tmp_path / "pictures.npz", pictures(), synthesised=True)
+    graphs = []
+    for chosen in ("auto", "pictures"):
+        output = tmp_path / f"{chosen}.onnx"
+        recipe = recipe_of("w4a8", bias_correction=chosen)
+        compile_model(source, output, recipe=recipe, images=tmp_path / "pictures.npz", threads=1)
+        graphs.append(graph_bytes(output))
+    assert graphs[0] == graphs[1]
 
 
 def graph_bytes(path):
@@ -437,10 +485,10 @@ def test_the_source_is_never_overwritten(source, tmp_path):
 
 STAGES = {
     "synthesis": (compiler.synthesis, "synthesize"),
-    "calibration": (compiler, "calibrate"),
+    "calibration": (equalization_choice, "calibrate"),
     "quantization": (compiler.quantization, "quantize"),
     "proof on ONNX Runtime": (runtime, "executed_graph"),
-    "comparison": (compiler, "_agreement"),
+    "comparison": (compiler, "output_agreement"),
     "latency": (compiler, "median_latencies"),
 }
 

@@ -53,25 +53,64 @@ def values_of(model, names):
     return {name: array.astype(np.float64) for name, array in found.items()}
 
 
-def equalized_of(mode, act_bits=4, insert="auto"):
-    """Equalize the network by its own pictures or statistics."""
+def forms_of(mode, act_bits=4, insert="auto"):
+    """The network, and what equalization by its own pictures or statistics makes of it."""
     model = network()
     recipe = Recipe(equalization=mode, act_bits=act_bits, insert_factors=insert)
     batches = [pictures()[:2], pictures()[2:]]
     return model, equalize(model, recipe, (), lambda: batches, moments_of(model), threads=1)
 
 
+def equalized_of(mode, act_bits=4, insert="auto"):
+    """The network and the one form of it that a mode other than auto asks for."""
+    model, (form,) = forms_of(mode, act_bits, insert)
+    return model, form
+
+
 @pytest.mark.parametrize("insert", ["always", "never"])
 @pytest.mark.parametrize("mode", ["statistics", "pictures", "auto"])
 def test_the_function_stays(mode, insert):
     """Outputs are those of the float model, on other pictures; the model itself is untouched."""
-    model, equalized = equalized_of(mode, insert=insert)
-    before = operator_types(model)
+    model, forms = forms_of(mode, insert=insert)
     x = pictures(seed=1)
-    assert relative_error(run_model(model, x=x), run_model(equalized.model, x=x)) < 1e-5
-    assert equalized.factors
-    assert operator_types(model) == before == operator_types(network())
-    assert operator_types(equalized.model).count("Mul") == (2 if insert == "always" else 1)
+    expected = run_model(model, x=x)
+    for form in forms[1:] if mode == "auto" else forms:
+        assert relative_error(expected, run_model(form.model, x=x)) < 1e-5
+        assert form.factors
+        assert operator_types(form.model).count("Mul") == (2 if insert == "always" else 1)
+    assert operator_types(model) == operator_types(network())
+
+
+def test_auto_leaves_it_open():
+    """The model as it is, the paper's factors, and smaller ones, which are never below 1."""
+    model, (plain, full, *roomy) = forms_of("auto")
+    assert plain == Equalized(model)
+    _, expected = equalized_of("pictures")
+    assert full.factors.keys() == expected.factors.keys()
+    assert roomy
+    larger = full.factors
+    for form in roomy:
+        for name, factors in form.factors.items():
+            assert np.all(factors >= 1)
+            assert np.all(factors <= larger[name] * (1 + 1e-9))
+        sums = [sum(f.sum() for f in factors.values()) for factors in (form.factors, larger)]
+        assert sums[0] < sums[1]
+        larger = form.factors
+
+
+def test_auto_without_a_channel_to_scale():
+    """A network that equalization cannot touch has one form, and it is told why."""
+    model = build_model(
+        """(float[n,3,8,8] x) => (float[n,4,8,8] y) {
+            a = Conv(x, w0) b = Relu(a) y = Conv(b, w1)
+        }""",
+        w0=np.ones((8, 3, 1, 1), np.float32),
+        w1=np.ones((4, 8, 1, 1), np.float32),
+    )
+    recipe = Recipe(act_bits=4)
+    (form,) = equalize(model, recipe, (), lambda: [pictures()], {}, threads=1)
+    assert not form.factors
+    assert set(form.refused) == {"make_a", "make_y"}
 
 
 @pytest.mark.parametrize("mode", ["statistics", "pictures"])
@@ -134,7 +173,7 @@ def test_unknown_statistics_are_refused():
     model = network()
     recipe = Recipe(equalization="statistics", act_bits=4)
     known = {name: m for name, m in moments_of(model).items() if name != "f"}
-    equalized = equalize(model, recipe, (), lambda: [pictures()], known, threads=1)
+    (equalized,) = equalize(model, recipe, (), lambda: [pictures()], known, threads=1)
     assert "not known" in equalized.refused["make_e"]
     assert "h" in equalized.factors
     assert "f" not in equalized.factors

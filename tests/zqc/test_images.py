@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zqc.errors import ImageError, OptionError, OutputError
-from zqc.images import fit, holds_tensors, open_images, read_picture, write_pngs
+from zqc.images import fit, holds_tensors, open_images, read_picture, write_pngs, write_tensors
 from zqc.input_format import InputFormat
 
 IMAGENET = InputFormat.from_mean_std((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -161,6 +161,16 @@ def test_ready_tensors_pass_unchanged(tmp_path, name):
     np.testing.assert_array_equal(
         np.concatenate(list(images.batches(3))), tensors[:4].astype(np.float32)
     )
+
+
+@pytest.mark.parametrize("synthesised", [True, False])
+def test_what_is_synthesised_is_known_again(tmp_path, synthesised):
+    """The tensors are the same, and the set says where they came from."""
+    tensors = np.random.default_rng(0).random((2, 3, 4, 5), np.float32)
+    write_tensors(tmp_path / "pictures.npz", tensors, synthesised=synthesised)
+    pictures = open_small(tmp_path / "pictures.npz", height=4, width=5)
+    assert pictures.synthesised == synthesised
+    np.testing.assert_array_equal(next(pictures.batches(2)), tensors)
 
 
 def test_the_array_of_the_input_goes_before_images_and_the_only_one(tmp_path):

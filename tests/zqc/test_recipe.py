@@ -33,7 +33,7 @@ def test_precisions_have_their_usual_names(bits, act_bits, name):
         ("shift", "left", "shift is 'left', .* none, rule, search"),
         ("threshold", "rms", "threshold is 'rms', .* none, mse, mae, lp, kl, sensitivity"),
         ("rounding", "up", "rounding is 'up', .* nearest, compensated"),
-        ("bias_correction", "x", "bias_correction is 'x', .* none, statistics, pictures, outputs"),
+        ("bias_correction", "x", "bias_correction is 'x', .* auto, none, statistics, pict"),
         ("lp", 0, "lp is 0"),
         ("z_score", 0.0, "z_score is 0, but must be above 0"),
         ("z_score", math.nan, "z_score is nan"),

@@ -205,7 +205,7 @@ def test_ctrl_c_while_files_are_written(detector_file, tmp_path, interrupt_at, m
     made(detector_file, folder)
     before = contents(tmp_path)
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     interrupt_at(15)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zqc.images import write_pngs
+from zqc.images import write_pngs, write_tensors
 from zqc.report.contact_sheet import MOST, contact_sheet
 from zqc.report.curves import draw_gaps, draw_losses
 from zqc.report.json_text import json_text
@@ -26,20 +26,23 @@ REPORT = "report"
 """The folder below the pictures."""
 
 
-def write_pictures(folder: Path, tensors: NDArray[np.float32], input_format: InputFormat) -> None:
+def write_pictures(
+    folder: Path, tensors: NDArray[np.float32], input_format: InputFormat, *, synthesised: bool
+) -> None:
     """Write ``000.png`` …, the exact tensors as ``pictures.npz``, and a contact sheet.
 
     Args:
         folder: An empty folder.
         tensors: Input tensors, (N, C, H, W), C = 1 or 3.
         input_format: How pixels became their values.
+        synthesised: Whether they are made from statistics, not of noise.
 
     Raises:
         ImageError: The tensors do not have 1 or 3 channels.
         OutputError: The folder cannot be written.
     """
     write_pngs(folder, tensors, input_format)
-    np.savez(folder / "pictures.npz", images=tensors)
+    write_tensors(folder / "pictures.npz", tensors, synthesised=synthesised)
     report = _report(folder)
     contact_sheet(input_format.to_pixels(tensors[:MOST])).save(report / "contact_sheet.png")
 
