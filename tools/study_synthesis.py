@@ -29,6 +29,7 @@ import numpy as np
 from example.accuracy import PRECISIONS, cell, measure, write_noise
 from example.scenes import SIZE
 
+from zqc.images import write_tensors
 from zqc.input_format import InputFormat
 from zqc.model_io import load
 from zqc.progress import Silent
@@ -133,7 +134,7 @@ def _pictures(name: str, schedules: list[Schedule], folder: Path) -> tuple[list[
         made = synthesized(variant.objective, replace(schedule, **variant.schedule))
         found["seconds"].append(time.perf_counter() - started)
         found["loss"].append(_set_loss(made))
-        np.savez(path, images=made.tensors)
+        write_tensors(path, made.tensors, synthesised=True)
     return paths, found
 
 

@@ -6,20 +6,10 @@ import numpy as np
 import pytest
 
 from tests.passes.helpers import build_model
+from tests.tasks import Counter
 from zqc.output_agreement import output_agreement
 
 TEXT = "(float[n,1,4,4] x) => (float[n,1,4,4] y, float[n,1,4,4] z) { y = Add(x, a) z = Mul(x, b) }"
-
-
-class Counting:
-    """A task that counts its steps."""
-
-    def __init__(self):
-        self.steps = 0
-
-    def advance(self, _note="", steps=1):
-        """Count."""
-        self.steps += steps
 
 
 def network(a, b):
@@ -30,7 +20,7 @@ def network(a, b):
 def test_every_output_is_compared():
     """SQNR of each output over all batches, against its definition; every picture is counted."""
     x = np.random.default_rng(0).normal(size=(5, 1, 4, 4)).astype(np.float32)
-    task = Counting()
+    task = Counter()
     batches = [x[:3], x[3:]]
     added, scaled = output_agreement(
         network(0, 2), network(0.25, 2), lambda: batches, task=task, threads=1

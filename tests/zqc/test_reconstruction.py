@@ -9,6 +9,7 @@ from passes import QuantizeActivations, QuantizeWeights
 from passes.arithmetic import Grid
 from passes.topology import weighted_layers
 from tests.passes.helpers import build_model, run_model
+from tests.tasks import Counter
 from zqc.calibration.moments import input_columns
 from zqc.calibration.tensor_reader import with_outputs
 from zqc.progress import Silent
@@ -54,17 +55,6 @@ def with_grids(model, grids):
     copy = model.clone()
     QuantizeActivations(grids)(copy)
     return copy
-
-
-class Counter:
-    """A task that adds up what it is told."""
-
-    def __init__(self):
-        self.steps = 0
-
-    def advance(self, note="", steps=1):
-        """Add the steps."""
-        self.steps += steps
 
 
 def reconstructed(model, batches, *, grids=GRIDS, refit=True, task=None, **options):

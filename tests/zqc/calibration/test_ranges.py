@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.passes.helpers import build_model, run_model
+from tests.tasks import Counter
 from zqc.calibration.histogram import add, empty
 from zqc.calibration.moments import input_moments
 from zqc.calibration.ranges import collect
@@ -21,17 +22,6 @@ NET = """(float[n,3,6,6] x) => (float[n,2] y) {
     y = Gemm(f, g)
 }"""
 TENSORS = ["x", "r", "f", "y"]
-
-
-class Counter:
-    """A task that counts."""
-
-    def __init__(self):
-        self.steps = 0
-
-    def advance(self, note="", steps=1):
-        """Count."""
-        self.steps += steps
 
 
 @pytest.fixture
