@@ -22,7 +22,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs without installation and finds its neighbour
 
-from passes.fold_batchnorm import FoldBatchNorm  # noqa: E402
+from passes.canonicalize.fold_batchnorm import FoldBatchNorm  # noqa: E402
 from tools.onnx_to_torch import TorchTwin  # noqa: E402
 from zqc import autodiff, model_io, runtime  # noqa: E402
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 import zqc
-from passes.topology import edge_layers, weighted_layers
+from passes.analysis.topology import edge_layers, weighted_layers
 from zqc import calibration_pictures, cpu, model_io, quantization, runtime, synthesis, targets
 from zqc.atomic import atomic_directory, atomic_write, check_file
 from zqc.bit_choice import chosen_bits

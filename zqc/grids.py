@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.quantization_points import Point
 from passes.arithmetic import Grid
-from passes.placement import Point
 from zqc import targets
 from zqc.calibration import (
     Histogram,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from passes.topology import post_processing, weighted_layers
+from passes.analysis.topology import post_processing, weighted_layers
 from zqc import model_io
 from zqc.admission import dimensions
 from zqc.report.kernels import tail_starts

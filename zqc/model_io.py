@@ -16,7 +16,7 @@ import onnx_ir as ir
 from google.protobuf.message import EncodeError
 from onnx_ir.passes import common
 
-from passes.fold_batch_size import FoldBatchSize
+from passes.canonicalize.fold_batch_size import FoldBatchSize
 from zqc import lowest_opset, onnx_file, upgrade
 from zqc.admission import check_image_input, check_operators, check_opset, described, dimensions
 from zqc.atomic import atomic_write

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import ScaleOutputs
-from passes.scale_outputs import head_outputs
+from passes.equalize.scale_outputs import head_outputs
 from zqc.calibration.tensor_reader import TensorReader
 from zqc.grids import Batches, first_pictures
 from zqc.quantization import points_of

@@ -25,10 +25,10 @@ from passes import (
     QuantizeWeights,
     SplitBranches,
 )
+from passes.analysis.quantization_points import Point, quantization_points
+from passes.analysis.topology import edge_layers, weighted_layers
 from passes.arithmetic import Grid
-from passes.canonical_gelu import GELU_OPSET, spelled_gelus
-from passes.placement import Point, quantization_points
-from passes.topology import edge_layers, weighted_layers
+from passes.canonicalize.canonical_gelu import GELU_OPSET, spelled_gelus
 from zqc import lowest_opset, model_io, runtime_versions, targets
 from zqc.errors import OptionError
 from zqc.grids import Batches, Ranges

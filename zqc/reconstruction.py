@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import QuantizeWeights
+from passes.analysis.topology import edge_layers, is_expectation, is_weighted, weighted_layers
 from passes.graph import Namer, add_initializer, constant, name_of
-from passes.quantize_activations import dequantized_scale
-from passes.quantize_weights import along, mean_shift, output_axis, plain_bias, rounded_weight
-from passes.topology import edge_layers, is_expectation, is_weighted, weighted_layers
+from passes.quantize.quantize_activations import dequantized_scale
+from passes.quantize.quantize_weights import (
+    along,
+    mean_shift,
+    output_axis,
+    plain_bias,
+    rounded_weight,
+)
 from zqc.calibration.paired_inputs import Inputs, paired_inputs
 from zqc.grids import Batches, first_pictures
 

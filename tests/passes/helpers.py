@@ -7,8 +7,8 @@ from onnx import numpy_helper
 from onnx_ir.passes.common import ShapeInferencePass
 
 from passes import QuantizeActivations, QuantizeWeights
+from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid, exponent_of
-from passes.placement import quantization_points
 from zqc import runtime
 from zqc.calibration.tensor_reader import with_outputs
 

@@ -5,8 +5,8 @@ import onnx
 import onnx_ir as ir
 
 from passes import QuantizeActivations, QuantizeWeights, ShiftNegativeCorrection
+from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid, exponent_of
-from passes.placement import quantization_points
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration.tensor_reader import with_outputs
 

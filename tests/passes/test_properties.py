@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from passes import EqualizeChannels, QuantizeActivations, QuantizeWeights, ShiftNegativeCorrection
+from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid, exponent_of
 from passes.graph import channels
-from passes.placement import quantization_points
 from tests.passes.helpers import operator_types, relative_error, run_model
 from tests.passes.random_networks import BLOCKS, network, plans
 from tests.passes.shifted import without_rounding

@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 from onnx import parser
 
-from passes.topology import first_layers, last_layers, post_processing
+from passes.analysis.topology import first_layers, last_layers, post_processing
 from tests import nets
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -65,7 +65,7 @@ def test_edges_of_the_example_are_those_of_the_compiler():
 
 
 def test_post_processing_of_a_net_is_that_of_the_passes():
-    """Without an expectation the rule is that of ``passes.topology``."""
+    """Without an expectation the rule is that of ``passes.analysis.topology``."""
     import common
 
     model = nets.detector()

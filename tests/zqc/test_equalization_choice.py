@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from passes.topology import weighted_layers
+from passes.analysis.topology import weighted_layers
 from tests.passes.helpers import build_model
 from zqc.equalization import Equalized, equalize
 from zqc.equalization_choice import calibrate_best, output_error

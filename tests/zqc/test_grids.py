@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from passes.placement import Point
+from passes.analysis.quantization_points import Point
 from tests.passes.helpers import build_model
 from zqc.calibration.histogram import add, empty, without_outliers
 from zqc.calibration.thresholds import choose_grid

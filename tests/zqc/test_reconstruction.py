@@ -6,8 +6,8 @@ import onnx_ir as ir
 import pytest
 
 from passes import QuantizeActivations, QuantizeWeights
+from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
-from passes.topology import weighted_layers
 from tests.passes.helpers import build_model, run_model
 from tests.tasks import Counter
 from zqc.calibration.moments import input_columns

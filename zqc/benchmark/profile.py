@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from passes.topology import WEIGHTED
+from passes.analysis.topology import WEIGHTED
 from zqc.benchmark.results import Kernel, Kind, Operators, Throughput
 from zqc.kernel_times import plain_name
 from zqc.report.kernels import INTEGER_LAYERS

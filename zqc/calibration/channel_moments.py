@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.channel_flow import flow
-from passes.channel_ties import layer_parameters
+from passes.analysis.channel_flow import flow
+from passes.analysis.coupled_channels import layer_parameters
 from passes.graph import float_attribute
-from passes.quantize_weights import mean_shift
+from passes.quantize.quantize_weights import mean_shift
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from passes.affine import from_arithmetic
+from passes.canonicalize.affine import from_arithmetic
 from passes.graph import constant, float_attribute, scalar
 from zqc.calibration.channel_moments import Floats
 

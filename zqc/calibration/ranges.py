@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.topology import weighted_layers
 from passes.graph import name_of
-from passes.topology import weighted_layers
 from zqc.calibration.histogram import Histogram, add, empty
 from zqc.calibration.moments import RunningMoments, input_columns
 from zqc.calibration.tensor_reader import TensorReader

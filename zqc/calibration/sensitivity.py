@@ -17,8 +17,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.placement import SAME_GRID
-from passes.topology import last_layers, weighted_layers
+from passes.analysis.quantization_points import SAME_GRID
+from passes.analysis.topology import last_layers, weighted_layers
 from zqc import runtime
 from zqc.autodiff import backward
 from zqc.calibration.histogram import BINS, Histogram, add, empty, widen

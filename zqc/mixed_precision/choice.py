@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.topology import edge_layers, weighted_layers
+from passes.analysis.topology import edge_layers, weighted_layers
 from zqc.mixed_precision.allocation import Allocation, Budget, allocate
 from zqc.mixed_precision.costs import latency_costs, size_costs, storages, useful_widths
 from zqc.mixed_precision.losses import FLOAT_BITS, Losses

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.topology import weighted_layers
 from passes.graph import constant
-from passes.topology import weighted_layers
 from zqc import runtime, targets
 from zqc.kernel_times import KernelTime, plain_name
 from zqc.mixed_precision.allocation import Costs

@@ -15,10 +15,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
 from passes.graph import constant, float_attribute, int_attribute, ints, name_of
-from passes.quantize_weights import along, output_axis, rounded_weight
-from passes.topology import weighted_layers
+from passes.quantize.quantize_weights import along, output_axis, rounded_weight
 from zqc.calibration.histogram import Histogram
 from zqc.calibration.ranges import Statistics
 from zqc.calibration.sensitivity import Sensitivity

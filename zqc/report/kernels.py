@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 import onnx_ir as ir
 
+from passes.analysis.topology import post_processing, weighted_layers
 from passes.graph import producer_of
-from passes.topology import post_processing, weighted_layers
 from zqc.errors import FloatKernelsError
 from zqc.report.float_rules import FLOAT_LAYERS, label, rule_of
 from zqc.report.results import FloatOperators, LayerReport

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.topology import is_expectation, weighted_layers
 from passes.graph import constant, int_attribute
-from passes.topology import is_expectation, weighted_layers
 from zqc.errors import StatisticsError
 from zqc.synthesis.network import fold_batchnorm
 

@@ -9,11 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
-from passes.batchnorm_to_conv import BatchNormToConv
-from passes.fold_arithmetic import FoldArithmetic
-from passes.fold_batchnorm import FoldBatchNorm
+from passes.analysis.topology import is_expectation, last_layers
+from passes.canonicalize.batchnorm_to_conv import BatchNormToConv
+from passes.canonicalize.fold_arithmetic import FoldArithmetic
+from passes.canonicalize.fold_batchnorm import FoldBatchNorm
 from passes.graph import add_initializer, constant
-from passes.topology import is_expectation, last_layers
 
 
 @dataclass(frozen=True)

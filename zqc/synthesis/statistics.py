@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.affine import from_batchnorm
+from passes.canonicalize.affine import from_batchnorm
 from passes.graph import constant
 from zqc.errors import NoBatchNormError
 

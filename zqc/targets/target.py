@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from passes.quantize_activations import Constants
+    from passes.quantize.quantize_activations import Constants
     from zqc.recipe import Recipe
 
 Placement = Literal["everywhere", "layer inputs"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from passes import QuantizeActivations
+from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
-from passes.topology import weighted_layers
 from tests.passes.helpers import build_model
 from zqc.calibration.moments import input_columns
 from zqc.calibration.paired_inputs import paired_inputs

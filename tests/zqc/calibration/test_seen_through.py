@@ -5,8 +5,8 @@ import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import SplitBranches
+from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import fake_quantize
-from passes.placement import quantization_points
 from tests.passes.helpers import build_model
 from zqc.calibration import choose_grid, identity, sigmoid, softplus
 from zqc.calibration.histogram import add, empty

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from passes import QuantizeActivations, QuantizeWeights
+from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid
-from passes.packed_weights import CHAIN_BYTES
-from passes.placement import quantization_points
+from passes.lower.file_size.packed_weights import CHAIN_BYTES
 from tests.passes.helpers import build_model
 from zqc import model_io, quantization
 from zqc.errors import OptionError

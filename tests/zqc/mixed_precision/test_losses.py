@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from passes.arithmetic import Grid
-from passes.quantize_weights import rounded_weight
+from passes.quantize.quantize_weights import rounded_weight
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration import Statistics, TensorStatistics
 from zqc.calibration.histogram import add, empty

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from passes import QuantizeActivations, QuantizeWeights
+from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid
-from passes.placement import quantization_points
 from tests.passes.helpers import build_model
 from zqc import quantization, runtime
 from zqc.errors import FloatKernelsError

@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from passes.topology import post_processing, weighted_layers
+from passes.analysis.topology import post_processing, weighted_layers
 from tests import nets
 from tests.passes.random_networks import network
 from zqc import quantization, runtime, targets

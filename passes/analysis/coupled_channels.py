@@ -1,0 +1,218 @@
+"""Which channels of which tensors must be scaled together: an analysis, no edit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.analysis.channel_flow import Ids, flow
+from passes.analysis.topology import WEIGHTED
+from passes.graph import channels, constant, float_attribute, int_attribute
+
+
+@dataclass(frozen=True)
+class LayerParameters:
+    """The constants of a layer whose channels stand on axis 1 before and after it.
+
+    Attributes:
+        weight: As it is stored.
+        bias: Shape (C_out,), or None.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+    """
+
+    weight: NDArray[np.floating]
+    bias: NDArray[np.floating] | None
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class ChannelTies:
+    """Channels that carry the same factor, whatever it is.
+
+    Attributes:
+        ids: Number of each channel, shape (C,), by tensor: channels with the same number must be
+            scaled by the same factor. Not for tensors without channels.
+        reasons: Why the channels of a number must keep their scale.
+        layers: The layers that start or end a tie, in graph order.
+    """
+
+    ids: dict[ir.Value, Ids]
+    reasons: dict[int, str]
+    layers: dict[ir.Node, LayerParameters]
+
+
+def channel_ties(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> ChannelTies:
+    """Follow the factor of every channel from the layers that make it to those that can undo it.
+
+    1. A Conv (any groups), ConvTranspose or Gemm with constant weights takes any positive factor of
+       its input channels and gives its output channels any other.
+    2. Operators that are positively homogeneous per channel, f(s·x) = s·f(x) for s > 0, hand the
+       factor on, see ``channel_flow``.
+    3. Add, Sub and Sum of tensors: the terms and the result share one factor. So does the product
+       with a tensor that keeps its own scale. So do channels that DepthToSpace makes one of.
+    4. Everything else, such as Sigmoid or the addition of a constant, keeps a tensor at its scale,
+       and so does being an input or output of the graph or being read inside a subgraph.
+    5. A node of ``breaks`` is a product with a constant that will make up for the factors of its
+       output whatever those of its input are.
+    """
+    ties = _Ties()
+    ids: dict[ir.Value, Ids] = {}
+    layers: dict[ir.Node, LayerParameters] = {}
+    for value in graph.inputs:
+        count = channels(value)
+        if count is not None:
+            ids[value] = ties.held(count, f"{value.name!r} is an input of the graph")
+    for node in graph:
+        layer = layer_parameters(node)
+        if layer is not None:
+            layers[node] = layer
+            ids[node.outputs[0]] = ties.fresh(layer.outputs)
+        elif node in breaks:
+            count = channels(node.outputs[0])
+            assert count is not None  # who inserts a product knows
+            ids[node.outputs[0]] = ties.fresh(count)
+        else:
+            _follow(node, ids, ties)
+        for value in node.outputs:
+            if value in ids:
+                _hold_at_borders(graph, value, ids[value], ties)
+    roots = {value: ties.roots(numbers) for value, numbers in ids.items()}
+    return ChannelTies(roots, ties.reasons, layers)
+
+
+def layer_parameters(node: ir.Node) -> LayerParameters | None:
+    """Read a layer that can be scaled per channel; None for anything else."""
+    if node.op_type not in WEIGHTED - {"MatMul"} or node.domain != "":
+        return None
+    weight = constant(node.inputs[1])
+    bias_value = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = constant(bias_value)
+    if weight is None or (bias_value is not None and bias is None):
+        return None
+    groups = int_attribute(node, "group", 1)
+    if node.op_type == "Gemm":
+        if int_attribute(node, "transA", 0):
+            return None
+        outputs, inputs = weight.shape if int_attribute(node, "transB", 0) else weight.T.shape
+        if float_attribute(node, "beta", 1.0) == 0.0:
+            bias = None
+    elif node.op_type == "Conv":
+        outputs, inputs = weight.shape[0], weight.shape[1] * groups
+    else:
+        outputs, inputs = weight.shape[1] * groups, weight.shape[0]
+    if bias is not None:
+        if bias.size not in (1, outputs) or (bias.ndim and bias.shape[-1] != bias.size):
+            return None
+        bias = np.broadcast_to(bias.reshape(-1), (outputs,))
+    return LayerParameters(weight, bias, inputs, outputs)
+
+
+class _Ties:
+    """A union of sets of channel numbers, some of which must keep their scale."""
+
+    def __init__(self) -> None:
+        self._parent: list[int] = []
+        self.reasons: dict[int, str] = {}
+
+    def fresh(self, count: int) -> Ids:
+        first = len(self._parent)
+        self._parent += range(first, first + count)
+        return np.arange(first, first + count)
+
+    def held(self, count: int, reason: str) -> Ids:
+        number = self.fresh(1)
+        self.reasons[int(number[0])] = reason
+        return number.repeat(count)
+
+    def root(self, number: int) -> int:
+        while self._parent[number] != number:
+            self._parent[number] = self._parent[self._parent[number]]
+            number = self._parent[number]
+        return number
+
+    def roots(self, numbers: Ids) -> Ids:
+        return np.array([self.root(int(number)) for number in numbers], np.int64)
+
+    def tie(self, left: Ids, right: Ids) -> None:
+        for a, b in zip(left, right, strict=True):
+            kept, gone = self.root(int(a)), self.root(int(b))
+            if kept != gone:
+                self._parent[gone] = kept
+                reason = self.reasons.pop(gone, None)
+                if reason is not None:
+                    self.reasons.setdefault(kept, reason)
+
+    def hold(self, numbers: Ids, reason: str) -> None:
+        for number in numbers:
+            self.reasons.setdefault(self.root(int(number)), reason)
+
+    def is_held(self, numbers: Ids) -> bool:
+        return all(self.root(int(number)) in self.reasons for number in numbers)
+
+
+def _follow(node: ir.Node, ids: dict[ir.Value, Ids], ties: _Ties) -> None:
+    """Number the output channels of an operator that is no layer, and hold what it cannot carry."""
+    inputs = [None if value is None else ids.get(value) for value in node.inputs]
+    known = node.domain == ""
+    moved = flow(node, inputs) if known else None
+    if moved is not None:
+        ids.update(zip(node.outputs, moved, strict=False))
+        return
+    shared = _shared(node, inputs, ties) if known else None
+    if shared is not None:
+        ids[node.outputs[0]] = shared
+        return
+    text = f"{node.op_type} {node.name!r}"
+    for numbers in inputs:
+        if numbers is not None:
+            ties.hold(numbers, f"{text} does not keep a factor")
+    for value in node.outputs:
+        count = channels(value)
+        if count is not None:
+            ids[value] = ties.held(count, f"it comes from {text}")
+
+
+def _shared(node: ir.Node, inputs: Sequence[Ids | None], ties: _Ties) -> Ids | None:
+    """Sums and products of tensors of the same number of channels, on the same axis; shuffles."""
+    if node.op_type == "DepthToSpace":
+        return _shuffled(node, inputs[0], ties)
+    terms = [numbers for numbers in inputs if numbers is not None]
+    alike = len({len(numbers) for numbers in terms}) == 1
+    ranks = {None if v is None or v.shape is None else len(v.shape) for v in node.inputs}
+    if len(terms) != len(inputs) or not alike or len(ranks) != 1 or None in ranks:
+        return None
+    if node.op_type in ("Add", "Sub", "Sum"):
+        for other in terms[1:]:
+            ties.tie(terms[0], other)
+        return terms[0]
+    if node.op_type == "Mul":
+        for one, other in (terms, terms[::-1]):
+            if ties.is_held(other):
+                return one
+    return None
+
+
+def _shuffled(node: ir.Node, source: Ids | None, ties: _Ties) -> Ids | None:
+    """The channels of DepthToSpace: each is made of s² that carry one factor then."""
+    phases = int_attribute(node, "blocksize", 1) ** 2
+    if source is None or len(source) % phases:
+        return None
+    mode = node.attributes.get("mode")
+    by_phase = mode is None or mode.as_string() == "DCR"
+    parts = source.reshape(phases, -1) if by_phase else source.reshape(-1, phases).T
+    for part in parts[1:]:
+        ties.tie(parts[0], part)
+    return np.asarray(parts[0])
+
+
+def _hold_at_borders(graph: ir.Graph, value: ir.Value, numbers: Ids, ties: _Ties) -> None:
+    if value.is_graph_output():
+        ties.hold(numbers, f"{value.name!r} is an output of the graph")
+    if any(use.node.graph is not graph for use in value.uses()):
+        ties.hold(numbers, f"{value.name!r} is read inside a subgraph")

@@ -1,0 +1,1 @@
+"""Float → float, exact, without data: one spelling for everything that follows."""

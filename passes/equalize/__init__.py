@@ -1,0 +1,1 @@
+"""Float → float, exact, with data: channels are brought to a common range."""

@@ -1,0 +1,1 @@
+"""QDQ → QDQ, exact: the form that a target takes."""

@@ -1,0 +1,1 @@
+"""QDQ → QDQ, exact: a smaller file."""

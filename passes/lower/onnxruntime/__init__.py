@@ -1,0 +1,1 @@
+"""QDQ → QDQ, exact: what ONNX Runtime needs to use its integer kernels."""

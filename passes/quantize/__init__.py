@@ -1,0 +1,1 @@
+"""Float → QDQ: the only passes that lose anything."""

@@ -1,0 +1,327 @@
+"""Integer weights and biases behind DequantizeLinear."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.analysis.topology import edge_layers, weighted_layers
+from passes.arithmetic import quantize, scales, weight_exponents
+from passes.graph import (
+    Namer,
+    add_initializer,
+    constant,
+    float_attribute,
+    int_attribute,
+    ints,
+    producer_of,
+)
+from passes.quantize.quantize_activations import dequantized_scale
+from passes.quantize.rounding import compensated
+
+logger = logging.getLogger(__name__)
+
+_TYPES = dict.fromkeys((2, 3, 4), ir.DataType.INT4) | dict.fromkeys((5, 6, 7, 8), ir.DataType.INT8)
+"""What integers of so many bits are stored in."""
+
+_BIAS_LIMIT = float(2**30)
+"""Half of the INT32 range: the other half is room for the sum of products."""
+
+
+@dataclass(frozen=True)
+class QuantizeWeights(ir.passes.InPlacePass):
+    """Quantize the constants of every layer whose input is quantized. Lossy.
+
+    1. Weights: per output channel, symmetric, power-of-two thresholds of least squared error;
+       an error of at most Δ/2 per weight inside the threshold. Operators of ``per_tensor`` have
+       one threshold for all channels, written as a list of equal scales. Where the second moments M
+       of the layer's input are known, the rounding can minimise the error of the output, see
+       ``passes.quantize.rounding``; and the weights w of a channel can be enlarged by
+       √(wᵀMw / ŵᵀMŵ) and rounded again, so that the output keeps its second moment.
+    2. Biases: INT32 with the scale s_x·s_w of the products they are added to. Where a bias would
+       not fit, the threshold of its channel is raised until it does.
+    3. Bias correction, where the mean μ of the input is known per channel: the rounding error of
+       the weights shifts the mean of the output by ε = Σ (Q(W) − W)·μ, and b' = b − ε undoes it
+       (HPTQ, arXiv 2109.09113); a layer without a bias gets one. Not for MatMul.
+    4. Declined: a layer whose input is float, whose weight is computed (attention), or that is
+       named in ``keep_float``; the bias of a Gemm with α or β other than 1 stays float.
+
+    Attributes:
+        bits: Bits of the weights, 2 to 8.
+        edge_bits: Bits of the weights of the first and the last layers.
+        bits_of: Bits of single layers by name, whatever ``bits`` and ``edge_bits`` say.
+        keep_float: Names of nodes that stay float.
+        input_means: Mean per channel, shape (C_in,), of tensors by their name before quantization.
+        input_moments: By name of the layer, E[x xᵀ] of the columns that its weights are multiplied
+            with, shape (groups, blocks, K, K): block by block of the flattened weight.
+        compensate: Whether weights are rounded so that their errors compensate each other.
+        second_moments: Whether the second moment of every output channel is corrected.
+        per_tensor: Operator types whose weights have one threshold instead of one per channel.
+        int4: Whether up to 4 bits are stored in INT4; more are in INT8 anyway.
+    """
+
+    bits: int = 8
+    edge_bits: int = 8
+    bits_of: Mapping[str, int] = field(default_factory=dict)
+    keep_float: Collection[str] = ()
+    input_means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    input_moments: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    compensate: bool = True
+    second_moments: bool = False
+    per_tensor: Collection[str] = ()
+    int4: bool = True
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Quantize layer by layer."""
+        graph = model.graph
+        name = Namer(graph)
+        edges = edge_layers(graph)
+        modified = False
+        for node in weighted_layers(graph):
+            scale = dequantized_scale(node.inputs[0])
+            weight = constant(node.inputs[1])
+            if weight is None or scale is None or node.name in self.keep_float:
+                logger.debug("%s keeps float weights", node.name)
+                continue
+            default = self.edge_bits if node in edges else self.bits
+            bits = self.bits_of.get(node.name or "", default)
+            integers, step = rounded_weight(
+                node,
+                weight,
+                bits=bits,
+                input_scale=scale,
+                moments=self.input_moments.get(node.name or ""),
+                compensate=self.compensate,
+                second_moments=self.second_moments,
+                per_tensor=node.op_type in self.per_tensor,
+            )
+            mean = self.input_means.get(_quantized_name(node.inputs[0]))
+            kind = _TYPES[bits] if self.int4 else ir.DataType.INT8
+            _write_layer(graph, node, integers, step, scale, kind, mean, name)
+            modified = True
+        return ir.passes.PassResult(model, modified)
+
+
+def output_axis(node: ir.Node, weight: NDArray[np.floating]) -> int:
+    """Axis of the weight along which the output channels of a layer run."""
+    if node.op_type == "ConvTranspose":
+        return 1
+    if node.op_type == "Gemm":
+        return 0 if int_attribute(node, "transB", 0) else 1
+    return 0 if node.op_type == "Conv" else weight.ndim - 1
+
+
+def rounded_weight(
+    node: ir.Node,
+    weight: NDArray[np.floating],
+    *,
+    bits: int,
+    input_scale: float,
+    moments: NDArray[np.float64] | None = None,
+    compensate: bool = True,
+    second_moments: bool = False,
+    per_tensor: bool = False,
+) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
+    """Return what a layer's weight becomes: case 1 of ``QuantizeWeights``, and the limit of case 2.
+
+    Args:
+        node: The layer.
+        weight: Its weight.
+        bits: Bits of the integers, 2 to 8.
+        input_scale: The step of its input, which the step of the bias follows from.
+        moments: Second moments of its input, (groups, blocks, K, K); None where unknown.
+        compensate: Whether errors compensate each other, where the moments are known.
+        second_moments: Whether the second moment of the output is corrected, likewise.
+        per_tensor: Whether all channels have the same step.
+
+    Returns:
+        The integers in the shape of the weight, in floating point, and the step of each channel
+        along ``output_axis``.
+    """
+    axis = output_axis(node, weight)
+    bias = plain_bias(node, weight, axis)
+    whole = weight[np.newaxis] if per_tensor else weight
+    exponents = weight_exponents(whole, bits=bits, axis=0 if per_tensor else axis)
+    exponents = np.broadcast_to(exponents, weight.shape[axis])
+    if bias is not None:
+        exponents = np.maximum(exponents, _exponents_for(bias, input_scale, bits, len(exponents)))
+    if per_tensor:
+        exponents = np.full_like(exponents, exponents.max())
+    scale = scales(exponents, bits=bits, signed=True)
+    steps = along(axis, scale, weight.ndim)
+
+    def rounded(w: NDArray[np.floating]) -> NDArray[np.floating]:
+        if moments is None or not compensate:
+            return quantize(w, steps, bits=bits, signed=True)
+        return _compensated(w, moments, scale, axis=axis, bits=bits)
+
+    integers = rounded(weight)
+    if moments is not None and second_moments:
+        before, after = (_energy(w, moments, axis) for w in (weight, integers * steps))
+        factor = np.sqrt(np.divide(before, after, out=np.ones_like(before), where=after > 0))
+        integers = rounded(weight * along(axis, factor, weight.ndim))
+    return integers, scale
+
+
+def along(axis: int, scale: NDArray[np.floating], rank: int) -> NDArray[np.floating]:
+    """Reshape one step per channel to broadcast along an axis of a weight."""
+    return scale.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def _write_layer(
+    graph: ir.Graph,
+    node: ir.Node,
+    integers: NDArray[np.floating],
+    scale: NDArray[np.float32],
+    input_scale: float,
+    kind: ir.DataType,
+    mean: NDArray[np.float64] | None,
+    name: Namer,
+) -> None:
+    """Put the integers behind DequantizeLinear, and correct and quantize the bias."""
+    weight = constant(node.inputs[1])
+    assert weight is not None  # there are integers of it
+    axis = output_axis(node, weight)
+    bias = plain_bias(node, weight, axis)
+    if bias is not None and mean is not None:
+        error = integers * along(axis, scale, weight.ndim) - weight
+        bias = bias - mean_shift(node, error, mean)
+    stored = ir.tensor(integers.astype(kind.numpy()), dtype=kind)
+    stem = _name(node.inputs[1], f"{node.name}_weight")
+    new_weight = _dequantize(graph, node, stored, scale, axis, stem, name)
+    node.replace_input_with(1, new_weight)
+    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
+    if bias is not None and (has_bias or np.any(bias)):
+        bias_scale = np.tile(scale * np.float32(input_scale), bias.size // scale.size)
+        rounded = ir.tensor(np.rint(bias / bias_scale).astype(np.int32))
+        stem = _name(node.inputs[2] if has_bias else None, f"{stem}_bias")
+        new_bias = _dequantize(graph, node, rounded, bias_scale, 0, stem, name)
+        node.resize_inputs(3)
+        node.replace_input_with(2, new_bias)
+
+
+def _compensated(
+    weight: NDArray[np.floating],
+    moments: NDArray[np.float64],
+    scale: NDArray[np.float32],
+    *,
+    axis: int,
+    bits: int,
+) -> NDArray[np.float64]:
+    """Round the rows of every group and block with compensation."""
+    rows = _rows(weight, moments, axis)
+    steps = scale.reshape(len(rows), 1, -1)
+    by_block = compensated(rows.swapaxes(1, 2), moments, steps, bits=bits)
+    integers = by_block.swapaxes(1, 2)
+    moved = np.moveaxis(weight, axis, 0)
+    return np.moveaxis(integers.reshape(moved.shape), 0, axis)
+
+
+def _rows(
+    weight: NDArray[np.floating], moments: NDArray[np.float64], axis: int
+) -> NDArray[np.floating]:
+    """The weight as (groups, rows, blocks, K)."""
+    groups, blocks, columns, _ = moments.shape
+    return np.moveaxis(weight, axis, 0).reshape(groups, -1, blocks, columns)
+
+
+def _energy(
+    weight: NDArray[np.floating], moments: NDArray[np.float64], axis: int
+) -> NDArray[np.float64]:
+    """Second moment wᵀMw of every output channel without its bias, shape (channels,)."""
+    rows = _rows(weight, moments, axis).astype(np.float64)
+    energy: NDArray[np.float64] = np.einsum(
+        "grbi,gbij,grbj->gr", rows, moments, rows, optimize=True
+    )
+    return energy.reshape(-1)
+
+
+def plain_bias(
+    node: ir.Node, weight: NDArray[np.floating], axis: int
+) -> NDArray[np.float64] | None:
+    """Bias per output channel, zeros if there is none; None where it cannot be quantized."""
+    if node.op_type == "MatMul":
+        return None
+    if node.op_type == "Gemm" and not (
+        float_attribute(node, "alpha", 1.0) == float_attribute(node, "beta", 1.0) == 1.0
+    ):
+        return None
+    groups = int_attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
+    outputs = weight.shape[axis] * groups
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return np.zeros(outputs)
+    bias = constant(value)
+    if bias is None or bias.size != outputs:
+        return None
+    flat: NDArray[np.float64] = bias.reshape(-1).astype(np.float64)
+    return flat
+
+
+def _exponents_for(
+    bias: NDArray[np.float64], input_scale: float, bits: int, channels: int
+) -> NDArray[np.int64]:
+    """Smallest threshold exponent of each weight channel with which the bias fits in INT32."""
+    # The channels of a grouped ConvTranspose share scales: bias c belongs to scale c mod (C/g).
+    largest = np.abs(bias).reshape(-1, channels).max(axis=0)
+    smallest_scale = np.maximum(largest / (input_scale * _BIAS_LIMIT), np.finfo(np.float64).tiny)
+    exponents: NDArray[np.int64] = np.ceil(np.log2(smallest_scale)).astype(np.int64) + bits - 1
+    return exponents
+
+
+def mean_shift(
+    node: ir.Node, error: NDArray[np.floating], mean: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean of what an error of the weights adds to the output, per output channel."""
+    if node.op_type == "Gemm":
+        columns = error.T if int_attribute(node, "transB", 0) else error
+        return np.asarray(mean @ columns, np.float64)
+    groups = int_attribute(node, "group", 1)
+    summed = error.reshape(*error.shape[:2], -1).sum(axis=2, dtype=np.float64)
+    rows = summed.reshape(groups, -1, error.shape[1])
+    inputs = mean.reshape(groups, -1)
+    if node.op_type == "ConvTranspose":
+        # W is (C_in, C_out/g, …); a kernel of stride s covers an output pixel 1/s² of the time.
+        strides = ints(node, "strides", (1,) * (error.ndim - 2))
+        shift = np.einsum("gi,gio->go", inputs, rows) / np.prod(strides)
+    else:
+        shift = np.einsum("gi,goi->go", inputs, rows)
+    return np.asarray(shift.reshape(-1), np.float64)
+
+
+def _quantized_name(value: ir.Value | None) -> str:
+    """Name of the tensor that a dequantized value was before it was quantized."""
+    for _ in range(2):
+        node = producer_of(value)
+        value = node.inputs[0] if node is not None else None
+    return "" if value is None or value.name is None else value.name
+
+
+def _name(value: ir.Value | None, default: str) -> str:
+    return default if value is None or value.name is None else value.name
+
+
+def _dequantize(
+    graph: ir.Graph,
+    node: ir.Node,
+    integers: ir.TensorProtocol,
+    scale: NDArray[np.float32],
+    axis: int,
+    stem: str,
+    name: Namer,
+) -> ir.Value:
+    inputs = [
+        add_initializer(graph, name(f"{stem}_q"), integers),
+        add_initializer(graph, name(f"{stem}_s"), scale),
+    ]
+    dq = ir.node("DequantizeLinear", inputs, attributes={"axis": axis}, name=name(f"{stem}_dq"))
+    dq.outputs[0].name = dq.name
+    dq.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    dq.outputs[0].shape = ir.Shape(integers.shape.numpy())
+    graph.insert_before(node, dq)
+    return dq.outputs[0]
