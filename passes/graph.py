@@ -129,3 +129,12 @@ def replace(old: ir.Value, new: ir.Value) -> None:
         new.shape = old.shape
     name, old.name = old.name, None
     new.name = name
+
+
+def with_outputs(model: ir.Model, tensors: Sequence[str]) -> ir.Model:
+    """Return a copy of the model whose outputs are the named tensors."""
+    copy = model.clone()
+    values = {output.name: output for node in copy.graph for output in node.outputs}
+    copy.graph.outputs.clear()
+    copy.graph.outputs.extend(values[name] for name in tensors)
+    return copy

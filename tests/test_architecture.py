@@ -12,22 +12,32 @@ import zqc
 
 ROOT = Path(__file__).parents[1]
 
-# From the top to the bottom; a module imports from its own floor or from below.
-FLOORS = (
-    {"cli", "options", "recipe_options", "sections"},
-    {"inspection"},
-    {"compiler", "checker", "benchmark", "statistics_card"},
-    {"bit_choice", "equalization_choice"},
-    {"equalization", "output_scales", "output_agreement"},
-    {"quantization", "calibration_pictures"},
-    {"grids", "reconstruction"},
-    {"synthesis", "calibration", "mixed_precision", "detection", "report"},
-    {"autodiff", "runtime", "model_io", "recipe_file"},
-    {"onnx_file", "admission", "lowest_opset", "upgrade", "atomic", "images", "recipe", "progress"},
-    {"input_format", "picture_input", "targets"},
-    {"errors", "cpu", "file_path", "kernel_times", "runtime_versions"},
+# From the top to the bottom: a folder imports from itself and from those after it.
+FOLDERS = (
+    "cli",
+    "commands",
+    "pipeline",
+    "mixed_precision",
+    "quantization",
+    "synthesis",
+    "calibration",
+    "detection",
+    "benchmark",
+    "report",
+    "statistics",
+    "recipe",
+    "targets",
+    "model_io",
+    "autodiff",
+    "runtime",
+    "pictures",
+    "progress",
+    "files",
+    "version",
+    "errors",
 )
-FLOOR = {module: height for height, modules in enumerate(reversed(FLOORS)) for module in modules}
+STAGES = ("canonicalize", "equalize", "quantize", "lower")
+"""Of the passes, in the order in which they run: a pass knows none of another stage."""
 
 LIGHT = {
     "faster_coco_eval",
@@ -59,8 +69,8 @@ def imports(path, *, for_types=True):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            deeper = node.module == "zqc"
-            yield from (f"zqc.{a.name}" for a in node.names) if deeper else [node.module]
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)  # if it is a module
 
 
 def test_passes_stand_alone():
@@ -71,22 +81,63 @@ def test_passes_stand_alone():
 
 
 def test_imports_run_one_way():
-    """A module imports from its own floor or from below, except to name a type."""
+    """A module imports from its own folder or from those below it, except to name a type."""
     for path in files("zqc"):
-        module = path.relative_to(ROOT).with_suffix("").parts[1]
+        folder = path.relative_to(ROOT).with_suffix("").parts[1]
         for name in imports(path, for_types=False):
             root, _, rest = name.partition(".")
             imported = rest.split(".")[0]
-            if root == "zqc" and {module, imported} <= set(FLOOR):
-                assert FLOOR[imported] <= FLOOR[module], f"{module} imports {imported}"
+            if root == "zqc" and {folder, imported} <= set(FOLDERS):
+                assert FOLDERS.index(folder) <= FOLDERS.index(imported), f"{path} imports {name}"
 
 
-def test_every_module_has_its_floor():
-    """A new module is given its place here."""
+def test_every_folder_has_its_place():
+    """The listing is the architecture: a new folder is given its place here."""
     found = {
         entry.stem for entry in (ROOT / "zqc").iterdir() if entry.suffix == ".py" or entry.is_dir()
     }
-    assert found - {"__init__", "__pycache__"} == set(FLOOR)
+    assert found - {"__init__", "__main__", "__pycache__"} == set(FOLDERS)
+
+
+@pytest.mark.parametrize(("package", "most"), [("zqc", 8), ("passes", 7)])
+def test_few_files_stand_loose(package, most):
+    """What has a folder stands in it."""
+    loose = [entry.name for entry in (ROOT / package).iterdir() if entry.is_file()]
+    assert len(loose) <= most, loose
+
+
+def test_passes_know_no_other_stage():
+    """A pass imports its own stage, the analysis and the toolkit: nothing of another stage."""
+    for stage in STAGES:
+        for path in files(f"passes/{stage}"):
+            others = {name.split(".")[1] for name in imports(path) if name.startswith("passes.")}
+            assert not others & (set(STAGES) - {stage}), path
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Modules can be read one after another: none needs one that needs it."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in ("zqc", "passes")
+        for path in files(package)
+    }
+    needs = {
+        name: {found for found in imports(path, for_types=False) if found in modules} - {name}
+        for name, path in modules.items()
+    }
+    while free := [name for name, needed in needs.items() if not needed & set(needs)]:
+        for name in free:
+            del needs[name]
+    assert not needs
+
+
+def test_packages_load_nothing():
+    """Only public faces import: any other package costs no more than the module asked for."""
+    for path in files("zqc") + files("passes"):
+        if path.name == "__init__.py" and path.parent.name not in ("zqc", "passes", "targets"):
+            assert all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body), (
+                path
+            )
 
 
 def test_no_training_framework():
@@ -99,12 +150,12 @@ def test_no_training_framework():
 def test_sessions_are_made_in_one_place():
     """Only runtime imports ONNX Runtime."""
     users = [path.name for path in files("zqc") if "onnxruntime" in set(imports(path))]
-    assert users == ["runtime.py"]
+    assert users == ["session.py"]
 
 
 def test_command_line_starts_fast():
     """Nothing heavy is imported before a command does its work."""
-    script = "import sys, zqc.cli; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    script = "import sys, zqc.cli.main; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     output = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout

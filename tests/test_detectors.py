@@ -7,10 +7,11 @@ import onnx
 import pytest
 
 from tests import detectors
-from zqc import compiler, runtime
-from zqc.compiler import compile_model
-from zqc.input_format import InputFormat
-from zqc.recipe import Recipe
+from zqc.commands import compile as compiler
+from zqc.commands.compile import compile_model
+from zqc.pictures.input_format import InputFormat
+from zqc.recipe.recipe import Recipe
+from zqc.runtime import session
 
 NETWORKS = {"residual": detectors.RESIDUAL, "attention": detectors.ATTENTION}
 LAYERS = {
@@ -65,7 +66,7 @@ EVERY_NETWORK = pytest.mark.parametrize("name", list(NETWORKS))
 def test_every_layer_is_an_integer_one(compiled, name, bits, act_bits):
     """Conv, ConvTranspose, Gemm and MatMul, those of two activations included, are fused."""
     result = compiled(name, bits, act_bits)
-    kinds = Counter(node.op_type for node in runtime.executed_graph(result.output).graph)
+    kinds = Counter(node.op_type for node in session.executed_graph(result.output).graph)
     assert {kind: kinds[kind] for kind in LAYERS[name]} == LAYERS[name]
     assert not {"Conv", "ConvTranspose", "FusedConv", "Gemm", "MatMul"} & set(kinds)
     assert result.integer_layers == len(result.layers) == sum(LAYERS[name].values())
@@ -77,7 +78,7 @@ def test_no_needless_float_operator(compiled, name, bits, act_bits):
     """Only operators without an integer kernel run in float, each behind one pair."""
     result = compiled(name, bits, act_bits)
     assert {found.op_type for found in result.float_operators} == FLOAT[name]
-    graph = runtime.executed_graph(result.output).graph
+    graph = session.executed_graph(result.output).graph
     for node in graph:
         if node.op_type == "DequantizeLinear":
             readers = {use.node.op_type for use in node.outputs[0].uses()}

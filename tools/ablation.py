@@ -16,7 +16,14 @@ from example.accuracy import PRECISIONS, spread
 
 import zqc
 from zqc.errors import ZqcError
-from zqc.recipe import BIAS_CORRECTIONS, EQUALIZATIONS, PRESETS, ROUNDINGS, SHIFTS, THRESHOLDS
+from zqc.recipe.recipe import (
+    BIAS_CORRECTIONS,
+    EQUALIZATIONS,
+    PRESETS,
+    ROUNDINGS,
+    SHIFTS,
+    THRESHOLDS,
+)
 
 Changes = Mapping[str, object]
 Plan = Mapping[str, Mapping[str, zqc.Recipe]]

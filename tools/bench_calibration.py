@@ -8,7 +8,7 @@ file of the model to the finished thresholds; imports are not timed, as neither 
 than once. The processor time is that of the whole process, on all cores: it says more than the
 other where a machine does other work.
 
-- zqc: ``quantization.prepare``, then ``grids.calibrate`` of every tensor that it quantizes,
+- zqc: ``quantize.prepare``, then ``calibrate.calibrate`` of every tensor that it quantizes,
   with the second moments of the layers' inputs, which the rounding of the weights needs.
 - ONNX Runtime: ``quant_pre_process`` (folds BatchNorm) and ``EntropyCalibrater`` of the operators
   that ``quantize_static`` calibrates, with its own defaults.
@@ -37,12 +37,14 @@ from numpy.typing import NDArray
 from peak_memory import peak_megabytes
 from PIL import Image
 
-from zqc import grids, model_io, quantization
-from zqc.images import SUFFIXES, ImageSet
-from zqc.input_format import InputFormat
-from zqc.picture_input import picture_shape
+from zqc.calibration import calibrate
+from zqc.model_io import model_file
+from zqc.pictures.images import SUFFIXES, ImageSet
+from zqc.pictures.input_format import InputFormat
+from zqc.pictures.model_input import picture_shape
 from zqc.progress import Silent
-from zqc.recipe import Recipe
+from zqc.quantization.prepare import points_of, prepare
+from zqc.recipe.recipe import Recipe
 
 ZQC, ORT = "zqc", "ONNX Runtime"
 MARGIN = 0.85
@@ -80,7 +82,7 @@ def main(
         return
     with tempfile.TemporaryDirectory() as folder:
         crops = Path(folder) / "crops.npy"
-        np.save(crops, random_crops(pictures, count, picture_shape(model_io.load(model).model)))
+        np.save(crops, random_crops(pictures, count, picture_shape(model_file.load(model).model)))
 
         def measured(side: str, count: int) -> dict[str, float]:
             return in_own_process(
@@ -155,17 +157,17 @@ class Reader:
 def run_zqc(path: Path, reader: Reader, threads: int) -> dict[str, float]:
     """Calibrate every quantized tensor."""
     before, started = peak_megabytes(), time.perf_counter()
-    model = model_io.load(path).model
+    model = model_file.load(path).model
     recipe = Recipe(input_format=reader.input_format)
-    prepared = quantization.prepare(model, recipe)
-    points = quantization.points_of(prepared, recipe, frozenset())
+    prepared = prepare(model, recipe)
+    points = points_of(prepared, recipe, frozenset())
     pictures = ImageSet(
         tuple(map(str, range(reader.count))),
         "crops",
         lambda start, stop: (np.concatenate([reader.picture(i) for i in range(start, stop)]), ()),
     )
     with Silent().task("", reader.count) as task:
-        grids.calibrate(
+        calibrate.calibrate(
             prepared,
             points,
             partial(pictures.batches, 1),

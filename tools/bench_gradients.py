@@ -19,12 +19,15 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
+from zqc.autodiff import engine
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs without installation and finds its neighbour
 
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm  # noqa: E402
 from tools.onnx_to_torch import TorchTwin  # noqa: E402
-from zqc import autodiff, model_io, runtime  # noqa: E402
+from zqc.model_io import model_file  # noqa: E402
+from zqc.runtime import session  # noqa: E402
 
 
 @click.command()
@@ -38,7 +41,7 @@ def main(
     path: Path, batch: int, size: int | None, threads: int, repeats: int, keep_batchnorm: bool
 ) -> None:
     """Compare the gradient of a statistics loss with regard to the picture."""
-    model = model_io.load(path, input_shape=(size, size) if size else None).model
+    model = model_file.load(path, input_shape=(size, size) if size else None).model
     if not keep_batchnorm:
         model = FoldBatchNorm()(model).model
     image = model.graph.inputs[0]
@@ -53,13 +56,13 @@ def main(
     started = time.perf_counter()
     loss = statistics_loss(model, watched)
     forward_nodes = len(model.graph)
-    (gradient,) = autodiff.gradient(model, loss, [image])
+    (gradient,) = engine.gradient(model, loss, [image])
     click.echo(
         f"gradient built in {time.perf_counter() - started:.2f} s: "
         f"{forward_nodes} nodes forward, {len(model.graph) - forward_nodes} backward"
     )
     model.graph.outputs[:] = [loss, gradient]
-    run = runtime.load(model, threads=threads)
+    run = session.load(model, threads=threads)
     torch.set_num_threads(threads)
 
     def in_torch(

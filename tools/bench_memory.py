@@ -2,9 +2,9 @@
 
     python tools/bench_memory.py [--pictures 1024] [--size 320] [--steps 2]
 
-``zqc.synthesis.synthesize`` with its default options on the example detector, at pictures of
-another size than it was exported for: only its last Reshapes hold on to that, and they come after
-everything that the pictures are matched at. Memory does not depend on how many steps there are.
+``zqc.synthesis.generate.synthesize`` with its default options on the example detector, at pictures
+of another size than it was exported for: only its last Reshapes hold on to that, and they come
+after everything that the pictures are matched at. Memory does not depend on the number of steps.
 Printed is the peak of the process so far: after the imports, after each step (0: the first pictures
 are drawn and measured), and at the end, when the finished pictures are in one array.
 """
@@ -20,9 +20,11 @@ from pathlib import Path
 import click
 from peak_memory import peak_megabytes
 
-from zqc import model_io
-from zqc.input_format import InputFormat
-from zqc.synthesis import Schedule, harvest, synthesize
+from zqc.model_io import model_file
+from zqc.pictures.input_format import InputFormat
+from zqc.statistics.batchnorm import harvest
+from zqc.synthesis.generate import synthesize
+from zqc.synthesis.loop import Schedule
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "detector.onnx"
 
@@ -61,7 +63,7 @@ def main(path: Path, pictures: int, size: int, steps: int, threads: int) -> None
     print(f"{path.name}, {pictures} pictures of {size}×{size}, {steps} steps, {threads} threads")
     peaks = Peaks()
     peaks.say("imports")
-    model = model_io.load(path).model
+    model = model_file.load(path).model
     made = synthesize(
         model,
         harvest(model),

@@ -41,12 +41,14 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from peak_memory import peak_megabytes
 
-from zqc import model_io
 from zqc.errors import InputShapeError, ZqcError
-from zqc.input_format import InputFormat
-from zqc.picture_input import picture_shape
-from zqc.synthesis import Objective, Schedule, State, harvest
-from zqc.synthesis.loop import Loop
+from zqc.model_io import model_file
+from zqc.pictures.input_format import InputFormat
+from zqc.pictures.model_input import picture_shape
+from zqc.statistics.batchnorm import harvest
+from zqc.synthesis.loop import Loop, Schedule
+from zqc.synthesis.objective import Objective
+from zqc.synthesis.state import State
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "detector.onnx"
 PICTURES = 8
@@ -109,9 +111,9 @@ def main(
 def load(path: Path, size: int) -> ir.Model:
     """Read a model, with a height and width for one that leaves them open."""
     try:
-        return model_io.load(path).model
+        return model_file.load(path).model
     except InputShapeError:
-        return model_io.load(path, input_shape=(size, size)).model
+        return model_file.load(path, input_shape=(size, size)).model
 
 
 def start(model: ir.Model, pictures: int, threads: int) -> tuple[Loop, State]:

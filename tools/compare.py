@@ -37,11 +37,11 @@ from peers.environment import Environment, SkippedError
 from peers.measure import Row, latencies, measure, table
 
 import zqc
-from zqc import model_io
 from zqc.errors import ZqcError
-from zqc.images import open_images
-from zqc.input_format import InputFormat
-from zqc.recipe import EFFORTS
+from zqc.model_io import model_file
+from zqc.pictures.images import open_images
+from zqc.pictures.input_format import InputFormat
+from zqc.recipe.recipe import EFFORTS
 
 ROOT = Path(__file__).parent.parent
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -106,7 +106,7 @@ def main(
 
 def _pictures(model: Path, folder: Path) -> Feeds:
     """The real pictures as input tensors N,C,H,W, by the name of the model's input."""
-    image = model_io.load(model).model.graph.inputs[0]
+    image = model_file.load(model).model.graph.inputs[0]
     assert image.name is not None
     assert image.shape is not None
     channels, height, width = (int(n) for n in list(image.shape)[1:])

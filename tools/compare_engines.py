@@ -35,11 +35,12 @@ from peers.environment import Environment, SkippedError
 
 import zqc
 from passes.graph import constant
-from zqc import runtime, upgrade
+from zqc.cli.options import size
+from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ZqcError
-from zqc.input_format import InputFormat
-from zqc.options import size
-from zqc.recipe_file import read_recipe
+from zqc.model_io import upgrade
+from zqc.pictures.input_format import InputFormat
+from zqc.runtime import session
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "detector.onnx"
@@ -171,7 +172,7 @@ def _rows(
 ) -> Iterator[tuple[str, list[str]]]:
     """For each output what every engine makes of the grids before it."""
     feeds = _pixels(probe.path)
-    expected = runtime.load(probe.path, threads=1, optimize=False)(feeds)
+    expected = session.load(probe.path, threads=1, optimize=False)(feeds)
     results: list[Result | str] = []
     for engine in engines:
         try:
@@ -191,7 +192,7 @@ def _run(
 ) -> Result | str:
     """What one engine computes, or why it does not."""
     if engine.startswith("ONNX Runtime"):
-        return Result(runtime.load(probe.path, threads=1)(feeds))
+        return Result(session.load(probe.path, threads=1)(feeds))
     if engine.startswith("onnx"):
         evaluator = ReferenceEvaluator(upgrade.raise_opset(onnx.load(probe.path), _SINCE))
         try:

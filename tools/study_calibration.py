@@ -17,7 +17,7 @@ import click
 from example.accuracy import cell, measure, write_noise
 
 import zqc
-from zqc.recipe import EFFORTS
+from zqc.recipe.recipe import EFFORTS
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

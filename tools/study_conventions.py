@@ -6,7 +6,7 @@ The first table is of the example and of every model in the directory that has B
 second one each of them is changed so that it expects pixels in another range, exactly, by a Mul and
 an Add in front. For the third one the pictures that such a model was trained on had another
 contrast and brightness than the average photograph. A pick counts as certain by the rule of
-``zqc.synthesis.convention``; otherwise zqc asks.
+``zqc.statistics.input_convention``; otherwise zqc asks.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import onnx_ir as ir
 from onnx_ir.tape import Tape
 
 from passes.graph import add_initializer
-from zqc import model_io
+from zqc.cli.options import size
 from zqc.errors import InputShapeError, NoBatchNormError
-from zqc.input_format import InputFormat
-from zqc.options import size
-from zqc.picture_input import picture_shape
-from zqc.synthesis.convention import CONVENTIONS, DetectedFormat, detect_input_format
-from zqc.synthesis.statistics import LayerStatistics, harvest
+from zqc.model_io import model_file
+from zqc.pictures.input_format import InputFormat
+from zqc.pictures.model_input import picture_shape
+from zqc.statistics.batchnorm import LayerStatistics, harvest
+from zqc.statistics.input_convention import CONVENTIONS, DetectedFormat, detect_input_format
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "detector.onnx"
 RANGES = {c.name: c.range for c in CONVENTIONS}
@@ -102,9 +102,9 @@ def main(models: Path, input_shape: tuple[int, int]) -> None:
 def _cases(paths: list[Path], input_shape: tuple[int, int]) -> Iterator[Case]:
     for path in paths:
         try:
-            model = model_io.load(path).model
+            model = model_file.load(path).model
         except InputShapeError:
-            model = model_io.load(path, input_shape=input_shape).model
+            model = model_file.load(path, input_shape=input_shape).model
         try:
             layers = harvest(model)
         except NoBatchNormError:

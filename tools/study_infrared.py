@@ -27,8 +27,8 @@ from example.scenes import load_objects
 from train_example import EXAMPLES, FASHION, LABELLED
 
 import zqc
-from zqc.input_format import InputFormat
-from zqc.recipe import EFFORTS, Effort, Recipe
+from zqc.pictures.input_format import InputFormat
+from zqc.recipe.recipe import EFFORTS, Effort, Recipe
 
 SYNTHETIC = {
     "both": {"bn_terms": "both"},

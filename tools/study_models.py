@@ -18,7 +18,7 @@ import click
 from cases import Case, shared_cases
 
 import zqc
-from zqc.recipe import EFFORTS
+from zqc.recipe.recipe import EFFORTS
 
 
 @click.command()

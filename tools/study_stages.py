@@ -34,7 +34,7 @@ from cases import EXAMPLE, Case, shared_cases
 from example.accuracy import PRECISIONS
 
 import zqc
-from zqc.recipe import EFFORTS
+from zqc.recipe.recipe import EFFORTS
 
 
 @click.command(context_settings={"show_default": True})

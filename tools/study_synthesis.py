@@ -29,12 +29,15 @@ import numpy as np
 from example.accuracy import PRECISIONS, cell, measure, write_noise
 from example.scenes import SIZE
 
-from zqc.images import write_tensors
-from zqc.input_format import InputFormat
-from zqc.model_io import load
+from zqc.model_io.model_file import load
+from zqc.pictures.images import write_tensors
+from zqc.pictures.input_format import InputFormat
 from zqc.progress import Silent
-from zqc.synthesis import Objective, Schedule, Synthesis, harvest, synthesize
-from zqc.synthesis.targets import Targets
+from zqc.statistics.batchnorm import harvest
+from zqc.synthesis.generate import Synthesis, synthesize
+from zqc.synthesis.loop import Schedule
+from zqc.synthesis.matching import Targets
+from zqc.synthesis.objective import Objective
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MODEL = EXAMPLES / "detector.onnx"

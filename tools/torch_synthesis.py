@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnx_to_torch import TorchTwin
 
-from zqc.synthesis import LayerStatistics
-from zqc.synthesis.network import matched_part
-from zqc.synthesis.targets import Targets
+from zqc.statistics.batchnorm import LayerStatistics
+from zqc.statistics.network import matched_part
+from zqc.synthesis.matching import Targets
 
 
 class TorchSynthesis:

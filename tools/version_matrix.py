@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from peers.environment import Environment, SkippedError
 
 import zqc
-from zqc import onnx_file
+from zqc.cli.options import size
+from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ZqcError
-from zqc.input_format import InputFormat
-from zqc.options import size
-from zqc.recipe_file import read_recipe
-from zqc.report.kernels import INTEGER_LAYERS
+from zqc.model_io import onnx_file
+from zqc.pictures.input_format import InputFormat
+from zqc.runtime.executed import INTEGER_LAYERS
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "detector.onnx"

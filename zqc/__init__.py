@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from zqc.benchmark.measure import bench
-    from zqc.benchmark.results import BenchResult
-    from zqc.checker import check
-    from zqc.compiler import compile_model as compile  # noqa: A004 - the name users expect
-    from zqc.compiler import synthesize_to as synthesize
-    from zqc.errors import ZqcError
-    from zqc.input_format import InputFormat
-    from zqc.recipe import Recipe
-    from zqc.report.results import CheckResult, CompileResult, StatsResult, SynthesisResult
-    from zqc.statistics_card import stats
+from zqc.version import __version__
 
-__version__ = version("zqc")
+if TYPE_CHECKING:
+    from zqc.benchmark.results import BenchResult
+    from zqc.commands.bench import bench
+    from zqc.commands.check import CheckResult, check
+    from zqc.commands.compile import CompileResult
+    from zqc.commands.compile import compile_model as compile  # noqa: A004 - the name users expect
+    from zqc.commands.stats import StatsResult, stats
+    from zqc.commands.synthesize import SynthesisResult
+    from zqc.commands.synthesize import synthesize_to as synthesize
+    from zqc.errors import ZqcError
+    from zqc.pictures.input_format import InputFormat
+    from zqc.recipe.recipe import Recipe
+
 
 __all__ = [
     "BenchResult",
@@ -40,18 +41,18 @@ __all__ = [
 # Loaded on first use (PEP 562): `zqc --help` must not wait for ONNX Runtime.
 _HOMES = {
     "BenchResult": ("zqc.benchmark.results", "BenchResult"),
-    "CheckResult": ("zqc.report.results", "CheckResult"),
-    "CompileResult": ("zqc.report.results", "CompileResult"),
-    "InputFormat": ("zqc.input_format", "InputFormat"),
-    "Recipe": ("zqc.recipe", "Recipe"),
-    "StatsResult": ("zqc.report.results", "StatsResult"),
-    "SynthesisResult": ("zqc.report.results", "SynthesisResult"),
+    "CheckResult": ("zqc.commands.check", "CheckResult"),
+    "CompileResult": ("zqc.commands.compile", "CompileResult"),
+    "InputFormat": ("zqc.pictures.input_format", "InputFormat"),
+    "Recipe": ("zqc.recipe.recipe", "Recipe"),
+    "StatsResult": ("zqc.commands.stats", "StatsResult"),
+    "SynthesisResult": ("zqc.commands.synthesize", "SynthesisResult"),
     "ZqcError": ("zqc.errors", "ZqcError"),
-    "bench": ("zqc.benchmark.measure", "bench"),
-    "check": ("zqc.checker", "check"),
-    "compile": ("zqc.compiler", "compile_model"),
-    "stats": ("zqc.statistics_card", "stats"),
-    "synthesize": ("zqc.compiler", "synthesize_to"),
+    "bench": ("zqc.commands.bench", "bench"),
+    "check": ("zqc.commands.check", "check"),
+    "compile": ("zqc.commands.compile", "compile_model"),
+    "stats": ("zqc.commands.stats", "stats"),
+    "synthesize": ("zqc.commands.synthesize", "synthesize_to"),
 }
 
 

@@ -9,8 +9,8 @@ from onnx_ir.passes.common import ShapeInferencePass
 from passes import QuantizeActivations, QuantizeWeights
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid, exponent_of
-from zqc import runtime
-from zqc.calibration.tensor_reader import with_outputs
+from passes.graph import with_outputs
+from zqc.runtime import session
 
 
 def build_model(graph, *, opset=21, **arrays):
@@ -33,7 +33,7 @@ def build_model(graph, *, opset=21, **arrays):
 
 def run_model(model, **feeds):
     """Run every node as it is written, on one thread, and return all outputs by name."""
-    return runtime.load(model, threads=1, optimize=False)(feeds)
+    return session.load(model, threads=1, optimize=False)(feeds)
 
 
 def operator_types(model):

@@ -7,8 +7,8 @@ import onnx_ir as ir
 from passes import QuantizeActivations, QuantizeWeights, ShiftNegativeCorrection
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid, exponent_of
+from passes.graph import with_outputs
 from tests.passes.helpers import build_model, run_model
-from zqc.calibration.tensor_reader import with_outputs
 
 NET = """(float[1,3,17,17] x) => (float[1,5] y, float[1,4,18,18] up, float[1,4,9,9] side) {
     a = Conv<strides=[2,2], pads=[1,1,1,1]>(x, w0, b0)

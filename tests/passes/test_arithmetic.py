@@ -19,7 +19,7 @@ from passes.arithmetic import (
     scales,
     weight_exponents,
 )
-from zqc import runtime
+from zqc.runtime import session
 
 TYPES = {(8, True): "int8", (8, False): "uint8", (4, True): "int4", (4, False): "uint4"}
 KINDS = [pytest.param(*kind, id=name) for kind, name in TYPES.items()]
@@ -55,7 +55,7 @@ def test_fake_quantize_is_the_pair_of_onnx_runtime(bits, signed, exponent):
     scale = Grid(exponent, bits, signed).scale
     x = critical_values(bits, signed, scale)
     model = qdq_model(bits, signed, scale).SerializeToString()
-    expected = runtime.load(model, threads=1, optimize=False)({"x": x})["y"]
+    expected = session.load(model, threads=1, optimize=False)({"x": x})["y"]
     np.testing.assert_array_equal(fake_quantize(x, scale, bits=bits, signed=signed), expected)
 
 
@@ -83,7 +83,7 @@ def test_a_shift_is_a_zero_point(grid):
     neighbours = [np.nextafter(x, np.float32(end)) for end in (-np.inf, np.inf)]
     x = np.concatenate([x, *neighbours, np.float32([np.inf, -np.inf])])
     model = qdq_model(grid.bits, False, grid.scale, grid.shift)
-    runner = runtime.load(model.SerializeToString(), threads=1, optimize=False)
+    runner = session.load(model.SerializeToString(), threads=1, optimize=False)
     np.testing.assert_array_equal(grid.nearest(x), runner({"x": x})["y"])
     x = x[np.isfinite(x)]  # the reference turns infinities into integers before it clips
     np.testing.assert_array_equal(grid.nearest(x), ReferenceEvaluator(model).run(None, {"x": x})[0])

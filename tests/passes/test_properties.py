@@ -12,13 +12,16 @@ from onnx.reference import ReferenceEvaluator
 from passes import EqualizeChannels, QuantizeActivations, QuantizeWeights, ShiftNegativeCorrection
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid, exponent_of
-from passes.graph import channels
+from passes.graph import channels, with_outputs
 from tests.passes.helpers import operator_types, relative_error, run_model
 from tests.passes.random_networks import BLOCKS, network, plans
 from tests.passes.shifted import without_rounding
-from zqc import model_io, quantization, runtime, targets
-from zqc.calibration.tensor_reader import with_outputs
-from zqc.recipe import Recipe
+from zqc import targets
+from zqc.model_io import model_file
+from zqc.quantization import quantize
+from zqc.quantization.prepare import points_of, prepare
+from zqc.recipe.recipe import Recipe
+from zqc.runtime import session
 
 TOLERANCE = 1e-5  # relative to the largest output
 ANY = {8: 1, 4: 1}
@@ -48,7 +51,7 @@ def run_reference(model, **feeds):
 
 def run_fused(model, feeds):
     """Run what ONNX Runtime makes of the model."""
-    return runtime.load(model, threads=1)(feeds)
+    return session.load(model, threads=1)(feeds)
 
 
 def run_as_on_arm(model, feeds):
@@ -89,7 +92,7 @@ def quantized(model, x, *, act_bits=8, multiples=None, bits=None, target="portab
     multiple of so many steps. Weights stay float without ``bits``.
     """
     asked = targets.find(target)
-    points = quantization.points_of(model, Recipe(target=target), ())
+    points = points_of(model, Recipe(target=target), ())
     values = values_of(model, [point.names[0] for point in points], x)
     grids = {}
     for point in points:
@@ -131,7 +134,7 @@ def pools_inexactly(model):
 def test_preparing_keeps_the_function(plan):
     """BatchNorm, constant arithmetic, spelled-out functions and Splits: no output changes."""
     model, pictures = network(plan)
-    prepared = quantization.prepare(model, Recipe())
+    prepared = prepare(model, Recipe())
     assert not {"BatchNormalization", "Exp"} & set(operator_types(prepared))
     onnx.checker.check_model(ir.to_proto(prepared), full_check=True)
     for x in pictures:
@@ -143,7 +146,7 @@ def test_preparing_keeps_the_function(plan):
 def test_equalizing_keeps_the_function(plan, powers_of_two):
     """Free factors to 1e-5, powers of two to the last bit."""
     model, pictures = network(plan)
-    model = quantization.prepare(model, Recipe())
+    model = prepare(model, Recipe())
     expected = [run_model(model, x=x) for x in pictures]
     equalize(model, pictures[0], powers_of_two=powers_of_two)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
@@ -159,7 +162,7 @@ def test_equalizing_keeps_the_function(plan, powers_of_two):
 def test_shifting_keeps_the_function(plan):
     """Nothing rounded, the corrected network computes what the one without shifts does."""
     model, pictures = network(plan)
-    model = quantized(quantization.prepare(model, Recipe()), pictures[0], multiples=ANY)
+    model = quantized(prepare(model, Recipe()), pictures[0], multiples=ANY)
     corrected = model.clone()
     assert ShiftNegativeCorrection()(corrected).modified is bool(shifts(model))
     assert not shifts(corrected)
@@ -186,14 +189,14 @@ def test_lowering_keeps_the_bits(target, bits, act_bits, plan, shifted, equalize
     (its optimizer cannot load all of INT4).
     """
     model, pictures = network(plan)
-    model = quantization.prepare(model, Recipe())
+    model = prepare(model, Recipe())
     if equalized:
         equalize(model, pictures[0])
     multiples = MULTIPLES.get(target) if shifted else None
     model = quantized(
         model, pictures[0], bits=bits, act_bits=act_bits, multiples=multiples, target=target
     )
-    lowered = quantization.lower(model, Recipe(target=target))
+    lowered = quantize.lower(model, Recipe(target=target))
     feeds = {"x": pictures[1]}
     expected = run_model(model, **feeds)["y"]
     assume(len(np.unique(expected)) > 1)  # a dead network would hide any error
@@ -209,10 +212,8 @@ def test_lowering_keeps_the_bits(target, bits, act_bits, plan, shifted, equalize
 def test_the_reference_implementation_sees_no_difference(target, plan):
     """Lowered or not, an implementation without any kernels computes the same to the last bit."""
     model, pictures = network(plan)
-    model = quantized(
-        quantization.prepare(model, Recipe()), pictures[0], bits=8, multiples=None, target=target
-    )
-    lowered = quantization.lower(model, Recipe(target=target))
+    model = quantized(prepare(model, Recipe()), pictures[0], bits=8, multiples=None, target=target)
+    lowered = quantize.lower(model, Recipe(target=target))
     one, other = (run_reference(m, x=pictures[1])["y"] for m in (model, lowered))
     np.testing.assert_array_equal(one, other)
 
@@ -226,7 +227,7 @@ def test_the_reference_implementation_agrees(plan):
     """
     model, (x, other) = network(plan)
     expected = run_reference(model, x=other)
-    model = quantization.prepare(model, Recipe())
+    model = prepare(model, Recipe())
     equalize(model, x)
     assert relative_error(expected, run_reference(model, x=other)) < TOLERANCE
     plain = quantized(model, x, multiples=ANY)
@@ -260,13 +261,13 @@ def without_scores(model):
 )
 def test_real_models_keep_their_function(real_models, rng, file, size, pixels):
     """Prepared, equalised and shifted, each compared with the model before that step."""
-    loaded = without_scores(model_io.load(real_models / file, input_shape=size).model)
+    loaded = without_scores(model_file.load(real_models / file, input_shape=size).model)
     source = loaded.graph.inputs[0]
     shape = [d if isinstance(d, int) else 1 for d in source.shape]
     patches = np.kron(rng.normal(0, pixels, (*shape[:2], 14, 14)), np.ones((32, 32)))
     x = patches[:, :, : shape[2], : shape[3]].astype(np.float32)
     feeds = {source.name: x}
-    prepared = quantization.prepare(loaded, Recipe())
+    prepared = prepare(loaded, Recipe())
     expected = run_model(prepared, **feeds)
     assert relative_error(run_model(loaded, **feeds), expected) < TOLERANCE
     equalized = prepared.clone()

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from onnx import parser
 
-from zqc.recipe import PRESETS, Recipe
-from zqc.report.results import Accuracy, CheckResult, InputChoice, PartAgreement
+from zqc.commands.check import CheckResult
+from zqc.detection.agreement import PartAgreement
+from zqc.detection.average_precision import Accuracy
+from zqc.recipe.recipe import PRESETS, Recipe
+from zqc.statistics.input_choice import InputChoice
 
 TOOLS = Path(__file__).parents[2] / "tools"
 EVERY = ("W8A8", "W4A8", "W4A4")

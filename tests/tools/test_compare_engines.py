@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from tests.passes.helpers import build_model
-from zqc import runtime
+from zqc.runtime import session
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -51,7 +51,7 @@ def test_the_last_grids_are_shown(tool, path):
     assert probe.grids == {"scores": ("b",), "both": ("a",)}
     assert probe.steps == {"a": 0.25, "b": 0.5}
     x = np.array([[0.3, 1.0, -2.0, 9.0]], np.float32)
-    outputs = runtime.load(path, threads=1, optimize=False)({"x": x})
+    outputs = session.load(path, threads=1, optimize=False)({"x": x})
     np.testing.assert_array_equal(outputs["a"], [[0.25, 1.0, -2.0, 9.0]])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import zqc
 from tests import nets
-from zqc import model_io
+from zqc.model_io import model_file
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -48,7 +48,7 @@ def test_a_version_agrees_with_itself(matrix, file, tmp_path):
 
 def test_a_refusal_names_its_cause(matrix, file, tmp_path):
     """A file that a version cannot load has its reason in the table, not a traceback."""
-    proto = model_io.onnx_file.read(file.path).proto
+    proto = model_file.onnx_file.read(file.path).proto
     proto.graph.node[0].op_type = "Quantise"
     file.path.write_bytes(proto.SerializeToString())
     table = matrix._table({"INT8": file}, {"1.0": Path(sys.executable)}, tmp_path)

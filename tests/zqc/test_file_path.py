@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 import zqc
-from zqc import calibration_pictures
-from zqc.file_path import to_path
+from zqc.commands import inputs
+from zqc.files import to_path
 
 TINY = zqc.Recipe(samples=2, effort="quick", input_format=zqc.InputFormat())
 
@@ -19,7 +19,7 @@ def test_a_string_is_a_path():
 
 def test_every_function_takes_strings(detector_file, tmp_path, rng, monkeypatch):
     """A model is compiled, checked, timed and described with nothing but strings for paths."""
-    monkeypatch.setattr(calibration_pictures, "_EFFORTS", {"quick": (2, 1)})
+    monkeypatch.setattr(inputs, "_EFFORTS", {"quick": (2, 1)})
     model, images = str(detector_file), str(tmp_path / "pictures.npz")
     np.savez(images, images=rng.uniform(0, 1, (3, 3, 16, 16)).astype(np.float32))
     made, card = str(tmp_path / "made.onnx"), str(tmp_path / "card.json")

@@ -13,7 +13,7 @@ import numpy as np
 
 import zqc
 from example.scenes import SIZE
-from zqc.input_format import InputFormat
+from zqc.pictures.input_format import InputFormat
 
 PRECISIONS = {"W8A8": (8, 8), "W4A8": (4, 8), "W4A4": (4, 4)}
 NOISE = 64

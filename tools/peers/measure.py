@@ -12,8 +12,8 @@ import onnx
 from example.accuracy import compare
 from numpy.typing import NDArray
 
-from zqc import runtime
-from zqc.report.latency import alternating_times
+from zqc.runtime import session
+from zqc.runtime.latency import alternating_times
 
 _ROUNDS = 200
 
@@ -74,7 +74,7 @@ def measure(model: Path, other: Path, scenes: Path) -> Measured:
     Raises:
         ZqcError: ONNX Runtime refuses the file, or its outputs are not the model's.
     """
-    executed = Counter(node.op_type for node in runtime.executed_graph(other).graph)
+    executed = Counter(node.op_type for node in session.executed_graph(other).graph)
     accuracy_float, accuracy = compare(model, other, scenes)
     layers = sum(node.op_type == "Conv" for node in onnx.load(model).graph.node)
     written = sum(file.stat().st_size for file in other.parent.iterdir())
@@ -124,7 +124,7 @@ def latencies(
         files: What ONNX Runtime can load.
         feeds: One picture.
     """
-    runners = [runtime.load(path, threads=1) for path in (model, *files)]
+    runners = [session.load(path, threads=1) for path in (model, *files)]
     times = alternating_times(runners, feeds, rounds=_ROUNDS)
     before, *after = (min(each.processor) for each in times)
     return [time / before for time in after]

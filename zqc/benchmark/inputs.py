@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zqc.errors import InputShapeError, ModelError, OptionError
-from zqc.images import open_images
+from zqc.pictures.images import open_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zqc.input_format import InputFormat
-    from zqc.runtime import Runner
+    from zqc.pictures.input_format import InputFormat
+    from zqc.runtime.session import Runner
 
 _DTYPES = {
     "tensor(float)": np.float32,

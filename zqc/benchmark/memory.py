@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zqc import runtime
 from zqc.errors import RuntimeFailure
+from zqc.runtime import session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def peak_memory(
     feeds: Mapping[str, NDArray[np.generic]],
     *,
     threads: int,
-    provider: str = runtime.CPU,
+    provider: str = session.CPU,
 ) -> int | None:
     """Return by how many bytes loading and running a model makes a process grow at most.
 
@@ -42,7 +42,7 @@ def peak_memory(
         model: An ONNX file.
         feeds: The inputs.
         threads: Threads inside an operator.
-        provider: One of ``zqc.runtime.providers()``.
+        provider: One of ``zqc.runtime.session.providers()``.
 
     Returns:
         The bytes, or None on a system without Linux's /proc/self/status.
@@ -77,7 +77,7 @@ def _child(arguments: Sequence[str]) -> None:
         names, *values = (archive[f"arr_{index}"] for index in range(len(archive.files)))
     feeds = dict(zip(map(str, names), values, strict=True))
     before = _bytes("VmRSS")
-    runner = runtime.load(Path(model), threads=int(threads), provider=provider)
+    runner = session.load(Path(model), threads=int(threads), provider=provider)
     for _ in range(_RUNS):
         runner(feeds)
     print(max(_bytes("VmHWM") - before, 0))  # noqa: T201 - the parent reads it

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from zqc import runtime
 from zqc.benchmark.results import IntegerPeak
+from zqc.runtime import session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def _fastest(left: NDArray[np.uint8], right: NDArray[np.int8], threads: int) -> 
     """Seconds of the fastest product."""
     model = onnx.parser.parse_model(_MODEL)
     model.graph.initializer.append(onnx.numpy_helper.from_array(right, "b"))
-    runner = runtime.load(model.SerializeToString(), threads=threads)
+    runner = session.load(model.SerializeToString(), threads=threads)
     runner({"a": left})
     fastest, runs, deadline = math.inf, 0, time.perf_counter() + _SECONDS
     while runs < _LEAST_RUNS or time.perf_counter() < deadline:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from passes.analysis.topology import WEIGHTED
 from zqc.benchmark.results import Kernel, Kind, Operators, Throughput
-from zqc.kernel_times import plain_name
-from zqc.report.kernels import INTEGER_LAYERS
+from zqc.runtime.executed import INTEGER_LAYERS
+from zqc.runtime.kernel_times import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zqc.kernel_times import KernelTime
+    from zqc.runtime.kernel_times import KernelTime
 
 KINDS: tuple[Kind, ...] = ("integer", "float", "conversion", "layout")
 

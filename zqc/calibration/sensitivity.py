@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from passes.analysis.quantization_points import SAME_GRID
 from passes.analysis.topology import last_layers, weighted_layers
-from zqc import runtime
-from zqc.autodiff import backward
+from passes.graph import with_outputs
+from zqc.autodiff.engine import backward
 from zqc.calibration.histogram import BINS, Histogram, add, empty, widen
-from zqc.calibration.tensor_reader import with_outputs
-from zqc.picture_input import input_name
+from zqc.pictures.model_input import input_name
+from zqc.runtime import session
 
 _MOVES = SAME_GRID | {"Concat"}
 _SQUASHES = frozenset({"Sigmoid", "Softmax"})
@@ -91,7 +91,7 @@ def sensitivities(
     names = list(dict.fromkeys([*tensors, *layers]))
     graph, seeds, gradients = _differentiated(model, last, names)
     computed = [name for name in names if name != source]
-    runner = runtime.load(graph, outputs=[*computed, *gradients.values()], threads=threads)
+    runner = session.load(graph, outputs=[*computed, *gradients.values()], threads=threads)
     found = {name: Sensitivity(_nothing(), empty(), np.zeros(1)) for name in gradients}
     generator = np.random.default_rng(seed)
     pictures = sum(len(batch) for batch in batches) * vectors
@@ -172,7 +172,7 @@ def _scales(
     threads: int | None,
 ) -> tuple[dict[str, float], list[dict[str, tuple[int, ...]]]]:
     """By what each output is multiplied, and the shapes of all for each batch."""
-    runner = runtime.load(with_outputs(model, names), outputs=names, threads=threads)
+    runner = session.load(with_outputs(model, names), outputs=names, threads=threads)
     sums = {name: np.zeros(3) for name in names}
     shapes = []
     sizes: dict[str, int] = {}

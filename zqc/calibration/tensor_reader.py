@@ -9,8 +9,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from zqc import runtime
-from zqc.picture_input import input_name
+from passes.graph import with_outputs
+from zqc.pictures.model_input import input_name
+from zqc.runtime import session
 
 
 class TensorReader:
@@ -40,19 +41,10 @@ class TensorReader:
         if computed:
             part = with_outputs(model, computed)
             RemoveUnusedNodesPass()(part)
-            self._runner = runtime.load(part, outputs=computed, threads=threads, optimize=optimize)
+            self._runner = session.load(part, outputs=computed, threads=threads, optimize=optimize)
 
     def __call__(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return the tensors of one batch by name, and the input."""
         given = {self._source: batch}
         outputs = self._runner(given) if self._runner is not None else {}
         return given | {name: o.astype(np.float32, copy=False) for name, o in outputs.items()}
-
-
-def with_outputs(model: ir.Model, tensors: Sequence[str]) -> ir.Model:
-    """Return a copy of the model whose outputs are the named tensors."""
-    copy = model.clone()
-    values = {output.name: output for node in copy.graph for output in node.outputs}
-    copy.graph.outputs.clear()
-    copy.graph.outputs.extend(values[name] for name in tensors)
-    return copy

@@ -12,7 +12,6 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
 from zqc.errors import LabelError
-from zqc.report.results import Accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,3 +208,16 @@ def _corner_and_size(boxes: NDArray[np.floating]) -> list[list[float]]:
 
 def _say_nothing(*_: object) -> None:
     """Take what the COCO evaluation would print."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """COCO average precision, each in 0…1.
+
+    Attributes:
+        ap: Mean over IoU 0.50:0.95.
+        ap50: At IoU 0.50.
+    """
+
+    ap: float
+    ap50: float

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zqc.images import Placement
+    from zqc.pictures.images import Placement
 
     Floats = NDArray[np.floating]
 

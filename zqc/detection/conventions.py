@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zqc.images import FitMode
+    from zqc.pictures.images import FitMode
 
     Outputs = Mapping[str, NDArray[np.generic]]
     Shapes = Mapping[str, tuple[int, ...]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,19 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import edge_layers, weighted_layers
+from zqc import targets
+from zqc.calibration.calibrate import Ranges
+from zqc.calibration.sensitivity import sensitivities
 from zqc.mixed_precision.allocation import Allocation, Budget, allocate
 from zqc.mixed_precision.costs import latency_costs, size_costs, storages, useful_widths
-from zqc.mixed_precision.losses import FLOAT_BITS, Losses
+from zqc.mixed_precision.losses import FLOAT_BITS, Losses, weight_losses
+from zqc.model_io import model_file
+from zqc.pictures.batches import Batches, first_pictures
+from zqc.pictures.model_input import fixed_batch, input_name
+from zqc.quantization import quantize
 
 if TYPE_CHECKING:
-    from zqc.recipe import Recipe
+    from zqc.recipe.recipe import Recipe
 
 
 def widths_to_try(model: ir.Model, recipe: Recipe) -> dict[str, tuple[int, ...]]:
@@ -88,3 +95,71 @@ def choose_bits(
         costs = budgets[0].costs
         fixed = costs.fixed + size - allocation.size
         budgets[0] = replace(budgets[0], costs=replace(costs, fixed=fixed))
+
+
+def chosen_bits(
+    model: ir.Model,
+    loaded: model_file.Source,
+    ranges: Ranges,
+    recipe: Recipe,
+    kept: Collection[str],
+    batches: Batches,
+    *,
+    metadata: Mapping[str, str],
+    threads: int | None,
+) -> dict[str, int]:
+    """Choose the bits with the least predicted loss that reach the recipe's targets.
+
+    Args:
+        model: The float model that is quantized.
+        loaded: The model as it came.
+        ranges: What calibration found out.
+        recipe: Has a target size, a target latency or both.
+        kept: Names of nodes that stay float.
+        batches: The calibration pictures.
+        metadata: What the file will hold, as it counts for its size.
+        threads: Threads of ONNX Runtime.
+
+    Returns:
+        By name of the layer; 32 for float.
+
+    Raises:
+        OptionError: No choice of bits reaches the targets.
+        UnsupportedOperatorError: An operator has no gradient, which sensitivities need.
+        RuntimeFailure: ONNX Runtime failed.
+    """
+    found = ranges.sensitivities or sensitivities(
+        model, (), first_pictures(batches), seed=recipe.seed, threads=threads
+    )
+    losses = weight_losses(
+        model,
+        {n: w for n, w in widths_to_try(model, recipe).items() if n not in kept},
+        ranges.grids,
+        ranges.statistics,
+        found,
+        compensate=recipe.rounding != "nearest",
+        second_moments=recipe.second_moments,
+        corrected=recipe.bias_correction != "none",
+        per_tensor=targets.find(recipe.target).per_tensor,
+    )
+    # Only size and speed count here, and rounding to the nearest is the fastest.
+    bare = replace(ranges, statistics=replace(ranges.statistics, moments={}))
+    # Where the means come from does not count, but a correction gives layers a bias.
+    means = {} if recipe.bias_correction == "none" else ranges.means
+
+    def build(bits_of: Mapping[str, int]) -> bytes:
+        quantized = quantize.quantize(model, bare, recipe, kept, means=means, bits_of=bits_of)
+        lowered = quantize.lower(quantized, recipe)
+        return model_file.serialize(lowered, metadata=dict(metadata))
+
+    picture = next(iter(batches()))[: fixed_batch(model) or 1]
+    allocation = choose_bits(
+        model,
+        losses,
+        recipe,
+        original=loaded.model,
+        original_size=loaded.bytes_on_disk,
+        build=build,
+        feeds={input_name(model): picture},
+    )
+    return dict(allocation.bits)

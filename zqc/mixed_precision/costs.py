@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from passes.analysis.topology import weighted_layers
 from passes.graph import constant
-from zqc import runtime, targets
-from zqc.kernel_times import KernelTime, plain_name
+from zqc import targets
 from zqc.mixed_precision.allocation import Costs
 from zqc.mixed_precision.losses import FLOAT_BITS
-from zqc.report.latency import median_latencies
+from zqc.runtime import session
+from zqc.runtime.kernel_times import KernelTime, plain_name
+from zqc.runtime.latency import median_latencies
 
 _HALF_OR_WHOLE_BYTE = {2: 4, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8, FLOAT_BITS: 32}
 
@@ -125,10 +126,10 @@ def latency_costs(
     Returns:
         Milliseconds of the float model on one thread, and the costs.
     """
-    runners = [runtime.load(each, threads=1) for each in models]
+    runners = [session.load(each, threads=1) for each in models]
     before, integer, floating = median_latencies(runners, feeds)
     nodes = [node for node in weighted_layers(model.graph) if node.name in layers]
-    profiles = [_by_layer(nodes, runtime.profile(each, feeds, threads=1)) for each in models[1:]]
+    profiles = [_by_layer(nodes, session.profile(each, feeds, threads=1)) for each in models[1:]]
     difference = {name: floats - profiles[0][name] for name, floats in profiles[1].items()}
     rest = (floating - integer) - sum(difference.values())
     values = {node.name or "": _values(node) for node in nodes}

@@ -19,8 +19,8 @@ from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
 from passes.graph import constant, float_attribute, int_attribute, ints, name_of
 from passes.quantize.quantize_weights import along, output_axis, rounded_weight
+from zqc.calibration.collect import Statistics
 from zqc.calibration.histogram import Histogram
-from zqc.calibration.ranges import Statistics
 from zqc.calibration.sensitivity import Sensitivity
 
 FLOAT_BITS: Final = 32

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from zqc.synthesis import LayerGap
+    from zqc.synthesis.loop import LayerGap
 
 # matplotlib is imported where something is drawn: it takes as long as a small command.
 

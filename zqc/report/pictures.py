@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zqc.images import write_pngs, write_tensors
+from zqc.pictures.images import write_pngs, write_tensors
 from zqc.report.contact_sheet import MOST, contact_sheet
 from zqc.report.curves import draw_gaps, draw_losses
 from zqc.report.json_text import json_text
@@ -19,8 +19,8 @@ from zqc.report.json_text import json_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zqc.input_format import InputFormat
-    from zqc.synthesis import Synthesis
+    from zqc.pictures.input_format import InputFormat
+    from zqc.synthesis.generate import Synthesis
 
 REPORT = "report"
 """The folder below the pictures."""

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-import zqc
 from zqc.errors import OptionError
-from zqc.input_format import InputFormat
+from zqc.pictures.input_format import InputFormat
+from zqc.statistics.batchnorm import LayerStatistics
 from zqc.synthesis.loop import Schedule
 from zqc.synthesis.objective import Objective
 from zqc.synthesis.state import State
-from zqc.synthesis.statistics import LayerStatistics
+from zqc.version import __version__
 
 NAME = "checkpoint.npz"
 
@@ -47,7 +47,7 @@ def options_of(
         objective: Terms of the loss and augmentation.
     """
     named = {
-        "version": zqc.__version__,
+        "version": __version__,
         "model": sha256,
         "statistics": _hash(layers),
         "picture": picture,

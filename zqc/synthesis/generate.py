@@ -9,12 +9,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from zqc.input_format import InputFormat
+from zqc.pictures.input_format import InputFormat
 from zqc.progress import Progress
+from zqc.statistics.batchnorm import LayerStatistics
 from zqc.synthesis.loop import LayerGap, Loop, Schedule
 from zqc.synthesis.objective import Objective
 from zqc.synthesis.state import State
-from zqc.synthesis.statistics import LayerStatistics
 
 _DIVERGED = (
     "diverged at step {}: the loss is no longer finite. Check --input-range or --mean/--std "

@@ -13,10 +13,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from zqc import runtime
-from zqc.input_format import InputFormat
+from zqc.pictures.input_format import InputFormat
+from zqc.pictures.structured_noise import structured_noise
+from zqc.runtime import session
+from zqc.statistics.batchnorm import LayerStatistics
 from zqc.synthesis import rates
 from zqc.synthesis.augmentation import central_places, random_places
+from zqc.synthesis.matching import Targets, Vector
 from zqc.synthesis.objective import (
     MOMENTS,
     STATE,
@@ -26,9 +29,6 @@ from zqc.synthesis.objective import (
     step_model,
 )
 from zqc.synthesis.state import State
-from zqc.synthesis.statistics import LayerStatistics
-from zqc.synthesis.structured_noise import structured_noise
-from zqc.synthesis.targets import Targets, Vector
 
 _WAVE = 4
 """Batches that step from the same pooled moments, on as many threads as there are. It does not
@@ -39,7 +39,7 @@ _PIXELS, _PLACES, _ORDER = range(3)
 
 
 Start = Literal["structured", "gaussian"]
-Batch = dict[str, runtime.DeviceArray]
+Batch = dict[str, session.DeviceArray]
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -103,8 +103,8 @@ class Loop:
     targets: Targets
     layers: tuple[str, ...]
     picture: tuple[int, int, int]
-    steppers: dict[int, runtime.Runner]
-    meters: dict[int, runtime.Runner]
+    steppers: dict[int, session.Runner]
+    meters: dict[int, session.Runner]
     workers: int
 
     @classmethod
@@ -140,8 +140,8 @@ class Loop:
                 input_format=input_format,
                 objective=objective,
             )
-            steppers[size] = runtime.load(step, threads=inside)
-            meters[size] = runtime.load(measure, threads=inside)
+            steppers[size] = session.load(step, threads=inside)
+            meters[size] = session.load(measure, threads=inside)
         targets = Targets.of(layers, objective.terms, objective.deviation_weight)
         names = tuple(layer.output for layer in layers)
         return cls(schedule, objective, targets, names, picture, steppers, meters, workers)
@@ -221,7 +221,7 @@ class Loop:
             outputs |= {n: outputs[n].astype(float) * size / self.schedule.samples for n in MOMENTS}
         return batch, outputs
 
-    def _measured(self, pictures: runtime.DeviceArray) -> tuple[runtime.DeviceArray, Arrays]:
+    def _measured(self, pictures: session.DeviceArray) -> tuple[session.DeviceArray, Arrays]:
         """The finished pictures of a batch and what they contribute."""
         size = pictures.shape()[0]
         feeds = central_places(size, self.picture[1:], self.objective.margin)

@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.tape import Tape
 
+from zqc.synthesis.matching import Targets
 from zqc.synthesis.nodes import channels, graph_of, number, positions, sizes, typed
-from zqc.synthesis.targets import Targets
 
 _TOLERANCE = 0.5
 """How far the layer before an output may be off before stretching is held back (DGH's code)."""

@@ -10,16 +10,18 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnx_ir.tape import Tape
 
-from zqc.autodiff import adam_step, backward, gradient
+from zqc.autodiff.engine import backward, gradient
+from zqc.autodiff.optimizer import adam_step
 from zqc.errors import OptionError
-from zqc.input_format import InputFormat
-from zqc.recipe import TERMS, Terms
+from zqc.pictures.input_format import InputFormat
+from zqc.recipe.recipe import TERMS, Terms
+from zqc.statistics.batchnorm import LayerStatistics
+from zqc.statistics.network import matched_part
 from zqc.synthesis import loss
 from zqc.synthesis.augmentation import Smoothing, Windows
-from zqc.synthesis.network import Head, heads, matched_part
+from zqc.synthesis.heads import Head, heads
+from zqc.synthesis.matching import Targets
 from zqc.synthesis.nodes import number, scaled, typed
-from zqc.synthesis.statistics import LayerStatistics
-from zqc.synthesis.targets import Targets
 
 STATE = ("pictures", "first_moment", "second_moment")
 """What one step hands to the next: canvases of pixels and Adam's moments of them."""

@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from zqc.runtime import DeviceArray, to_device
+from zqc.runtime.session import DeviceArray, to_device
+from zqc.synthesis.matching import Vector
 from zqc.synthesis.objective import MOMENTS, STATE, state_shapes
-from zqc.synthesis.targets import Vector
 
 
 @dataclass

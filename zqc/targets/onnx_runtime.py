@@ -29,7 +29,7 @@ from passes import (
     SignedActivations,
     UnsignedActivations,
 )
-from zqc import runtime_versions
+from zqc.runtime import versions
 from zqc.targets.target import Target
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from zqc.recipe import Recipe
+    from zqc.recipe.recipe import Recipe
 
 _PACKED = (2, 3, 5, 6)
 """Seven bits would save an eighth of the file, and cost seven times as much to unpack as one."""
@@ -49,7 +49,7 @@ def _lowering(
     *kernels: ir.passes.InPlacePass,
 ) -> Sequence[ir.passes.InPlacePass]:
     """The passes, with those for the kernels of one kind of CPU in their place."""
-    has_int4 = runtime_versions.casts_int4(recipe.min_runtime)
+    has_int4 = versions.casts_int4(recipe.min_runtime)
     return (
         activations,
         IntegerClips(),

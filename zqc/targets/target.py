@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from passes.quantize.quantize_activations import Constants
-    from zqc.recipe import Recipe
+    from zqc.recipe.recipe import Recipe
 
 Placement = Literal["everywhere", "layer inputs"]
 Kernels = Literal["here", "arm", "elsewhere"]

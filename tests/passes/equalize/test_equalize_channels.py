@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from passes import EqualizeChannels
 from passes.analysis.quantization_points import quantization_points
+from passes.graph import with_outputs
 from tests.passes.helpers import build_model, relative_error, run_model
-from zqc import model_io, quantization
-from zqc.calibration.gaussian import analytic_moments
-from zqc.calibration.tensor_reader import with_outputs
-from zqc.recipe import Recipe
-from zqc.synthesis import harvest
+from zqc.calibration.analytic_moments import analytic_moments
+from zqc.model_io import model_file
+from zqc.quantization.prepare import prepare
+from zqc.recipe.recipe import Recipe
+from zqc.statistics.batchnorm import harvest
 
 TOLERANCE = 1e-5
 
@@ -329,8 +330,8 @@ def test_real_models(real_models, rng, file, size, output, layers):
     Of a network that ends in a Sigmoid the logits are compared: those of PP-OCRv3 reach 100, where
     float32 alone moves a score by 10⁻⁵.
     """
-    loaded = model_io.load(real_models / file, input_shape=size).model
-    model = quantization.prepare(loaded, Recipe())
+    loaded = model_file.load(real_models / file, input_shape=size).model
+    model = prepare(loaded, Recipe())
     reaches = {n: m.reach for n, m in analytic_moments(model, harvest(loaded)).items()}
     if output is not None:
         (score,) = model.graph.outputs

@@ -13,10 +13,10 @@ from passes import (
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid, exponent_of
 from passes.equalize.inserted_scales import representable
+from passes.graph import with_outputs
 from passes.quantize.quantize_activations import best_grid
 from tests.passes.helpers import build_model, operator_types, relative_error, run_model
-from zqc import runtime
-from zqc.calibration.tensor_reader import with_outputs
+from zqc.runtime import session
 
 SPREAD = 2.0 ** np.array([0, -1.3, -2.6, -4.1, 0.4, -3.2])
 """How far the six channels of the first layer reach, relative to each other."""
@@ -203,7 +203,7 @@ def test_runs_on_integers(rng, x):
     QuantizeWeights()(model)
     for step in (UnsignedActivations(), DerivedBiasScales()):
         step(model)
-    kinds = operator_types(runtime.executed_graph(model))
+    kinds = operator_types(session.executed_graph(model))
     assert kinds.count("QLinearConv") == 3
     assert kinds.count("QLinearMul") == 2
     # Without the undoing in the layer behind it would be more than 1.

@@ -15,7 +15,7 @@ from passes import (
 from passes.arithmetic import Grid
 from tests.passes.helpers import build_model, run_model
 from tests.passes.shifted import corrected_of, picture, points, quantized_net, without_rounding
-from zqc import runtime
+from zqc.runtime import session
 
 PRECISIONS = pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4)])
 SHIFTED = Grid(2, 8, signed=False, shift=40)
@@ -47,7 +47,7 @@ def test_integer_kernels_break_ties_like_it(bits, act_bits):
         fused = model.clone()
         UnsignedActivations()(fused)
         Int4WeightsByCast()(fused)
-        expected, actual = runtime.load(fused, threads=1)({"x": x}), run_model(corrected, x=x)
+        expected, actual = session.load(fused, threads=1)({"x": x}), run_model(corrected, x=x)
         for name, written in run_model(model, x=x).items():
             np.testing.assert_array_equal(actual[name], expected[name])
             differences += int(np.sum(written != expected[name]))

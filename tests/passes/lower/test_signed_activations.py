@@ -9,7 +9,7 @@ from passes import Int4WeightsByCast, IntegerClips, QuantizeActivations, SignedA
 from passes.arithmetic import Grid
 from tests.passes.helpers import check_stored
 from tests.passes.shifted import picture, quantized_net
-from zqc import runtime
+from zqc.runtime import session
 
 
 @pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4), (8, 4)])
@@ -66,7 +66,7 @@ def test_every_convolution_fuses_by_the_rules_for_arm(run, operators, bits, act_
     expected = run(model, x=x)
     for rewrite in (SignedActivations(), IntegerClips(), Int4WeightsByCast()):
         rewrite(model)
-    executed = runtime.executed_graph(model, arm=True)
+    executed = session.executed_graph(model, arm=True)
     assert operators(executed).count("QLinearConv") == 8
     assert not {"Conv", "FusedConv"} & set(operators(executed))
     for name, values in run(model, x=x).items():

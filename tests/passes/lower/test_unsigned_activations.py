@@ -9,7 +9,7 @@ from passes import Int4WeightsByCast, QuantizeActivations, UnsignedActivations
 from passes.arithmetic import Grid
 from tests.passes.helpers import check_stored
 from tests.passes.shifted import picture, quantized_net
-from zqc import runtime
+from zqc.runtime import session
 
 PRECISIONS = pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4), (8, 4)])
 
@@ -76,8 +76,8 @@ def test_shifted_networks_fuse_as_unshifted_ones(run, operators, bits, act_bits,
         expected = run(model, x=x)
         UnsignedActivations()(model)
         Int4WeightsByCast()(model)
-        executed[shifts] = sorted(operators(runtime.executed_graph(model)))
-        for outputs in (run(model, x=x), runtime.load(model, threads=1)({"x": x})):
+        executed[shifts] = sorted(operators(session.executed_graph(model)))
+        for outputs in (run(model, x=x), session.load(model, threads=1)({"x": x})):
             for name, values in expected.items():
                 np.testing.assert_array_equal(outputs[name], values)
     assert executed[multiple].count("QLinearConv") == 8

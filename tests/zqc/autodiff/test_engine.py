@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from zqc import autodiff, runtime
+from zqc.autodiff import engine
 from zqc.errors import InputShapeError, UnsupportedOperatorError
+from zqc.runtime import session
 
 
 def test_unsupported_operator_is_named_before_anything_is_emitted() -> None:
@@ -22,7 +23,7 @@ def test_unsupported_operator_is_named_before_anything_is_emitted() -> None:
         }""")
     model.graph.node(1).name = "running_total"
     with pytest.raises(UnsupportedOperatorError, match=r"CumSum 'running_total'.*--images"):
-        autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs)
+        engine.gradient(model, model.graph.outputs[0], model.graph.inputs)
     assert len(model.graph) == 3
 
 
@@ -31,14 +32,14 @@ def test_operator_of_another_domain_is_refused() -> None:
     model = _parse("(float[2,3] x) => (float loss) { loss = Relu(x) }")
     model.graph.node(0).domain = "com.example"
     with pytest.raises(UnsupportedOperatorError, match=r"com\.example::Relu"):
-        autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs)
+        engine.gradient(model, model.graph.outputs[0], model.graph.inputs)
 
 
 def test_unknown_attribute_is_refused() -> None:
     """An attribute that the rule does not know could change the result, so it is an error."""
     model = _parse("(float[2,3] x) => (float loss) { loss = Relu<slope=0.1>(x) }")
     with pytest.raises(UnsupportedOperatorError, match=r"Relu.*'slope'"):
-        autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs)
+        engine.gradient(model, model.graph.outputs[0], model.graph.inputs)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_form_without_gradient_is_refused(body: str, reason: str) -> None:
         }}""")
     wrt = model.graph.inputs[:2]
     with pytest.raises(UnsupportedOperatorError, match=reason):
-        autodiff.gradient(model, model.graph.outputs[0], wrt)
+        engine.gradient(model, model.graph.outputs[0], wrt)
 
 
 def test_dynamic_size_that_matters_is_named() -> None:
@@ -76,14 +77,14 @@ def test_dynamic_size_that_matters_is_named() -> None:
             loss = ReduceSum<keepdims=0>(y)
         }""")
     with pytest.raises(InputShapeError, match=r"Conv .*fixed sizes.*x has the shape"):
-        autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs[:1])
+        engine.gradient(model, model.graph.outputs[0], model.graph.inputs[:1])
 
 
 def test_loss_must_have_one_element() -> None:
     """A loss that is no scalar is a mistake of the caller."""
     model = _parse("(float[2,3] x) => (float[2,3] y) { y = Relu(x) }")
     with pytest.raises(ValueError, match="one element"):
-        autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs)
+        engine.gradient(model, model.graph.outputs[0], model.graph.inputs)
 
 
 def test_seeds_of_several_values_add_up() -> None:
@@ -99,9 +100,9 @@ def test_seeds_of_several_values_add_up() -> None:
     seed_y = ir.val("row", const_value=ir.tensor(row))
     model.graph.register_initializer(seed_y)
     seeds = {z: seed_z, y: seed_y}
-    model.graph.outputs[:] = autodiff.backward(model, seeds, [model.graph.inputs[0], y])
+    model.graph.outputs[:] = engine.backward(model, seeds, [model.graph.inputs[0], y])
     data = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
-    by_x, by_y = runtime.load(model)({"x": data}).values()
+    by_x, by_y = session.load(model)({"x": data}).values()
     expected = -np.exp(2 * data) * 2 * np.exp(data) + row
     np.testing.assert_allclose(by_y, expected, rtol=1e-5)
     np.testing.assert_allclose(by_x, expected * np.exp(data), rtol=1e-5)
@@ -112,7 +113,7 @@ def test_seed_of_another_shape_is_refused() -> None:
     model = _parse("(float[2,3] x, float[2,1,3] seed) => (float[2,3] y) { y = Relu(x) }")
     x, seed = model.graph.inputs
     with pytest.raises(ValueError, match="does not broadcast"):
-        autodiff.backward(model, {model.graph.outputs[0]: seed}, [x])
+        engine.backward(model, {model.graph.outputs[0]: seed}, [x])
 
 
 def test_gradient_of_what_the_loss_ignores_is_zero() -> None:
@@ -179,9 +180,9 @@ def test_gradient_of_the_gate_of_silu() -> None:
             loss = ReduceSum<keepdims=0>(y)
         }""")
     gate = model.graph.node(0).outputs[0]
-    model.graph.outputs[:] = autodiff.gradient(model, model.graph.outputs[0], [gate])
+    model.graph.outputs[:] = engine.gradient(model, model.graph.outputs[0], [gate])
     x = np.linspace(-2, 2, 6, dtype=np.float32)
-    (gradient,) = runtime.load(model)({"x": x}).values()
+    (gradient,) = session.load(model)({"x": x}).values()
     np.testing.assert_array_equal(gradient, x)
 
 
@@ -216,7 +217,7 @@ def test_image_gradient_needs_no_weight_gradient() -> None:
     data = np.random.default_rng(0).standard_normal((4, 16, 3, 3)).astype(np.float32)
     weight.const_value = ir.tensor(data, name="w")
     model.graph.register_initializer(weight)
-    autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs)
+    engine.gradient(model, model.graph.outputs[0], model.graph.inputs)
     count = Counter(node.op_type for node in model.graph)
     assert count["Conv"] == 2
     assert not count.keys() & {"MatMul", "Slice", "Transpose", "ConvTranspose"}
@@ -244,7 +245,7 @@ def test_form_of_the_input_gradient(weight: str, options: str, operator: str) ->
             y = Conv<{options}>(x, w)
             loss = ReduceSum<keepdims=0>(y)
         }}""")
-    autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs[:1])
+    engine.gradient(model, model.graph.outputs[0], model.graph.inputs[:1])
     emitted = {node.op_type for node in list(model.graph)[2:]}
     assert emitted & {"Conv", "ConvTranspose", "MatMul"} == {operator}
 
@@ -261,7 +262,7 @@ def test_mean_stays_compact() -> None:
             loss = ReduceSum<keepdims=0>(both)
         }""")
     before = len(model.graph)
-    autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs)
+    engine.gradient(model, model.graph.outputs[0], model.graph.inputs)
     emitted = Counter(node.op_type for node in list(model.graph)[before:])
     assert "Expand" not in emitted
     # (2/n)·y, + 1/n, ·exp: one pass each.
@@ -276,13 +277,13 @@ def test_second_derivative() -> None:
             loss = ReduceSum<keepdims=0>(y)
         }""")
     graph = model.graph
-    (first,) = autodiff.gradient(model, graph.outputs[0], graph.inputs)
+    (first,) = engine.gradient(model, graph.outputs[0], graph.inputs)
     total = ir.node("ReduceSum", [first], {"keepdims": 0})
     graph.append(total)
-    (second,) = autodiff.gradient(model, total.outputs[0], graph.inputs)
+    (second,) = engine.gradient(model, total.outputs[0], graph.inputs)
     graph.outputs[:] = [second]
     x = np.asarray([0.5, 1, 2, 3], np.float32)
-    (result,) = runtime.load(model)({"x": x}).values()
+    (result,) = session.load(model)({"x": x}).values()
     np.testing.assert_allclose(result, 6 * x, rtol=1e-5)
 
 
@@ -298,7 +299,7 @@ def test_same_call_gives_the_same_bytes() -> None:
     for _ in range(2):
         model = _parse(source)
         model.graph.outputs.extend(
-            autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs)
+            engine.gradient(model, model.graph.outputs[0], model.graph.inputs)
         )
         files.append(ir.to_proto(model).SerializeToString(deterministic=True))
     assert files[0] == files[1]
@@ -309,8 +310,8 @@ def _parse(text: str) -> ir.Model:
 
 
 def _gradients(model: ir.Model, **feeds: np.ndarray) -> list[np.ndarray]:
-    gradients = autodiff.gradient(model, model.graph.outputs[0], model.graph.inputs)
+    gradients = engine.gradient(model, model.graph.outputs[0], model.graph.inputs)
     model.graph.outputs[:] = gradients
-    run = runtime.load(model)
+    run = session.load(model)
     results = run({name: np.asarray(data, np.float32) for name, data in feeds.items()})
     return [np.asarray(results[gradient.name]) for gradient in gradients]

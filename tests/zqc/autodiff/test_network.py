@@ -16,7 +16,8 @@ import torch
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from torch import nn
 
-from zqc import autodiff, runtime
+from zqc.autodiff import engine
+from zqc.runtime import session
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,9 +128,9 @@ def test_gradients_of_a_detector_equal_pytorch(wanted: str, opset: int) -> None:
     values = [*model.graph.inputs, *model.graph.initializers.values()]
     by_name = {value.name: value for value in values}
     loss = _project(model, [seed.numpy() for seed in seeds])
-    gradients = autodiff.gradient(model, loss, [by_name[name] for name in names])
+    gradients = engine.gradient(model, loss, [by_name[name] for name in names])
     model.graph.outputs[:] = gradients
-    actual = runtime.load(model, threads=2)({"x": x.detach().numpy()})
+    actual = session.load(model, threads=2)({"x": x.detach().numpy()})
     for value, reference in zip(gradients, expected, strict=True):
         scale = reference.abs().max().item()
         np.testing.assert_allclose(actual[value.name], reference, rtol=0, atol=1e-4 * scale)

@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from zqc import runtime
-from zqc.autodiff import adam_step
+from zqc.autodiff.optimizer import adam_step
+from zqc.runtime import session
 
 BETA1, BETA2, RATE, EPSILON = 0.8, 0.95, 0.05, 1e-6
 SHAPE = (3, 4)
@@ -46,7 +46,7 @@ def test_step_equals_pytorch_over_ten_steps(schedule, reference) -> None:
     new = adam_step(model, *tensors, *scalars, beta1=BETA1, beta2=BETA2)
     graph.outputs.extend(new)
     assert [value.name for value in new] == ["p_next", "m_next", "v_next"]
-    step = runtime.load(model)
+    step = session.load(model)
 
     rng = np.random.default_rng(0)
     p = rng.standard_normal(SHAPE).astype(np.float32)

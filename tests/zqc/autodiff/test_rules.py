@@ -9,7 +9,8 @@ import onnx_ir as ir
 import pytest
 
 from tests.zqc.autodiff.cases import CASES
-from zqc import autodiff, runtime
+from zqc.autodiff import engine
+from zqc.runtime import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,14 +50,14 @@ def test_gradient_equals_central_difference(case: Case) -> None:
     model, values = _model(case, rng)
     outputs = list(model.graph.outputs)
     wrt = list(model.graph.inputs)
-    forward = runtime.load(model)
+    forward = session.load(model)
     start = forward(values)
     used = range(case.outputs) if case.used is None else case.used
     seeds = {f"y{i}": rng.standard_normal(start[f"y{i}"].shape) for i in used}
     loss = _project(model, {y: seeds[y.name] for y in outputs if y.name in seeds})
-    gradients = autodiff.gradient(model, loss, wrt)
+    gradients = engine.gradient(model, loss, wrt)
     model.graph.outputs[:] = gradients
-    actual = runtime.load(model)(values)
+    actual = session.load(model)(values)
 
     for value, gradient in zip(wrt, gradients, strict=True):
         array = actual[gradient.name]
@@ -79,16 +80,16 @@ def test_gradient_holds_no_batch_size(case: Case) -> None:
         rng = np.random.default_rng(0)
         model, values = _model(case, rng, batch="N" if symbolic else None)
         loss = _square(model, model.graph.outputs)
-        gradients = autodiff.gradient(model, loss, list(model.graph.inputs))
+        gradients = engine.gradient(model, loss, list(model.graph.inputs))
         model.graph.outputs[:] = gradients
-        results.append(runtime.load(model)(values))
+        results.append(session.load(model)(values))
     for name, array in results[0].items():
         np.testing.assert_array_equal(array, results[1][name])
 
 
 def test_every_rule_has_a_row() -> None:
     """A rule without a row in the table, or a row without a rule, fails the build."""
-    assert {case.op for case in CASES} == autodiff.supported_operators()
+    assert {case.op for case in CASES} == engine.supported_operators()
 
 
 def _model(

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zqc import runtime
 from zqc.benchmark.inputs import Input, common_inputs, inputs_of, picture_feeds, random_feeds
 from zqc.errors import InputShapeError, ModelError, OptionError
-from zqc.input_format import InputFormat
+from zqc.pictures.input_format import InputFormat
+from zqc.runtime import session
 
 A, B = Path("a.onnx"), Path("b.onnx")
 
@@ -25,7 +25,7 @@ def common(one, other, **options):
 
 def test_inputs_of_a_model(write):
     """Names of open sizes stay, as text."""
-    (found,) = inputs_of(runtime.load(write(), threads=1))
+    (found,) = inputs_of(session.load(write(), threads=1))
     assert str(found) == "x: float N×3×H×W"
     assert found == picture("N", 3, "H", "W")
 

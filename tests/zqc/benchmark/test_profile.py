@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from zqc import runtime
 from zqc.benchmark import profile
-from zqc.kernel_times import KernelTime
+from zqc.runtime import session
+from zqc.runtime.kernel_times import KernelTime
 
 U8, F32 = ("uint8", (1, 4, 8, 8)), ("float", (1, 4, 8, 8))
 
@@ -138,7 +138,7 @@ def test_multiplications_of_what_runs(write, rng):
     """ONNX Runtime's own profile gives the number: 8 · 16 · 16 outputs of 3 · 3 · 3 each, twice."""
     path = write(quantized=True)
     feeds = {"x": rng.uniform(0, 1, (2, 3, 16, 16)).astype("f")}
-    kernels = runtime.profile(path, feeds, runs=1, threads=1)
+    kernels = session.profile(path, feeds, runs=1, threads=1)
     counted = [profile.integer_macs(each) for each in kernels]
     assert [count for count in counted if count] == [2 * 8 * 16 * 16 * 27]
     assert profile.layers(kernels) == (1, 1)

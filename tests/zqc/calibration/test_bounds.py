@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.passes.helpers import build_model, run_model
-from zqc.calibration import grid_up_to, known_bound
+from zqc.calibration.thresholds import grid_up_to, known_bound
 
 NET = """(float[n,6] x) => (float[n,6] y) {
     sigmoid = Sigmoid(x)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from passes.graph import with_outputs
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration.channel_moments import ChannelMoments, propagated
-from zqc.calibration.tensor_reader import with_outputs
 
 
 def measured(array):

@@ -8,8 +8,9 @@ from passes import SplitBranches
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import fake_quantize
 from tests.passes.helpers import build_model
-from zqc.calibration import choose_grid, identity, sigmoid, softplus
+from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import add, empty
+from zqc.calibration.thresholds import choose_grid
 
 HEAD = """(float[1,3,4,4] x) => (float[n,a,m] boxes, float[n,b,m] scores) {
     box_logits = Conv(x, box_weight)

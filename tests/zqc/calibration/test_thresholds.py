@@ -9,7 +9,7 @@ from passes.arithmetic import MIN_EXPONENT, Grid, fake_quantize
 from zqc.calibration.distances import divergence, sigmoid, softplus
 from zqc.calibration.histogram import add, empty
 from zqc.calibration.thresholds import CANDIDATES, Method, choose_grid
-from zqc.recipe import SHIFTS
+from zqc.recipe.recipe import SHIFTS
 
 METHODS = get_args(Method)
 

@@ -12,7 +12,7 @@ from zqc.detection.boxes import (
     iou_matrix,
     to_picture,
 )
-from zqc.images import fit
+from zqc.pictures.images import fit
 
 
 def test_centres_and_corners_are_inverse():

@@ -8,9 +8,9 @@ import pytest
 from zqc.detection.boxes import iou_matrix, to_picture
 from zqc.detection.conventions import SsdLite, Yolo, YoloV3Tiny, recognise
 from zqc.errors import OptionError
-from zqc.images import open_images
-from zqc.input_format import InputFormat
-from zqc.runtime import load
+from zqc.pictures.images import open_images
+from zqc.pictures.input_format import InputFormat
+from zqc.runtime.session import load
 
 SHARED = Path(__file__).parents[4] / "shared"
 # The three people of the Penn-Fudan picture: x, y, width, height as its annotation gives them.

@@ -11,12 +11,14 @@ from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid
 from passes.lower.file_size.packed_weights import CHAIN_BYTES
 from tests.passes.helpers import build_model
-from zqc import model_io, quantization
 from zqc.errors import OptionError
-from zqc.kernel_times import KernelTime
-from zqc.mixed_precision import choose_bits, costs, widths_to_try
+from zqc.mixed_precision import costs
+from zqc.mixed_precision.choice import choose_bits, widths_to_try
 from zqc.mixed_precision.costs import latency_costs, size_costs, storages, useful_widths
-from zqc.recipe import Recipe
+from zqc.model_io import model_file
+from zqc.quantization import quantize
+from zqc.recipe.recipe import Recipe
+from zqc.runtime.kernel_times import KernelTime
 
 NET = """(float[1,8,8,8] x) => (float[n,c,h,w] y) {
     a = Conv<pads=[1,1,1,1]>(x, w0, b)
@@ -51,8 +53,8 @@ def make(rng):
             QuantizeActivations(grids)(quantized)
             floats = [name for name, b in bits.items() if b == 32]
             QuantizeWeights(bits_of=bits, keep_float=floats)(quantized)
-            lowered = quantization.lower(quantized, Recipe(target="ort-x86"))
-            return model_io.serialize(lowered, metadata={})
+            lowered = quantize.lower(quantized, Recipe(target="ort-x86"))
+            return model_file.serialize(lowered, metadata={})
 
         return model, written
 
@@ -147,9 +149,9 @@ def measured_times(monkeypatch):
         "integer": {"make_a_token_7": 1e-4, "make_b1": 1e-4, "make_c": 3e-4, "Transpose": 5e-4},
         "floating": {"a_nchwc": 2e-4, "make_b1_nchwc_token_2": 1e-4, "p_q": 9e-4, "c": 5e-4},
     }
-    monkeypatch.setattr(costs.runtime, "load", lambda each, threads: each)
+    monkeypatch.setattr(costs.session, "load", lambda each, threads: each)
     monkeypatch.setattr(
-        costs.runtime,
+        costs.session,
         "profile",
         lambda each, feeds, threads: [
             KernelTime(name, "", "", seconds, seconds) for name, seconds in profiles[each].items()
@@ -209,9 +211,9 @@ def test_a_latency_is_spent_on_the_layers_that_matter_most(
     recipe = Recipe(bits=4, target_latency=1.45 / 3)
     assert widths_to_try(model, recipe)["make_b1"] == (4, 32)
     sent = iter(["integer", "floating"])
-    profile = costs.runtime.profile
+    profile = costs.session.profile
     monkeypatch.setattr(
-        costs.runtime, "profile", lambda each, feeds, threads: profile(next(sent), feeds, threads)
+        costs.session, "profile", lambda each, feeds, threads: profile(next(sent), feeds, threads)
     )
     found = choose_bits(
         model,

@@ -9,9 +9,9 @@ import pytest
 from passes.arithmetic import Grid
 from passes.quantize.quantize_weights import rounded_weight
 from tests.passes.helpers import build_model, run_model
-from zqc.calibration import Statistics, TensorStatistics
+from zqc.calibration.collect import Statistics, TensorStatistics
 from zqc.calibration.histogram import add, empty
-from zqc.calibration.moments import input_moments
+from zqc.calibration.second_moments import input_moments
 from zqc.calibration.sensitivity import sensitivities
 from zqc.mixed_precision.losses import (
     mean_square,

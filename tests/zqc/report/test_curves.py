@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from zqc.report.curves import draw_gaps, draw_losses
-from zqc.synthesis import LayerGap
+from zqc.synthesis.loop import LayerGap
 
 INF, NAN = float("inf"), float("nan")
 GAPS = tuple(LayerGap(f"layer{index}", 0.1 * index, 0.3) for index in range(5))

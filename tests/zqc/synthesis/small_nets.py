@@ -5,9 +5,11 @@ from contextlib import contextmanager
 import numpy as np
 
 from tests.passes.helpers import build_model, run_model
-from zqc.input_format import InputFormat
+from zqc.pictures.input_format import InputFormat
 from zqc.progress import Silent
-from zqc.synthesis import Schedule, harvest, synthesize
+from zqc.statistics.batchnorm import harvest
+from zqc.synthesis.generate import synthesize
+from zqc.synthesis.loop import Schedule
 
 PICTURE = (3, 16, 12)
 NET = """(float[N,3,16,12] x) => (float[a,b,c,d] y) {

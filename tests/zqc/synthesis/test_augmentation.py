@@ -7,7 +7,7 @@ import torch
 from onnx_ir.tape import Tape
 
 from tests.zqc.synthesis.pytorch_twin import smoothed
-from zqc import runtime
+from zqc.runtime import session
 from zqc.synthesis.augmentation import (
     Smoothing,
     Windows,
@@ -38,7 +38,7 @@ def runner(part, inputs, shapes, opset):
         value.name, value.shape = name, ir.Shape(shape)
         value.type = ir.TensorType(ir.DataType.FLOAT)
         graph.outputs.append(value)
-    return runtime.load(ir.Model(graph, ir_version=8), threads=1)
+    return session.load(ir.Model(graph, ir_version=8), threads=1)
 
 
 def cutter(canvas, margin, opset=13):

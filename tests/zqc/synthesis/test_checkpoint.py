@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from zqc.errors import OptionError
-from zqc.input_format import InputFormat
-from zqc.synthesis import LayerStatistics, Objective, Schedule, State, checkpoint
-from zqc.synthesis.objective import MOMENTS, STATE
+from zqc.pictures.input_format import InputFormat
+from zqc.statistics.batchnorm import LayerStatistics
+from zqc.synthesis import checkpoint
+from zqc.synthesis.loop import Schedule
+from zqc.synthesis.objective import MOMENTS, STATE, Objective
+from zqc.synthesis.state import State
 
 SCHEDULE = Schedule(samples=5, steps=9, batch=2)
 CHANNELS = 7

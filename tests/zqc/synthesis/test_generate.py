@@ -16,10 +16,13 @@ from tests.zqc.synthesis.small_nets import (
     pointwise,
 )
 from tests.zqc.synthesis.test_loop import layer_values, set_loss
-from zqc import runtime
 from zqc.errors import UnsupportedOperatorError
-from zqc.input_format import InputFormat
-from zqc.synthesis import Objective, Schedule, State, harvest
+from zqc.pictures.input_format import InputFormat
+from zqc.runtime import session
+from zqc.statistics.batchnorm import harvest
+from zqc.synthesis.loop import Schedule
+from zqc.synthesis.objective import Objective
+from zqc.synthesis.state import State
 
 FULL = Objective(margin=3, stretch=0.01, total_variation=0.01)
 """Everything that could depend on chance or order."""
@@ -172,7 +175,7 @@ def test_ctrl_c_may_come_in_the_middle_of_a_pass(rng, monkeypatch, run):
     model = net(rng)
     options = {"samples": 9, "steps": 3, "objective": FULL}
     whole = made(model, **options)
-    keeping, runs = runtime.Runner.keeping, []
+    keeping, runs = session.Runner.keeping, []
 
     def interrupted(self, *arguments):
         runs.append(self)
@@ -180,7 +183,7 @@ def test_ctrl_c_may_come_in_the_middle_of_a_pass(rng, monkeypatch, run):
             raise KeyboardInterrupt
         return keeping(self, *arguments)
 
-    monkeypatch.setattr(runtime.Runner, "keeping", interrupted)
+    monkeypatch.setattr(session.Runner, "keeping", interrupted)
     part = made(model, **options)
     monkeypatch.undo()
     assert part.stopped is not None
@@ -228,7 +231,7 @@ def test_numbers_that_overflow_stop_it_with_the_last_good_pictures(rng, samples)
 def test_a_run_that_diverges_later_keeps_the_pictures_of_before(rng, monkeypatch, good):
     """A loss of NaN in the n-th pass: the pictures of the passes before come back."""
     model = net(rng)
-    keeping, steps = runtime.Runner.keeping, []
+    keeping, steps = session.Runner.keeping, []
 
     def diverging(self, kept, feeds, keep):
         values, outputs = keeping(self, kept, feeds, keep)
@@ -237,7 +240,7 @@ def test_a_run_that_diverges_later_keeps_the_pictures_of_before(rng, monkeypatch
 
     expected = made(model, steps=3, objective=FULL)
     before = made(model, steps=3, objective=FULL, progress=Recorder(interrupted=good or None))
-    monkeypatch.setattr(runtime.Runner, "keeping", diverging)
+    monkeypatch.setattr(session.Runner, "keeping", diverging)
     result = made(model, steps=3, objective=FULL)
     assert_stopped_with_good_pictures(result, good + 1)
     assert result.losses == expected.losses[: good + 1]

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
+from passes.graph import with_outputs
 from tests.passes.helpers import run_model
 from tests.zqc.synthesis.small_nets import PICTURE, made, net, per_picture, pointwise
-from zqc import runtime
-from zqc.calibration.tensor_reader import with_outputs
-from zqc.input_format import InputFormat
-from zqc.synthesis import Objective, Schedule, harvest
-from zqc.synthesis.loop import Loop, first_pictures
-from zqc.synthesis.structured_noise import structured_noise
+from zqc.pictures.input_format import InputFormat
+from zqc.pictures.structured_noise import structured_noise
+from zqc.runtime import session
+from zqc.statistics.batchnorm import harvest
+from zqc.synthesis.loop import Loop, Schedule, first_pictures
+from zqc.synthesis.objective import Objective
 
 
 def loop_of(model, schedule, objective=None):
@@ -151,13 +152,13 @@ def test_without_refresh_the_moments_are_those_before_the_step(rng, joint):
 
 def told_to_steps(monkeypatch, model, **options):
     """What the host feeds to each step, in order, on one thread."""
-    keeping, told = runtime.Runner.keeping, []
+    keeping, told = session.Runner.keeping, []
 
     def listening(self, kept, feeds, keep):
         told.extend([feeds] * ("step_size" in feeds))
         return keeping(self, kept, feeds, keep)
 
-    monkeypatch.setattr(runtime.Runner, "keeping", listening)
+    monkeypatch.setattr(session.Runner, "keeping", listening)
     made(model, **options)
     return told
 

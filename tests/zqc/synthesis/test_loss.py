@@ -7,10 +7,11 @@ import torch
 from onnx_ir.tape import Tape
 
 from tests.zqc.synthesis import pytorch_twin as twin
-from zqc import runtime
-from zqc.recipe import TERMS
-from zqc.synthesis import LayerStatistics, loss
-from zqc.synthesis.targets import Targets
+from zqc.recipe.recipe import TERMS
+from zqc.runtime import session
+from zqc.statistics.batchnorm import LayerStatistics
+from zqc.synthesis import loss
+from zqc.synthesis.matching import Targets
 
 SHAPES = ((3, 4, 5, 6), (3, 2), (3, 5, 7))
 """Values of a Conv, of a Gemm and of a Conv of one dimension."""
@@ -32,7 +33,7 @@ def computed(emit, *arrays, opset=17):
         value.name, value.type = f"out{index}", ir.TensorType(ir.DataType.FLOAT)
     graph.outputs.extend(outputs)
     feeds = {f"in{index}": array.astype("f") for index, array in enumerate(arrays)}
-    found = list(runtime.load(ir.Model(graph, ir_version=8), threads=1)(feeds).values())
+    found = list(session.load(ir.Model(graph, ir_version=8), threads=1)(feeds).values())
     return found[0] if isinstance(made, ir.Value) else found
 
 

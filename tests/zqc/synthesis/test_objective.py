@@ -7,12 +7,12 @@ from torch.nn import functional
 
 from tests.passes.helpers import build_model
 from tests.zqc.synthesis import pytorch_twin as twin
-from zqc import runtime
 from zqc.errors import OptionError
-from zqc.input_format import InputFormat
-from zqc.synthesis import LayerStatistics, Objective, harvest
+from zqc.pictures.input_format import InputFormat
+from zqc.runtime import session
+from zqc.statistics.batchnorm import LayerStatistics, harvest
 from zqc.synthesis.augmentation import central_places, places
-from zqc.synthesis.objective import MOMENTS, measure_model, step_model
+from zqc.synthesis.objective import MOMENTS, Objective, measure_model, step_model
 
 BATCH = (3, 3, 10, 12)
 SIZE = BATCH[2:]
@@ -59,7 +59,7 @@ def one_step(
         objective=objective,
     )
     others = np.zeros((2, count)) if others is None else others
-    return runtime.load(step, threads=1)(
+    return session.load(step, threads=1)(
         {
             "pictures": canvas,
             "first_moment": np.zeros_like(canvas),
@@ -274,7 +274,7 @@ def meter(model, shape, *, input_format=UNIT_RANGE, objective=SMOOTH, pictures=N
         input_format=input_format,
         objective=objective,
     )
-    return runtime.load(built, threads=1)
+    return session.load(built, threads=1)
 
 
 def measured(model, canvas, shape, *, objective=SMOOTH, **options):

@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from zqc.synthesis import State
 from zqc.synthesis.objective import MOMENTS, STATE
+from zqc.synthesis.state import State
 
 SIZES = (3, 2, 2)
 CANVAS = (1, 5, 4)

@@ -7,10 +7,12 @@ import onnx
 import pytest
 
 from tests import nets
-from zqc import compiler, runtime, targets
-from zqc.input_format import InputFormat
-from zqc.recipe import Recipe
-from zqc.recipe_file import read_recipe
+from zqc import targets
+from zqc.commands import compile as compiler
+from zqc.commands.read_recipe import read_recipe
+from zqc.pictures.input_format import InputFormat
+from zqc.recipe.recipe import Recipe
+from zqc.runtime import session
 
 RECIPE = Recipe(bits=4, samples=2, effort="quick", input_format=InputFormat())
 
@@ -32,9 +34,9 @@ def test_every_target(tmp_path, monkeypatch, target):
     assert all(layer.weight_bits <= 8 for layer in result.layers)
     assert all(part.correlation > 0.8 for part in result.agreement)
     assert read_recipe(result.output).target == target
-    session = runtime.load(result.output, threads=1)
-    (shape,) = (value.shape for value in session.session.get_inputs())
+    runner = session.load(result.output, threads=1)
+    (shape,) = (value.shape for value in runner.session.get_inputs())
     assert (shape[0] == 1) is (target in ("qnn", "vitisai"))
     size = [side if isinstance(side, int) else 2 for side in shape]
-    outputs = session({session.session.get_inputs()[0].name: np.zeros(size, np.float32)})
+    outputs = runner({runner.session.get_inputs()[0].name: np.zeros(size, np.float32)})
     assert all(len(value) == size[0] for value in outputs.values())

@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pytest
 
 from tests.passes.helpers import mixed_model
-from zqc import model_io, targets
+from zqc import targets
+from zqc.model_io import model_file
 
 PAGE = Path(__file__).parents[3] / "docs" / "targets.md"
 
@@ -74,4 +75,4 @@ def test_a_detector_is_compiled(installed, zqc, detector_file):
     pairs = [n for n in model.graph if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
     assert pairs
     assert all(n.inputs[1].const_value.numpy().shape == () for n in pairs)
-    assert model.metadata_props[f"{model_io.METADATA_PREFIX}recipe"].count('target = "acme"') == 1
+    assert model.metadata_props[f"{model_file.METADATA_PREFIX}recipe"].count('target = "acme"') == 1

@@ -10,11 +10,14 @@ import pytest
 from passes.analysis.topology import post_processing, weighted_layers
 from tests import nets
 from tests.passes.random_networks import network
-from zqc import quantization, runtime, targets
-from zqc.grids import calibrate
-from zqc.input_format import InputFormat
+from zqc import targets
+from zqc.calibration.calibrate import calibrate
+from zqc.pictures.input_format import InputFormat
 from zqc.progress import Silent
-from zqc.recipe import Recipe
+from zqc.quantization import quantize
+from zqc.quantization.prepare import points_of, prepare
+from zqc.recipe.recipe import Recipe
+from zqc.runtime import session
 
 PLAN = (
     5,
@@ -39,14 +42,14 @@ def written(target, bits=8, act_bits=8):
         bits=bits, act_bits=act_bits, first_last_bits=act_bits, target=target,
         input_format=InputFormat(), rounding="nearest",
     )  # fmt: skip
-    prepared = quantization.prepare(model, recipe)
-    points = quantization.points_of(prepared, recipe, ())
+    prepared = prepare(model, recipe)
+    points = points_of(prepared, recipe, ())
     with Silent().task("", 0) as task:
         ranges = calibrate(
             prepared, points, lambda: [pictures[0]], recipe, pictures=1, task=task, threads=1
         )
-    canonical = quantization.quantize(prepared, ranges, recipe, (), means={})
-    return canonical, quantization.lower(canonical, recipe), pictures[1]
+    canonical = quantize.quantize(prepared, ranges, recipe, (), means={})
+    return canonical, quantize.lower(canonical, recipe), pictures[1]
 
 
 def grids(model):
@@ -88,11 +91,11 @@ def test_every_target_is_exact_and_valid(target, bits, act_bits):
         pytest.skip("the target has no such activations")
     canonical, lowered, x = written(target, bits, act_bits)
     onnx.checker.check_model(ir.to_proto(lowered), full_check=True)
-    expected, actual = (runtime.load(m, threads=1, optimize=False) for m in (canonical, lowered))
+    expected, actual = (session.load(m, threads=1, optimize=False) for m in (canonical, lowered))
     values = expected({"x": x})["y"]
     assert len(np.unique(values)) > 1
     np.testing.assert_array_equal(actual({"x": x})["y"], values)
-    runtime.load(lowered, threads=1)({"x": x})  # ONNX Runtime's optimizer can load it, too
+    session.load(lowered, threads=1)({"x": x})  # ONNX Runtime's optimizer can load it, too
 
 
 @pytest.mark.parametrize(("bits", "act_bits"), BITS)
@@ -104,7 +107,7 @@ def test_onnx_runtime(target, kind, arm, bits, act_bits):
     """One 8-bit type for all tensors, and no convolution in float."""
     _, lowered, _ = written(target, bits, act_bits)
     assert {k for k, _ in activations(lowered)} == {kind}
-    executed = [n.op_type for n in runtime.executed_graph(lowered, arm=arm).graph]
+    executed = [n.op_type for n in session.executed_graph(lowered, arm=arm).graph]
     assert executed.count("QLinearConv") > 8
     assert not {"Conv", "FusedConv"} & set(executed)
 
@@ -171,7 +174,7 @@ def test_no_int4_no_newer_opset():
     before = model.opset_imports[""]
     assert before < 21
     for target, opset in (("vitisai", before), ("tensorrt", before), ("portable", 21)):
-        prepared = quantization.prepare(model, Recipe(bits=4, target=target))
+        prepared = prepare(model, Recipe(bits=4, target=target))
         assert prepared.opset_imports[""] == opset
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from zqc import targets
 from zqc.errors import OptionError
-from zqc.recipe import Recipe
+from zqc.recipe.recipe import Recipe
 from zqc.targets import Target, registry
 
 MINE = Target(name="mine", summary="mine", guarantees=(), lowering=lambda recipe: ())
@@ -41,7 +41,8 @@ def test_zqcs_own(name):
 def test_names_are_known_without_loading():
     """Neither a recipe nor a list of names imports a pass."""
     script = (
-        "import sys; from zqc import targets; from zqc.recipe import Recipe; targets.names();"
+        "import sys; from zqc import targets; from zqc.recipe.recipe import Recipe; "
+        "targets.names();"
         "Recipe(target='tensorrt'); print('onnx_ir' in sys.modules)"
     )
     output = subprocess.run(

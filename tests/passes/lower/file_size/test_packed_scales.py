@@ -8,7 +8,8 @@ import pytest
 from passes import PackedScales
 from passes.lower.file_size.packed_scales import OPERATOR_BYTES
 from tests.passes.helpers import build_model, operator_types, run_model
-from zqc import model_io, runtime
+from zqc.model_io import model_file
+from zqc.runtime import session
 
 
 def layers(rng, *exponents, count=3, channels=40):
@@ -33,14 +34,14 @@ def test_every_value_stays(rng):
     model = layers(rng, -12, -11, -9, -8, channels=80)
     x = rng.normal(0, 4, (1, 80, 4, 4)).astype(np.float32)
     expected = run_model(model, c0=x)["y"]
-    before = len(model_io.serialize(model, metadata={}))
+    before = len(model_file.serialize(model, metadata={}))
     assert PackedScales()(model).modified
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
-    saved = before - len(model_io.serialize(model, metadata={}))
+    saved = before - len(model_file.serialize(model, metadata={}))
     assert 3 * 3 * 80 - 2 * OPERATOR_BYTES < saved < 3 * 3 * 80
     np.testing.assert_array_equal(run_model(model, c0=x)["y"], expected)
-    np.testing.assert_array_equal(runtime.load(model, threads=1)({"c0": x})["y"], expected)
-    kinds = operator_types(runtime.executed_graph(model))
+    np.testing.assert_array_equal(session.load(model, threads=1)({"c0": x})["y"], expected)
+    kinds = operator_types(session.executed_graph(model))
     assert kinds.count("QLinearConv") == 3
     assert not {"Gather", "Split", "Cast"} & set(kinds)
 

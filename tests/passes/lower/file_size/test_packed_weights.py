@@ -7,7 +7,7 @@ import pytest
 
 from passes import Int4WeightsByCast, PackedWeights
 from passes.lower.file_size.packed_weights import packed_bytes
-from zqc import runtime
+from zqc.runtime import session
 
 ALL = (2, 3, 4, 5, 6, 7)
 
@@ -44,7 +44,7 @@ def layers(build):
 
 def same(model, before, x):
     """Whether a model gives the same bits, with every node as it is written and folded."""
-    runs = [runtime.load(model, threads=1, optimize=way)({"x": x})["y"] for way in (False, True)]
+    runs = [session.load(model, threads=1, optimize=way)({"x": x})["y"] for way in (False, True)]
     for after in runs:
         np.testing.assert_array_equal(after, before)
 
@@ -88,7 +88,7 @@ def test_values_stay(bits, layers, rng, run, operators):
     assert not PackedWeights(ALL)(model).modified
     same(model, before, x)
     assert not {"BitShift", "MatMulInteger", "Reshape"} & set(
-        operators(runtime.executed_graph(model))
+        operators(session.executed_graph(model))
     )
 
 

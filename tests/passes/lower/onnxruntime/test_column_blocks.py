@@ -7,7 +7,7 @@ import pytest
 
 from passes import ColumnBlocks
 from tests.passes.helpers import build_model, operator_types, run_model
-from zqc import runtime
+from zqc.runtime import session
 
 
 def layer(
@@ -74,7 +74,7 @@ def test_the_same_integers(rng, kernel, attributes, optimize):
     after = layer(rng, kernel=kernel, attributes=attributes)
     assert ColumnBlocks()(after).modified
     onnx.checker.check_model(ir.to_proto(after), full_check=True)
-    runners = [runtime.load(model, threads=1, optimize=optimize) for model in (before, after)]
+    runners = [session.load(model, threads=1, optimize=optimize) for model in (before, after)]
     for count in (1, 3):
         x = rng.uniform(-1, 1, (count, 3, 8, 16)).astype(np.float32)
         expected, found = (runner({"x": x})["y"] for runner in runners)
@@ -85,7 +85,7 @@ def test_it_stays_an_integer_layer(rng):
     """ONNX Runtime fuses the layer on blocks of four columns."""
     model = layer(rng, attributes="pads=[1,1,1,1], strides=[2,2]")
     ColumnBlocks()(model)
-    kinds = operator_types(runtime.executed_graph(model))
+    kinds = operator_types(session.executed_graph(model))
     assert kinds.count("QLinearConv") == 1
     convs = [node for node in model.graph if node.op_type == "Conv"]
     weight = convs[0].inputs[1].producer().inputs[0]

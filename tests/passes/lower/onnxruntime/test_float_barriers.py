@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from passes import FloatBarriers, QuantizeActivations, UnsignedActivations
 from passes.arithmetic import Grid
-from zqc import runtime
+from zqc.runtime import session
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 13]>
@@ -31,7 +31,7 @@ def float_layer() -> ir.Model:
 
 def operator_of_layer(model: ir.Model) -> str:
     """Return what ONNX Runtime runs the layer as."""
-    return next(n.op_type for n in runtime.executed_graph(model).graph if n.name == "layer")
+    return next(n.op_type for n in session.executed_graph(model).graph if n.name == "layer")
 
 
 def test_a_float_layer_stays_float():
@@ -39,7 +39,7 @@ def test_a_float_layer_stays_float():
     model = float_layer()
     assert operator_of_layer(model) == "QLinearConv"
     x = np.random.default_rng(1).normal(size=(1, 4, 8, 8)).astype(np.float32)
-    before = runtime.load(model, optimize=False)({"x": x})["y"]
+    before = session.load(model, optimize=False)({"x": x})["y"]
     assert FloatBarriers()(model).modified
     assert operator_of_layer(model) in ("Conv", "FusedConv")
-    np.testing.assert_array_equal(runtime.load(model, optimize=False)({"x": x})["y"], before)
+    np.testing.assert_array_equal(session.load(model, optimize=False)({"x": x})["y"], before)

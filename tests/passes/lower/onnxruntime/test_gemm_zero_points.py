@@ -5,7 +5,7 @@ import pytest
 
 from passes import GemmZeroPoints
 from tests.passes.helpers import build_model, run_model
-from zqc import runtime
+from zqc.runtime import session
 
 
 def quantized(*, zero="", axis="axis=0", scales=5):
@@ -35,13 +35,13 @@ def quantized(*, zero="", axis="axis=0", scales=5):
 def test_it_fuses(axis, rng):
     """ONNX Runtime makes a QGemm of it, which it does not without zero points; values are equal."""
     model = quantized(axis=axis)
-    assert "QGemm" not in [node.op_type for node in runtime.executed_graph(model).graph]
+    assert "QGemm" not in [node.op_type for node in session.executed_graph(model).graph]
     x = rng.normal(0, 4, (3, 4)).astype(np.float32)
     before = run_model(model, x=x)["y"]
     assert GemmZeroPoints()(model).modified
-    assert "QGemm" in [node.op_type for node in runtime.executed_graph(model).graph]
+    assert "QGemm" in [node.op_type for node in session.executed_graph(model).graph]
     np.testing.assert_array_equal(run_model(model, x=x)["y"], before)
-    np.testing.assert_array_equal(runtime.load(model, threads=1)({"x": x})["y"], before)
+    np.testing.assert_array_equal(session.load(model, threads=1)({"x": x})["y"], before)
 
 
 def test_zeros_that_are_there_stay():

@@ -5,7 +5,7 @@ import pytest
 
 from passes import IntegerDepthToSpace
 from tests.passes.helpers import build_model, operator_types, run_model
-from zqc import runtime
+from zqc.runtime import session
 
 
 def between_pairs(*, mode="DCR", after="s, z", batch="N", size=5, extra="", outputs=""):
@@ -81,6 +81,6 @@ def test_nothing_is_float(rng):
         **integers,
     )
     IntegerDepthToSpace()(model)
-    kinds = [node.op_type for node in runtime.executed_graph(model).graph]
+    kinds = [node.op_type for node in session.executed_graph(model).graph]
     assert kinds.count("QLinearConv") == 2
     assert "QuantizeLinear" not in kinds

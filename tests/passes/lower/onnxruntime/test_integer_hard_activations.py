@@ -5,7 +5,7 @@ import pytest
 
 from passes import IntegerHardActivations
 from tests.passes.helpers import build_model, operator_types, run_model
-from zqc import runtime
+from zqc.runtime import session
 
 
 def between_pairs(
@@ -46,7 +46,7 @@ def test_hard_swish(exponent, after, zero, kind, low):
     assert IntegerHardActivations()(model).modified
     assert "HardSwish" not in operator_types(model)
     np.testing.assert_array_equal(run_model(model, x=x)["y"], expected)
-    np.testing.assert_array_equal(runtime.load(model, threads=1)({"x": x})["y"], expected)
+    np.testing.assert_array_equal(session.load(model, threads=1)({"x": x})["y"], expected)
 
 
 @pytest.mark.parametrize("exponent", [-6, -5, -4, -3, 0])
@@ -58,8 +58,8 @@ def test_hard_sigmoid(exponent, function):
     expected = run_model(model, x=x)["y"]
     assert IntegerHardActivations()(model).modified
     np.testing.assert_array_equal(run_model(model, x=x)["y"], expected)
-    kinds = operator_types(runtime.executed_graph(model))
-    np.testing.assert_array_equal(runtime.load(model, threads=1)({"x": x})["y"], expected)
+    kinds = operator_types(session.executed_graph(model))
+    np.testing.assert_array_equal(session.load(model, threads=1)({"x": x})["y"], expected)
     assert "HardSigmoid" not in kinds
 
 
@@ -71,8 +71,8 @@ def test_both_run_on_integer_kernels():
     )
     IntegerHardActivations()(swish)
     IntegerHardActivations()(sigmoid)
-    assert "QLinearMul" in operator_types(runtime.executed_graph(swish))
-    assert "QLinearLeakyRelu" in operator_types(runtime.executed_graph(sigmoid))
+    assert "QLinearMul" in operator_types(session.executed_graph(swish))
+    assert "QLinearLeakyRelu" in operator_types(session.executed_graph(sigmoid))
 
 
 @pytest.mark.parametrize(

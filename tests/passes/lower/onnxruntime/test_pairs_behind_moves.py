@@ -5,7 +5,7 @@ import pytest
 
 from passes import PairsBehindMoves, QuantizeActivations, SignedActivations
 from passes.arithmetic import Grid
-from zqc import runtime
+from zqc.runtime import session
 
 SIGNED = Grid(1, 8, signed=True)
 MOVES = {
@@ -42,7 +42,7 @@ def test_a_pair_follows_every_move(build, run, operators, rng, move):
     assert PairsBehindMoves()(model).modified
     assert operators(model)[-3:] == ["QuantizeLinear", "DequantizeLinear", "Sigmoid"]
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
-    np.testing.assert_allclose(runtime.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
+    np.testing.assert_allclose(session.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -57,7 +57,7 @@ def test_every_type_on_request(build, run, operators, rng, bits, shift):
     assert operators(model).count("QuantizeLinear") == 2
     assert SignedActivations()(model).modified
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
-    np.testing.assert_allclose(runtime.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
+    np.testing.assert_allclose(session.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
 
 
 def test_moves_of_moves(build, run, operators, rng):
@@ -67,7 +67,7 @@ def test_moves_of_moves(build, run, operators, rng):
     expected = run(model, x=x)
     PairsBehindMoves()(model)
     assert operators(model).count("QuantizeLinear") == 3
-    actual, fused = run(model, x=x), runtime.load(model, threads=1)({"x": x})
+    actual, fused = run(model, x=x), session.load(model, threads=1)({"x": x})
     for name in ("y", "n"):
         np.testing.assert_array_equal(actual[name], expected[name])
         np.testing.assert_array_equal(fused[name], expected[name])
@@ -87,7 +87,7 @@ def test_what_loads_is_left_alone(build, rng, move, grid, opset):
     """Older opsets, other types and other operators are no trouble, and nothing changes."""
     model = model_of(build, move, grid, opset=opset)
     assert not PairsBehindMoves()(model).modified
-    assert len(runtime.load(model, threads=1)({"x": pictures(rng)})["y"])
+    assert len(session.load(model, threads=1)({"x": pictures(rng)})["y"])
 
 
 def test_a_pair_that_is_there_is_enough(build):

@@ -7,8 +7,8 @@ import pytest
 
 from passes import QuantizeActivations, SplitClips
 from passes.arithmetic import Grid
-from zqc import runtime
 from zqc.errors import RuntimeFailure
+from zqc.runtime import session
 
 BOUNDS = {"zero": 0.0, "six": 6.0}
 
@@ -49,9 +49,9 @@ def test_onnx_runtime_loads_it(build):
     """
     model = model_of(build, "Clip(m, zero, six)", Grid(3, 4, False))
     with pytest.raises(RuntimeFailure, match="Unexpected data type"):
-        runtime.load(model)
+        session.load(model)
     SplitClips()(model)
-    runtime.load(model)
+    session.load(model)
 
 
 def test_others_stay(build):

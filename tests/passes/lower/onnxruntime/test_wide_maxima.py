@@ -5,7 +5,7 @@ import pytest
 
 from passes import QuantizeActivations, WideMaxima
 from passes.arithmetic import Grid
-from zqc import runtime
+from zqc.runtime import session
 
 GRIDS = {
     "signed": Grid(1, 4, signed=True),
@@ -44,7 +44,7 @@ def test_the_pair_behind_has_eight_bits(build, run, rng, operator, grid):
     sign = "INT" if grid.signed else "UINT"
     assert kinds(model) == [f"{sign}4", f"{sign}8"]
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
-    np.testing.assert_allclose(runtime.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
+    np.testing.assert_allclose(session.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
 
 
 def test_a_chain_of_maxima(build, run, rng):
@@ -57,7 +57,7 @@ def test_a_chain_of_maxima(build, run, rng):
     WideMaxima()(model)
     assert kinds(model) == ["UINT4", "UINT8", "UINT8"]
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
-    np.testing.assert_allclose(runtime.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
+    np.testing.assert_allclose(session.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_what_loads_is_left_alone(build, rng, operator, before, behind):
     model = model_of(build, operator, {"a": before, "m": behind})
     assert not WideMaxima()(model).modified
     x = rng.normal(size=(1, 4, 4, 4)).astype(np.float32)
-    assert np.isfinite(runtime.load(model, threads=1)({"x": x})["y"]).all()
+    assert np.isfinite(session.load(model, threads=1)({"x": x})["y"]).all()

@@ -1,0 +1,68 @@
+"""Agreement is summed up over batches."""
+
+import math
+
+import numpy as np
+import pytest
+
+from zqc.detection import agreement
+from zqc.detection.agreement import AgreementMeter
+
+
+def measure(*batches):
+    """Return the agreement over batches of (float, quantized)."""
+    meter = AgreementMeter("scores", "scores")
+    for reference, quantized in batches:
+        meter.update(np.asarray(reference, np.float32), np.asarray(quantized, np.float32))
+    return meter.result()
+
+
+def test_batches_add_up_to_the_whole():
+    """SQNR and correlation equal those of all values at once, with an offset of boxes in pixels."""
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(7, 50)) + 5000).astype(np.float32)
+    y = (x + rng.normal(size=(7, 50)) * 0.1).astype(np.float32)
+    result = measure(*zip(np.array_split(x, 3), np.array_split(y, 3), strict=True))
+    wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
+    noise = np.square(wide_x - wide_y).sum()
+    expected = 10 * math.log10(np.square(wide_x).sum() / noise)
+    assert result.sqnr_db == pytest.approx(expected, abs=1e-6)
+    correlation = np.corrcoef(wide_x.ravel(), wide_y.ravel())[0, 1]
+    assert result.correlation == pytest.approx(correlation, abs=1e-9)
+
+
+def test_sqnr_has_its_closed_form():
+    """An error of a tenth of every value is 20 dB."""
+    assert measure(([1, 2, 3], [1.1, 2.2, 3.3])).sqnr_db == pytest.approx(20, abs=1e-4)
+
+
+def test_a_perfect_match_is_infinite():
+    """No division by zero, also for constants and for no values at all."""
+    for batch in (([1, 2], [1, 2]), ([0, 0], [0, 0]), ([], [])):
+        result = measure(batch)
+        assert (result.sqnr_db, result.correlation) == (math.inf, 1)
+
+
+def test_dead_scores_show():
+    """All zeros against scores: 0 dB, no correlation, a single distinct value."""
+    result = measure(([0.1, 0.9, 0.5], [0, 0, 0]))
+    assert result.sqnr_db == pytest.approx(0, abs=1e-6)
+    assert (result.correlation, result.distinct, result.distinct_float) == (0, 1, 3)
+
+
+def test_noise_over_silence_is_minus_infinity():
+    """An all-zero reference has no signal."""
+    assert measure(([0, 0], [0, 1])).sqnr_db == -math.inf
+
+
+def test_opposite_values_have_correlation_minus_one():
+    """The sign of the correlation counts."""
+    assert measure(([1, 2, 3], [3, 2, 1])).correlation == pytest.approx(-1)
+
+
+def test_distinct_values_are_counted_across_batches_up_to_a_limit(monkeypatch):
+    """A value seen twice counts once; the count stops at the limit."""
+    assert measure(([1, 2], [1, 1]), ([2, 3], [1, 4])).distinct_float == 3
+    monkeypatch.setattr(agreement, "DISTINCT_LIMIT", 10)
+    result = measure((np.arange(30), np.arange(30) // 10), (np.arange(30), np.zeros(30)))
+    assert (result.distinct_float, result.distinct) == (10, 3)

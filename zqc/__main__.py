@@ -1,0 +1,5 @@
+"""``python -m zqc`` is ``zqc``."""
+
+from zqc.cli.main import main
+
+main()

@@ -1,0 +1,113 @@
+"""Ranges and means of tensors over calibration pictures, in one pass and bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.analysis.topology import weighted_layers
+from passes.graph import name_of
+from zqc.calibration.histogram import Histogram, add, empty
+from zqc.calibration.second_moments import RunningMoments, input_columns
+from zqc.calibration.tensor_reader import TensorReader
+from zqc.errors import RuntimeFailure
+
+if TYPE_CHECKING:
+    from zqc.progress import Task
+
+
+@dataclass(frozen=True)
+class TensorStatistics:
+    """What one tensor was like over all pictures.
+
+    Attributes:
+        histogram: Of all its values.
+        mean: Mean per channel (axis 1), shape (C,); of everything, shape (1,), below rank 2.
+    """
+
+    histogram: Histogram
+    mean: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What calibration saw.
+
+    Attributes:
+        tensors: By name of the tensor.
+        moments: By name of the layer: E[x xᵀ] of its inputs, see ``input_moments``.
+    """
+
+    tensors: dict[str, TensorStatistics]
+    moments: dict[str, NDArray[np.float64]]
+
+
+def collect(
+    model: ir.Model,
+    tensors: Sequence[str],
+    batches: Iterable[NDArray[np.float32]],
+    *,
+    samples: int,
+    task: Task,
+    threads: int | None = None,
+) -> Statistics:
+    """Count and average the values of tensors over all pictures.
+
+    Args:
+        model: A float model with one input.
+        tensors: Names of inputs or intermediate tensors.
+        batches: Input tensors (N, C, H, W); each is run once and forgotten.
+        samples: Output positions per picture at which the input of each layer is looked at.
+        task: Advanced by the number of pictures.
+        threads: Threads of ONNX Runtime.
+
+    Returns:
+        The statistics of each tensor, and of the inputs of the layers that read one.
+
+    Raises:
+        RuntimeFailure: A tensor became infinite or not a number, or ONNX Runtime failed.
+    """
+    read = TensorReader(model, tensors, threads=threads)
+    histograms = {name: empty() for name in tensors}
+    sums = {name: np.zeros(1) for name in tensors}
+    layers = [n for n in weighted_layers(model.graph) if name_of(n.inputs[0]) in histograms]
+    moments: dict[str, RunningMoments] = {}
+    generator = np.random.default_rng(0)
+    pictures = 0
+    for batch in batches:
+        values = read(batch)
+        for name in tensors:
+            array = values[name]
+            try:
+                histograms[name] = add(histograms[name], array)
+            except FloatingPointError as error:
+                raise RuntimeFailure(
+                    f"tensor {name!r} became infinite or not a number on a calibration picture; "
+                    "check --input-range or --mean/--std"
+                ) from error
+            sums[name] = sums[name] + _channel_means(array) * len(batch)
+        for layer in layers:
+            positions = generator.random(samples * len(batch))
+            seen = input_columns(layer, values[name_of(layer.inputs[0])], positions)
+            if seen is not None and layer.name:
+                moments.setdefault(layer.name, RunningMoments()).add(seen)
+        pictures += len(batch)
+        task.advance(steps=len(batch))
+    count = max(pictures, 1)
+    return Statistics(
+        {name: TensorStatistics(histograms[name], sums[name] / count) for name in tensors},
+        {name: running.mean() for name, running in moments.items()},
+    )
+
+
+def _channel_means(array: NDArray[np.float32]) -> NDArray[np.float64]:
+    if array.ndim < 2:
+        return np.array([array.mean(dtype=np.float64)])
+    axes = (0, *range(2, array.ndim))
+    means: NDArray[np.float64] = array.mean(axis=axes, dtype=np.float64)
+    return means

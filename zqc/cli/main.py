@@ -1,0 +1,409 @@
+"""The command line: parse, call the library, print."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zqc.cli import options, recipe_options
+from zqc.cli.options import PATH
+from zqc.cli.recipe_options import recipe_of
+from zqc.cli.sections import SectionedCommand
+from zqc.errors import RuntimeFailure, ZqcError
+from zqc.recipe.toml import to_table, to_toml
+from zqc.report.json_text import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.text import Text
+
+    from zqc.progress import Progress
+
+# ONNX Runtime and everything that needs it are imported inside the commands, so that --help and a
+# mistyped option answer at once.
+
+_EXIT_ERROR = 1
+_EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="zqc", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Quantize object detectors in ONNX, without data."""
+
+
+@cli.command("compile", cls=SectionedCommand)
+@click.argument("model", type=PATH)
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="Where the result goes.  [default: MODEL.int8.onnx, MODEL.w4a8.onnx, … beside MODEL]",
+)
+@recipe_options.recipe_option
+@recipe_options.precision_options
+@options.images_option
+@options.statistics_options
+@recipe_options.synthesis_options
+@options.input_options
+@recipe_options.quantization_options
+@recipe_options.target_option
+@recipe_options.runtime_options
+@click.option("--dry-run", is_flag=True, help="Print the recipe as TOML and write nothing.")
+@options.threads_option
+@options.output_options
+def compile_command(
+    model: Path,
+    output: Path | None,
+    images: Path | None,
+    statistics: Path | None,
+    no_statistics: bool,
+    dry_run: bool,
+    threads: int | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> None:
+    """Quantize MODEL, a float32 detector in ONNX."""
+    _log(verbose)
+    from zqc.commands.compile import compile_model, effective_recipe
+    from zqc.report import text
+
+    recipe = recipe_of(**choices)
+    if dry_run:
+        recipe = effective_recipe(
+            model,
+            output,
+            recipe=recipe,
+            images=images,
+            statistics=statistics,
+            no_statistics=no_statistics,
+            threads=threads,
+        )
+        click.echo(json_text(to_table(recipe)) if as_json else to_toml(recipe).rstrip())
+        return
+    result = compile_model(
+        model,
+        output,
+        recipe=recipe,
+        images=images,
+        statistics=statistics,
+        no_statistics=no_statistics,
+        progress=_progress(),
+        threads=threads,
+    )
+    _print(result, text.compiled, as_json=as_json)
+
+
+@cli.command(cls=SectionedCommand)
+@click.argument("model", type=PATH)
+@click.option(
+    "-o",
+    "--output",
+    "directory",
+    type=PATH,
+    metavar="DIR",
+    required=True,
+    help="Folder for the pictures as PNG, the exact tensors as .npz, and a report to look at.",
+)
+@click.option("--resume", is_flag=True, help="Go on where Ctrl-C ended the same command.")
+@recipe_options.recipe_option
+@options.statistics_options
+@recipe_options.synthesis_options
+@options.input_options
+@options.threads_option
+@options.output_options
+def synthesize(
+    model: Path,
+    directory: Path,
+    resume: bool,
+    statistics: Path | None,
+    no_statistics: bool,
+    threads: int | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> int:
+    """Make calibration pictures from the BatchNorm statistics in MODEL."""
+    _log(verbose)
+    from zqc.commands.synthesize import synthesize_to
+    from zqc.report import text
+
+    result = synthesize_to(
+        model,
+        directory,
+        recipe=recipe_of(**choices),
+        statistics=statistics,
+        no_statistics=no_statistics,
+        resume=resume,
+        progress=_progress(),
+        threads=threads,
+    )
+    if result.stopped is None:
+        _print(result, text.synthesized, as_json=as_json)
+        return 0
+    interrupted = result.checkpoint is not None
+    error = KeyboardInterrupt() if interrupted else RuntimeFailure()
+    code = _EXIT_INTERRUPTED if interrupted else _EXIT_ERROR
+    return _fail(error, text.stopped(result), code, as_json=as_json, result=result)
+
+
+@cli.command(cls=SectionedCommand)
+@click.argument("model", type=PATH)
+@click.option(
+    "--images",
+    type=PATH,
+    metavar="DIR_OR_NPZ",
+    required=True,
+    help="The pictures, which stay where they are.",
+)
+@click.option(
+    "-o", "--output", type=PATH, metavar="FILE", required=True, help="Where the card goes, a .json."
+)
+@click.option(
+    "--allow-few",
+    is_flag=True,
+    help="Take fewer than 16 pictures, too: the card may then show what they looked like.",
+)
+@options.input_options
+@options.threads_option
+@options.output_options
+def stats(
+    model: Path,
+    images: Path,
+    output: Path,
+    allow_few: bool,
+    input_shape: tuple[int, int] | None,
+    threads: int | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> None:
+    """Write a card of what pictures are like inside MODEL, for --statistics elsewhere."""
+    _log(verbose)
+    from zqc.commands import stats
+    from zqc.report import text
+
+    result = stats.stats(
+        model,
+        output,
+        images=images,
+        input_format=options.input_format(**choices),
+        bgr=choices["bgr"],
+        input_shape=input_shape,
+        allow_few=allow_few,
+        progress=_progress(),
+        threads=threads,
+    )
+    _print(result, text.card_written, as_json=as_json)
+
+
+@cli.command()
+@click.argument("model", type=PATH)
+@click.option(
+    "--input-shape",
+    type=options.size,
+    metavar="HxW",
+    help="Height and width, for a model that leaves them open.",
+)
+@options.output_options
+def inspect(model: Path, input_shape: tuple[int, int] | None, as_json: bool, verbose: int) -> None:
+    """Print what MODEL is made of and where its post-processing begins."""
+    _log(verbose)
+    from zqc.commands import inspect
+    from zqc.report import text
+
+    result = inspect.inspect(model, input_shape=input_shape)
+    _print(result, text.inspected, as_json=as_json)
+
+
+@cli.command("targets")
+@options.output_options
+def targets_command(as_json: bool, verbose: int) -> None:
+    """List what --target can be, and what holds of the files that are written for it."""
+    _log(verbose)
+    from zqc.commands.list_targets import list_targets
+    from zqc.report import text
+
+    _print(list_targets(), text.targets_listed, as_json=as_json)
+
+
+@cli.command(cls=SectionedCommand)
+@click.argument("float_model", metavar="FLOAT", type=PATH)
+@click.argument("quantized", type=PATH)
+@click.option(
+    "--images", type=PATH, metavar="DIR_OR_NPZ", required=True, help="Pictures to compare on."
+)
+@click.option(
+    "--labels", type=PATH, metavar="JSON", help="Their labels in COCO's format, to measure mAP."
+)
+@click.option(
+    "--anchors", type=PATH, metavar="NPY", help="Anchors of an SSD: cy, cx, h, w in every row."
+)
+@options.input_options
+@options.threads_option
+@options.output_options
+def check(
+    float_model: Path,
+    quantized: Path,
+    images: Path,
+    labels: Path | None,
+    anchors: Path | None,
+    input_shape: tuple[int, int] | None,
+    threads: int | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> None:
+    """Compare FLOAT with QUANTIZED on real pictures."""
+    _log(verbose)
+    from zqc.commands import check
+    from zqc.report import text
+
+    result = check.check(
+        float_model,
+        quantized,
+        images=images,
+        labels=labels,
+        anchors=anchors,
+        input_format=options.input_format(**choices),
+        bgr=choices["bgr"],
+        input_shape=input_shape,
+        threads=threads,
+        progress=_progress(),
+    )
+    _print(result, text.checked, as_json=as_json)
+
+
+@cli.command(cls=SectionedCommand)
+@click.argument("float_model", metavar="FLOAT", type=PATH)
+@click.argument("quantized", type=PATH)
+@options.bench_options
+@options.input_options
+@options.output_options
+def bench(
+    float_model: Path,
+    quantized: Path,
+    runs: int,
+    provider: str,
+    threads: int,
+    top: int | None,
+    images: Path | None,
+    batch: int | None,
+    input_shape: tuple[int, int] | None,
+    as_json: bool,
+    verbose: int,
+    **choices: Any,
+) -> None:
+    """Measure FLOAT and QUANTIZED: latency, kernels, memory, size.
+
+    Any two models with the same inputs will do, whoever wrote them. Without an input range, that of
+    the recipe in a compiled model counts, or else 0:1.
+    """
+    _log(verbose)
+    from zqc.commands import bench
+    from zqc.report.bench_text import benched
+
+    result = bench.bench(
+        float_model,
+        quantized,
+        images=images,
+        input_format=options.input_format(**choices),
+        input_shape=input_shape,
+        batch=batch,
+        threads=threads,
+        provider=provider,
+        runs=runs,
+        progress=_progress(),
+    )
+    named = (10 if verbose else 0) if top is None else top
+    _print(result, partial(benched, top=named), as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code.
+
+    0: done. 1: an error with a message. 2: the command line is wrong. 70: an unexpected error.
+    130: interrupted.
+    """
+    as_json = "--json" in arguments
+    try:
+        return int(cli.main(list(arguments), prog_name="zqc", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        if not as_json:
+            error.show()
+            return error.exit_code
+        return _fail(error, error.format_message(), error.exit_code, as_json=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _fail(error, "interrupted, nothing was written", _EXIT_INTERRUPTED, as_json=as_json)
+    except ZqcError as error:
+        return _fail(error, str(error), _EXIT_ERROR, as_json=as_json)
+    except BrokenPipeError:
+        # The reader left, as in `zqc inspect model.onnx | head -1`; Python would complain again
+        # when it flushes the output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_ERROR
+    except Exception as error:  # the last resort: a defect of zqc or of a library
+        message = f"unexpected {type(error).__name__}: {error}"
+        return _fail(error, message, _EXIT_UNEXPECTED, as_json=as_json)
+
+
+def _progress() -> Progress:
+    from zqc.progress import terminal_or_lines
+
+    return terminal_or_lines()
+
+
+def _log(verbose: int) -> None:
+    """Send the log to the standard error: warnings, with -v news, with -vv everything."""
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR, force=True)
+    for name in ("zqc", "passes"):
+        logging.getLogger(name).setLevel(levels[min(verbose, 2)])
+
+
+def _print(result: Any, render: Callable[[Any], Text], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json_text(dataclasses.asdict(result)))
+        return
+    from rich.console import Console
+
+    # Soft wrapping leaves lines whole: a terminal breaks them, and grep finds them in a pipe.
+    Console(file=sys.stdout, highlight=False).print(render(result), soft_wrap=True)
+
+
+def _fail(
+    error: BaseException, message: str, code: int, *, as_json: bool, result: Any = None
+) -> int:
+    """Say what went wrong and return the exit code; a result goes with the error as JSON."""
+    message = " ".join(message.split())
+    log = logging.getLogger("zqc")
+    if code == _EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
+        message += "; --verbose shows where, please report it"
+    if as_json:
+        known = {} if result is None else dataclasses.asdict(result)
+        said = {"type": type(error).__name__, "message": message}
+        click.echo(json_text({**known, "error": said}))
+    else:
+        click.echo(f"Error: {message}", err=True)
+    if log.isEnabledFor(logging.DEBUG) or (
+        code == _EXIT_UNEXPECTED and log.isEnabledFor(logging.INFO)
+    ):
+        traceback.print_exception(error, file=sys.stderr)
+    return code

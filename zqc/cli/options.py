@@ -1,0 +1,199 @@
+"""Options of the command line that are in no recipe, and how their values are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from zqc.cli.sections import option_of
+from zqc.errors import OptionError
+from zqc.pictures.input_format import InputFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)  # whether it can be used, the library says better than click
+
+
+def _numbers(value: str) -> tuple[float, ...]:
+    """One number, or several with commas between them."""
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r} is no list of numbers such as 0.485,0.456,0.406"
+        ) from error
+
+
+def _range(value: str) -> tuple[float, float]:
+    """Two numbers with a colon between them."""
+    try:
+        low, high = (float(part) for part in value.split(":"))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r} is no range; write LO:HI, for example 0:1 or -1:1"
+        ) from error
+    return low, high
+
+
+def size(value: str) -> tuple[int, int]:
+    """``HxW``, ``H,W`` or the whole ``NxCxHxW``."""
+    parts = value.lower().replace(",", "x").split("x")
+    if len(parts) not in (2, 4) or not all(part.strip().isdecimal() for part in parts):
+        raise click.BadParameter(f"{value!r} is no size; write HxW, for example 640x640")
+    height, width = (int(part) for part in parts[-2:])
+    return height, width
+
+
+def group(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which ``--help`` shows them."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+_input, _pictures = option_of("Input"), option_of("Calibration pictures")
+
+input_options = group(
+    _input(
+        "--input-range",
+        type=_range,
+        metavar="LO:HI",
+        help="Input values for pixels 0 and 255, such as -1:1 (write --input-range=-1:1)."
+        "  [default: found from the BatchNorm statistics, else 0:1]",
+    ),
+    _input(
+        "--mean",
+        type=_numbers,
+        metavar="M,M,M",
+        help="Mean that inputs are normalised with, per channel of the model; goes with --std.",
+    ),
+    _input(
+        "--std",
+        type=_numbers,
+        metavar="S,S,S",
+        help="Standard deviation that inputs are normalised with; goes with --mean.",
+    ),
+    _input("--bgr/--rgb", default=False, help="Order of the model's channels."),
+    _input(
+        "--input-shape",
+        type=size,
+        metavar="HxW",
+        help="Height and width, for a model that leaves them open.",
+    ),
+)
+
+images_option = _pictures(
+    "--images",
+    type=PATH,
+    metavar="DIR_OR_NPZ",
+    help="Calibrate with these pictures instead of synthesised ones.",
+)
+
+statistics_options = group(
+    _pictures(
+        "--statistics",
+        type=PATH,
+        metavar="FILE",
+        help="For a model whose BatchNorm is folded: a card made with zqc stats (.json), or the"
+        " model as it was before (.onnx).",
+    ),
+    _pictures(
+        "--no-statistics",
+        is_flag=True,
+        help="Make do with structured noise, at the risk of lower accuracy.",
+    ),
+)
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads of ONNX Runtime.  [default: all cores]",
+)
+
+bench_options = group(
+    click.option(
+        "--runs",
+        type=click.IntRange(min=1),
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="Runs of each model, which take turns.",
+    ),
+    click.option(
+        "--provider",
+        default="CPU",
+        show_default=True,
+        metavar="NAME",
+        help="Execution provider of ONNX Runtime, such as CUDA.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Threads of ONNX Runtime.",
+    ),
+    click.option(
+        "--top",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Name so many of the slowest kernels of each model.  [default: 0; 10 with --verbose]",
+    ),
+    click.option(
+        "--images",
+        type=PATH,
+        metavar="DIR_OR_NPZ",
+        help="Feed these pictures instead of random pixels.",
+    ),
+    click.option(
+        "--batch",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Pictures at once, for models that leave it open.  [default: 1]",
+    ),
+)
+
+output_options = group(
+    click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON object, errors included; numbers that are not finite become null.",
+    ),
+    click.option("-v", "--verbose", count=True, help="Tell more; -vv tells everything."),
+)
+
+
+def input_format(
+    input_range: tuple[float, float] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    bgr: bool,
+) -> InputFormat | None:
+    """Return what the input options say together; None if that is nothing, or the order alone.
+
+    Raises:
+        OptionError: They contradict each other, or one of a pair is missing.
+    """
+    if input_range is not None and (mean or std):
+        raise OptionError("--input-range and --mean/--std exclude each other; give one of the two")
+    if bool(mean) != bool(std):
+        given, missing = ("--mean", "--std") if mean else ("--std", "--mean")
+        raise OptionError(f"{given} needs {missing}; give both")
+    if mean and std:
+        return InputFormat.from_mean_std(mean, std, bgr=bgr)
+    if input_range is None:
+        return None
+    return InputFormat.from_range(*input_range, bgr=bgr)

@@ -1,0 +1,231 @@
+"""The options of the command line that make up a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from zqc.cli import options
+from zqc.cli.options import F, group
+from zqc.cli.sections import option_of
+from zqc.commands.read_recipe import read_recipe
+from zqc.recipe.recipe import BITS, CHOICES, PRESETS, WEIGHT_BITS, Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_DEFAULT = Recipe()
+"""What the help calls the defaults."""
+
+_precision, _quantization, _pictures = map(
+    option_of, ("Precision", "Quantization", "Calibration pictures")
+)
+
+
+def _choice(choices: Sequence[object]) -> click.Choice[str]:
+    return click.Choice([str(choice) for choice in choices])
+
+
+def _one_of(option: Callable[..., Callable[[F], F]], field: str, text: str) -> Callable[[F], F]:
+    """The option of a field of the recipe that has few values."""
+    return option(
+        f"--{field.replace('_', '-')}",
+        type=_choice(CHOICES[field]),
+        default=getattr(_DEFAULT, field),
+        show_default=True,
+        help=text,
+    )
+
+
+def _whole(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
+    return int(value)
+
+
+recipe_option = click.option(
+    "--recipe",
+    metavar="FILE_OR_PRESET",
+    help=f"Where options not given come from: {', '.join(PRESETS)}, a TOML file (--dry-run prints"
+    " one), or a model that zqc has compiled.",
+)
+
+precision_options = group(
+    _precision(
+        "--bits",
+        type=click.IntRange(min(WEIGHT_BITS), max(WEIGHT_BITS)),
+        default=_DEFAULT.bits,
+        show_default=True,
+        help="Bits of the weights.",
+    ),
+    _precision(
+        "--act-bits",
+        type=_choice(BITS),
+        callback=_whole,
+        default=str(_DEFAULT.act_bits),
+        show_default=True,
+        help="Bits of the activations.",
+    ),
+    _precision(
+        "--first-last-bits",
+        type=_choice(BITS),
+        callback=_whole,
+        default=str(_DEFAULT.first_last_bits),
+        show_default=True,
+        help="Bits of the first and the last layers.",
+    ),
+    _precision(
+        "--target-size",
+        type=float,
+        metavar="SHARE",
+        help="Choose bits by layer for a file of this share of the float file, such as 0.2.",
+    ),
+    _precision(
+        "--target-latency",
+        type=float,
+        metavar="SHARE",
+        help="Choose bits by layer for this share of the float model's latency.",
+    ),
+    _precision(
+        "--keep-float",
+        multiple=True,
+        metavar="GLOB",
+        help="Keep layers whose names match in float; may be repeated.",
+    ),
+)
+
+quantization_options = group(
+    _one_of(
+        _quantization,
+        "equalization",
+        "Scale channels to a common range, known from BatchNorm or seen in the pictures.",
+    ),
+    _one_of(
+        _quantization,
+        "insert_factors",
+        "Let equalization multiply channels behind SiLU and the like; auto: below 8 bits.",
+    ),
+    _one_of(
+        _quantization,
+        "shift",
+        "Shift the grids of tensors that reach a little below zero.",
+    ),
+    _one_of(
+        _quantization,
+        "threshold",
+        "Error whose minimum is the threshold of an activation; none clips nothing.",
+    ),
+    _quantization(
+        "--lp",
+        type=int,
+        metavar="P",
+        default=_DEFAULT.lp,
+        show_default=True,
+        help="The power of --threshold lp.",
+    ),
+    _quantization(
+        "--z-score",
+        type=float,
+        metavar="Z",
+        help="Leave out values beyond Z standard deviations; usual are 5 to 20."
+        "  [default: leave out none]",
+    ),
+    _one_of(
+        _quantization,
+        "rounding",
+        "Round weights to the nearest, or so that a layer's errors compensate each other.",
+    ),
+    _one_of(
+        _quantization,
+        "bias_correction",
+        "Where the means come from that are corrected; auto: from the pictures, but from the"
+        " statistics that pictures are synthesised from.",
+    ),
+    _quantization(
+        "--second-moments/--no-second-moments",
+        default=_DEFAULT.second_moments,
+        help="Correct the deviations of outputs, too.",
+    ),
+    _quantization(
+        "--channel-outputs/--no-channel-outputs",
+        default=_DEFAULT.channel_outputs,
+        help="Give each channel of the last layers' outputs a step of its own.",
+    ),
+)
+
+target_option = click.option(
+    "--target",
+    metavar="NAME",
+    default=_DEFAULT.target,
+    show_default=True,
+    help="What the result is for; `zqc targets` lists what there is.",
+)
+
+runtime_options = group(
+    click.option(
+        "--min-runtime",
+        metavar="VERSION",
+        help="The oldest ONNX Runtime that has to run the result, such as 1.16.  [default: 1.23]",
+    ),
+    click.option(
+        "--reduce-range/--no-reduce-range",
+        default=_DEFAULT.reduce_range,
+        help="Weights of 7 bits at most, for x86 CPUs with AVX2 but without VNNI.",
+    ),
+    click.option(
+        "--require-integer/--no-require-integer",
+        default=_DEFAULT.require_integer,
+        help="Write nothing if a layer or an operator before the post-processing stays float.",
+    ),
+)
+
+synthesis_options = group(
+    _pictures(
+        "--samples",
+        type=int,
+        metavar="N",
+        help="Number of calibration pictures.  [default: by effort]",
+    ),
+    _pictures(
+        "--seed", type=int, default=_DEFAULT.seed, show_default=True, help="Seed of the synthesis."
+    ),
+    _one_of(_pictures, "effort", "How long the synthesis works."),
+    _one_of(_pictures, "bn_terms", "BatchNorm statistics that the pictures match."),
+    _pictures(
+        "--tie-channels/--no-tie-channels",
+        default=_DEFAULT.tie_channels,
+        help="Synthesise grey pictures, for a model that gets one channel three times.",
+    ),
+)
+
+
+def recipe_of(
+    *,
+    recipe: str | None,
+    input_range: tuple[float, float] | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    bgr: bool,
+    **same_names: Any,
+) -> Recipe:
+    """The recipe that ``--recipe`` names, with what stands on the command line instead.
+
+    Only inside of a command, which knows what was given and what is a default.
+
+    Raises:
+        OptionError: See ``read_recipe``, ``options.input_format`` and ``Recipe``.
+    """
+    base = Recipe() if recipe is None else read_recipe(recipe)
+    source_of = click.get_current_context().get_parameter_source
+    given = {
+        name: value
+        for name, value in same_names.items()
+        if source_of(name) is not ParameterSource.DEFAULT
+    }
+    if source_of("bgr") is ParameterSource.DEFAULT:
+        bgr = base.bgr if base.input_format is None else base.input_format.bgr
+    input_format = options.input_format(input_range, mean, std, bgr)
+    if input_format is None and base.input_format is not None:
+        input_format = dataclasses.replace(base.input_format, bgr=bgr)
+    return dataclasses.replace(base, input_format=input_format, bgr=bgr, **given)

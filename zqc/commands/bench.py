@@ -1,0 +1,200 @@
+"""The whole of ``zqc bench`` on one screen."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zqc.benchmark import inputs as model_inputs
+from zqc.benchmark import profile
+from zqc.benchmark.memory import peak_memory
+from zqc.benchmark.peak import integer_peak
+from zqc.benchmark.results import BenchResult, IntegerPeak, Machine, ModelBench, Spread
+from zqc.errors import OptionError
+from zqc.files import FilePath, to_path
+from zqc.model_io import onnx_file
+from zqc.model_io.model_file import METADATA_PREFIX
+from zqc.pictures.input_format import InputFormat
+from zqc.progress import Silent
+from zqc.recipe.toml import METADATA_KEY, from_toml
+from zqc.runtime import cpu, session
+from zqc.runtime.latency import alternating_times
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from zqc.progress import Progress
+    from zqc.runtime.kernel_times import KernelTime
+    from zqc.runtime.latency import Times
+    from zqc.runtime.session import Runner
+
+_PROFILED_RUNS = 20
+_SUFFIX = "ExecutionProvider"
+
+
+def bench(
+    float_model: FilePath,
+    quantized: FilePath,
+    *,
+    images: FilePath | None = None,
+    input_format: InputFormat | None = None,
+    input_shape: tuple[int, int] | None = None,
+    batch: int | None = None,
+    threads: int = 1,
+    provider: str = "CPU",
+    runs: int = 50,
+    progress: Progress | None = None,
+) -> BenchResult:
+    """Measure two models that take the same inputs: latency, kernels, memory, size.
+
+    Any two will do: both float, both quantized, whoever wrote them.
+
+    Args:
+        float_model: The first ONNX file, which the other one is compared with.
+        quantized: The second one.
+        images: Feed pictures, see ``zqc.pictures.images.open_images``; random pixels by default.
+        input_format: How pixels become input values; what the recipe in a model that zqc has
+            compiled says by default, or else 0:1.
+        input_shape: Height and width, where the models leave them open.
+        batch: Pictures at once, where the models leave it open; 1 by default.
+        threads: Threads inside an operator.
+        provider: An execution provider of ONNX Runtime, such as ``CPU`` or ``CUDA``.
+        runs: Runs of each model, which take turns.
+        progress: Where to report; nowhere by default.
+
+    Raises:
+        ModelError: A file is no ONNX model, or the inputs differ.
+        InputShapeError: A size is open in both models and not given.
+        OptionError: The provider is not there, or an option contradicts the models.
+        ImageError: The pictures cannot be used.
+        RuntimeFailure: ONNX Runtime refuses a model or failed while running it.
+    """
+    if min(runs, threads, 1 if batch is None else batch) < 1:
+        raise OptionError(
+            f"{runs} runs on {threads} threads with a batch of {batch} cannot be measured; each "
+            "must be at least 1"
+        )
+    chosen = provider_name(provider)
+    images, paths = to_path(images), (to_path(float_model), to_path(quantized))
+    sizes = [onnx_file.read(path).size for path in paths]
+    runners = [session.load(path, threads=threads, provider=chosen) for path in paths]
+    taken = model_inputs.common_inputs(
+        [(p, model_inputs.inputs_of(r)) for p, r in zip(paths, runners, strict=True)],
+        batch=batch,
+        size=input_shape,
+    )
+    form, origin = _input_format(input_format, runners)
+    if images is None:
+        feeds = model_inputs.random_feeds(taken, form)
+        data = f"random in {form}{origin}"
+    else:
+        feeds = model_inputs.picture_feeds(taken, images, form)
+        data = f"{images}, {form}{origin}"
+    steps = progress or Silent()
+    with steps.task("Measuring", 2 * runs + 3) as task:
+        times = alternating_times(runners, feeds, rounds=runs, each=task.advance)
+        kernels = [
+            session.profile(path, feeds, runs=_PROFILED_RUNS, threads=threads, provider=chosen)
+            for path in paths
+        ]
+        task.advance("kernels")
+        memory = [peak_memory(p, feeds, threads=threads, provider=chosen) for p in paths]
+        task.advance("memory")
+        on_integers = chosen == session.CPU and any(profile.layers(k)[1] for k in kernels)
+        peak = integer_peak(threads) if on_integers else None
+        task.advance("peak")
+    first, second = (
+        _model(path, size, took, grown, ran, peak, chosen)
+        for path, size, took, grown, ran in zip(paths, sizes, times, memory, kernels, strict=True)
+    )
+    return BenchResult(
+        machine=Machine(cpu.name(), cpu.has_vnni(cpu.features()), session.version()),
+        provider=chosen,
+        threads=threads,
+        runs=runs,
+        inputs=tuple(map(str, taken)),
+        data=data,
+        peak=peak,
+        float_model=first,
+        quantized=second,
+        speedup=_speedup(*times),
+    )
+
+
+def provider_name(provider: str) -> str:
+    """Return a provider as ONNX Runtime calls it: ``cpu`` is ``CPUExecutionProvider``.
+
+    Raises:
+        OptionError: The installed ONNX Runtime does not have it; the message names those it has.
+    """
+    available = session.providers()
+    wanted = provider.lower().removesuffix(_SUFFIX.lower())
+    for name in available:
+        if name.removesuffix(_SUFFIX).lower() == wanted:
+            return name
+    listed = ", ".join(name.removesuffix(_SUFFIX) for name in available)
+    raise OptionError(
+        f"this ONNX Runtime has no execution provider {provider}; it has {listed}. Others come "
+        "with other builds, such as onnxruntime-gpu or onnxruntime-openvino"
+    )
+
+
+def _input_format(given: InputFormat | None, runners: Sequence[Runner]) -> tuple[InputFormat, str]:
+    """How pixels become input values, and who says so."""
+    if given is not None:
+        return given, ""
+    for runner in runners:
+        metadata = runner.session.get_modelmeta().custom_metadata_map
+        text = metadata.get(METADATA_PREFIX + METADATA_KEY)
+        # A recipe of another version may not be readable; a range hardly changes the times.
+        with suppress(OptionError):
+            found = None if text is None else from_toml(text, where="the recipe").input_format
+            if found is not None:
+                return found, " (from the recipe in the model)"
+    return InputFormat(), " (assumed)"
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    low, median, high = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
+    return Spread(median, low, high)
+
+
+def _speedup(first: Times, second: Times) -> Spread:
+    rounds = _spread([a / b for a, b in zip(first.latency, second.latency, strict=True)])
+    ratio = _spread(first.latency).median / _spread(second.latency).median
+    return replace(rounds, median=ratio)
+
+
+def _model(
+    path: Path,
+    size: int,
+    times: Times,
+    grown: int | None,
+    kernels: Sequence[KernelTime],
+    peak: IntegerPeak | None,
+    provider: str,
+) -> ModelBench:
+    layers, integer = profile.layers(kernels)
+    gops = None if peak is None else peak.gops
+    whole = sum(kernel.best for kernel in kernels)
+    away = sum(kernel.best for kernel in kernels if kernel.provider != provider)
+    return ModelBench(
+        path=path,
+        bytes_on_disk=size,
+        latency_ms=_spread(times.latency),
+        processor_ms=_spread(times.processor),
+        peak_memory=grown,
+        layers=layers,
+        integer_layers=integer,
+        kernels_ms=1e3 * whole,
+        shares=profile.shares(kernels),
+        elsewhere=away / whole if whole else 0.0,
+        operators=profile.by_operator(kernels),
+        kernels=profile.each_kernel(kernels, gops),
+        dense=None if gops is None else profile.throughput(kernels, gops, grouped=False),
+        grouped=None if gops is None else profile.throughput(kernels, gops, grouped=True),
+    )

@@ -1,0 +1,331 @@
+"""Comparing a quantized model with its float model on pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from zqc.detection.agreement import OutputsMeter, PartAgreement
+from zqc.detection.average_precision import Accuracy, agreement, coco_accuracy, read_labels
+from zqc.detection.boxes import to_picture
+from zqc.detection.conventions import recognise
+from zqc.detection.nms import Detections
+from zqc.detection.parts import OutputPart, output_parts
+from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
+from zqc.files import to_path
+from zqc.model_io import model_file
+from zqc.pictures.images import holds_tensors, open_images
+from zqc.pictures.input_format import InputFormat
+from zqc.progress import Silent
+from zqc.runtime.session import Runner, load
+from zqc.statistics.input_choice import InputChoice, choose_input_format
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zqc.detection.average_precision import Truth
+    from zqc.detection.conventions import Convention
+    from zqc.detection.parts import OutputPart
+    from zqc.files import FilePath
+    from zqc.pictures.images import ImageSet, Placement
+    from zqc.progress import Progress
+
+    Outputs = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model with one picture input."""
+
+    path: Path
+    runner: Runner
+    input_name: str
+    dimensions: tuple[int | None, ...]
+
+    def __call__(self, tensors: NDArray[np.float32]) -> Outputs:
+        """Run fewer pictures than a fixed batch has by repeating the last one."""
+        count, batch = len(tensors), self.dimensions[0] or len(tensors)
+        padded = np.concatenate([tensors, np.repeat(tensors[-1:], batch - count, axis=0)])
+        try:
+            outputs = self.runner({self.input_name: padded})
+        except RuntimeFailure as error:
+            raise RuntimeFailure(f"{self.path}: {error}") from error
+        if batch == count:
+            return outputs
+        return {name: value[:count] for name, value in outputs.items()}
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """What running both models over the pictures left."""
+
+    parts: tuple[PartAgreement, ...]
+    found_float: tuple[Detections, ...]
+    found_quantized: tuple[Detections, ...]
+
+
+def check(
+    float_model: FilePath,
+    quantized: FilePath,
+    *,
+    images: FilePath,
+    labels: FilePath | None = None,
+    anchors: FilePath | None = None,
+    input_format: InputFormat | None = None,
+    bgr: bool = False,
+    input_shape: tuple[int, int] | None = None,
+    limit: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> CheckResult:
+    """Run both models over pictures and compare what comes out.
+
+    The parts of the outputs are always compared. With a known output convention
+    (``zqc.detection.conventions``) the detections are compared too, and with labels the average
+    precision of both models is measured.
+
+    Args:
+        float_model: The ONNX file that was compiled.
+        quantized: The ONNX file that came out.
+        images: What ``zqc.pictures.images.open_images`` takes.
+        labels: COCO labels of the pictures.
+        anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w).
+        input_format: How pixels become input values; None to find it from the BatchNorm statistics
+            of the float model, or else take 0:1.
+        bgr: Whether the channels are in the order BGR, for an input format that is to be found.
+        input_shape: Height and width, where both models leave them open.
+        limit: Use only the first so many pictures.
+        threads: Threads inside an operator; all cores by default.
+        progress: Where to report; nowhere by default.
+
+    Raises:
+        ModelError: The models cannot be compared: inputs or outputs differ.
+        InputShapeError: Height and width are open in both models and not given.
+        RuntimeFailure: ONNX Runtime refuses one of them.
+        ImageError: The pictures cannot be used.
+        LabelError: The labels cannot be used or do not fit the pictures or the model.
+        OptionError: Labels or anchors were given for outputs of an unknown convention, or the
+            statistics do not show the input format.
+    """
+    images, labels, anchors = to_path(images), to_path(labels), to_path(anchors)
+    pair = (_open(to_path(float_model), threads), _open(to_path(quantized), threads))
+    batch, channels, height, width = shape = _common_shape(*pair, input_shape)
+    shapes = _output_shapes(*pair, np.zeros(shape, np.float32))
+    convention = recognise(shapes, height=height, width=width, anchors=anchors)
+    form, choice = (
+        _input_format(pair[0], images, shape, bgr=bgr, threads=threads)
+        if input_format is None
+        else (input_format, InputChoice(str(input_format), "given"))
+    )
+    pictures = open_images(
+        images,
+        channels=channels,
+        height=height,
+        width=width,
+        input_format=form,
+        mode="letterbox" if convention is None else convention.mode,
+        limit=limit,
+        input_name=pair[0].input_name,
+    )
+    truth = None if labels is None else _read_truth(labels, pictures, convention, shapes)
+    parts = output_parts(_with_shapes(pair[0], shape, shapes))
+    seen = _observe(pair, pictures, batch, parts, convention, progress or Silent())
+    return CheckResult(
+        images=len(pictures),
+        input_choice=choice,
+        parts=seen.parts,
+        convention="" if convention is None else convention.name,
+        accuracy_float=None if truth is None else coco_accuracy(truth, seen.found_float),
+        accuracy_quantized=None if truth is None else coco_accuracy(truth, seen.found_quantized),
+        agreement=(
+            None if convention is None else agreement(seen.found_float, seen.found_quantized)
+        ),
+    )
+
+
+def _observe(
+    pair: tuple[_Model, _Model],
+    pictures: ImageSet,
+    batch: int,
+    parts: tuple[OutputPart, ...],
+    convention: Convention | None,
+    progress: Progress,
+) -> _Observed:
+    meter = OutputsMeter.of(parts)
+    found: tuple[list[Detections], list[Detections]] = ([], [])
+    with progress.task("check", len(pictures)) as task:
+        for tensors, placements in pictures.placed_batches(batch):
+            outputs = [model(tensors) for model in pair]
+            _check_shapes(pair, *outputs)
+            meter.update(*outputs)
+            if convention is not None:
+                for side, values in zip(found, outputs, strict=True):
+                    side.extend(_in_pictures(convention.decode(values), placements))
+            task.advance(steps=len(tensors))
+    return _Observed(meter.results(), tuple(found[0]), tuple(found[1]))
+
+
+def _check_shapes(pair: tuple[_Model, _Model], expected: Outputs, got: Outputs) -> None:
+    for name, values in expected.items():
+        if values.shape != got[name].shape:
+            raise ModelError(
+                f"output {name} has the shape {values.shape} in {pair[0].path} and "
+                f"{got[name].shape} in {pair[1].path} for the same pictures; compare models "
+                "without NMS in the graph"
+            )
+
+
+def _open(path: Path, threads: int | None) -> _Model:
+    if not path.is_file():
+        raise ModelError(f"model {path} does not exist")
+    runner = load(path, threads=threads)
+    inputs = runner.session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+        listed = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+        raise ModelError(
+            f"{path} has the inputs {listed or 'none'}; a model with one float32 input "
+            "N x C x H x W can be checked"
+        )
+    sizes = tuple(s if isinstance(s, int) and s > 0 else None for s in inputs[0].shape)
+    return _Model(path, runner, inputs[0].name, sizes)
+
+
+def _common_shape(
+    first: _Model, second: _Model, input_shape: tuple[int, int] | None
+) -> tuple[int, int, int, int]:
+    """The N,C,H,W to feed both models with; an open batch is 1, open channels are 3."""
+    sizes: list[int | None] = []
+    for one, other in zip(first.dimensions, second.dimensions, strict=True):
+        if one is not None and other is not None and one != other:
+            raise ModelError(
+                f"the input is {_shape(first.dimensions)} in {first.path}, but "
+                f"{_shape(second.dimensions)} in {second.path}; give the model that was compiled"
+            )
+        sizes.append(other if one is None else one)
+    for name, size, wanted in zip(("height", "width"), sizes[2:], input_shape or (), strict=False):
+        if size is not None and size != wanted:
+            raise OptionError(
+                f"the input shape says {name} {wanted}, but the models take {size}; leave it out"
+            )
+    height, width = sizes[2:] if input_shape is None else input_shape
+    if height is None or width is None:
+        raise InputShapeError(
+            f"{first.path} and {second.path} leave the height and width of the input open; give "
+            "the input shape, such as 640x640"
+        )
+    return sizes[0] or 1, sizes[1] or 3, height, width
+
+
+def _input_format(
+    model: _Model,
+    images: Path,
+    shape: tuple[int, int, int, int],
+    *,
+    bgr: bool,
+    threads: int | None,
+) -> tuple[InputFormat, InputChoice]:
+    """Find the input format of the float model; without statistics it is taken to be 0:1.
+
+    Any two models may be compared, also those that ``model_io`` refuses: only one with BatchNorm is
+    given to it.
+    """
+    raw = ir.load(model.path)
+    inlined = (node for function in raw.functions.values() for node in function.all_nodes())
+    nodes = (*raw.graph.all_nodes(), *inlined)
+    if not any(node.op_type == "BatchNormalization" for node in nodes):
+        assumed = InputFormat(bgr=bgr)
+        return assumed, InputChoice(str(assumed), "assumed")
+    size = shape[2:] if None in model.dimensions[2:] else None
+    loaded = model_file.load(model.path, input_shape=size).model
+    ask = not holds_tensors(images, model.input_name)
+    return choose_input_format(loaded, bgr=bgr, ask=ask, threads=threads)
+
+
+def _output_shapes(
+    first: _Model, second: _Model, zeros: NDArray[np.float32]
+) -> dict[str, tuple[int, ...]]:
+    one, other = ({n: v.shape for n, v in model(zeros).items()} for model in (first, second))
+    if one != other:
+        raise ModelError(
+            f"the outputs differ: {_outputs(one)} in {first.path}, {_outputs(other)} in "
+            f"{second.path}; give the model that was compiled"
+        )
+    return one
+
+
+def _read_truth(
+    path: Path,
+    pictures: ImageSet,
+    convention: Convention | None,
+    shapes: dict[str, tuple[int, ...]],
+) -> list[Truth]:
+    if convention is None:
+        raise OptionError(
+            f"labels were given, but it is not known how the outputs ({_outputs(shapes)}) hold "
+            "boxes and scores; leave the labels out, or give the anchors if this is an SSD"
+        )
+    labels = read_labels(path)
+    if len(labels.categories) > convention.classes:
+        raise LabelError(
+            f"{path} has {len(labels.categories)} categories, but the model knows "
+            f"{convention.classes} classes"
+        )
+    return labels.of(pictures.names)
+
+
+def _with_shapes(
+    model: _Model, shape: tuple[int, int, int, int], outputs: dict[str, tuple[int, ...]]
+) -> ir.Model:
+    graph_model = ir.load(model.path)
+    for value in graph_model.graph.inputs:
+        if value.name == model.input_name:
+            value.shape = ir.Shape(shape)
+    for value in graph_model.graph.outputs:
+        value.shape = ir.Shape(outputs[value.name or ""])
+    return graph_model
+
+
+def _in_pictures(
+    detections: Sequence[Detections], placements: Sequence[Placement]
+) -> list[Detections]:
+    return [
+        Detections(to_picture(found.boxes, placement), found.scores, found.labels)
+        for found, placement in zip(detections, placements, strict=True)
+    ]
+
+
+def _outputs(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {_shape(shape)}" for name, shape in shapes.items())
+
+
+def _shape(sizes: Sequence[int | None]) -> str:
+    return " x ".join("?" if size is None else str(size) for size in sizes)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The outcome of ``zqc.check``.
+
+    Attributes:
+        images: Number of pictures.
+        input_choice: How pixels become input values.
+        parts: Agreement of the outputs, per part.
+        convention: Name of the recognised output convention; empty when there is none.
+        accuracy_float: Against the labels, when there are any.
+        accuracy_quantized: Likewise.
+        agreement: AP of the quantized model's detections against the float model's.
+    """
+
+    images: int
+    input_choice: InputChoice
+    parts: tuple[PartAgreement, ...]
+    convention: str = ""
+    accuracy_float: Accuracy | None = None
+    accuracy_quantized: Accuracy | None = None
+    agreement: Accuracy | None = None

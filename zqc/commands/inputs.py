@@ -1,0 +1,196 @@
+"""Where calibration pictures come from, and what they are made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from zqc.commands.origin import Origin, find_statistics
+from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
+from zqc.model_io import model_file
+from zqc.pictures.images import ImageSet, holds_tensors, open_images
+from zqc.pictures.input_format import InputFormat
+from zqc.pictures.model_input import input_name, picture_shape
+from zqc.pictures.structured_noise import structured_noise
+from zqc.progress import Progress
+from zqc.recipe.recipe import Effort, Recipe
+from zqc.statistics.input_choice import InputChoice, choose_input_format
+from zqc.synthesis.generate import synthesize
+from zqc.synthesis.loop import Schedule
+from zqc.synthesis.objective import Objective
+
+_EFFORTS: dict[Effort, tuple[int, int]] = {
+    "quick": (16, 40),
+    "standard": (32, 100),
+    "thorough": (128, 60),
+}
+"""Number of pictures and of optimiser steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What takes the place of the model's own BatchNorm statistics: one thing, or nothing.
+
+    Attributes:
+        images: A folder of pictures or an array file to calibrate with as they are.
+        statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
+        no_statistics: Whether structured noise will do.
+
+    Raises:
+        OptionError: More than one is given.
+    """
+
+    images: Path | None = None
+    statistics: Path | None = None
+    no_statistics: bool = False
+
+    def __post_init__(self) -> None:
+        options = {
+            "--images": self.images,
+            "--statistics": self.statistics,
+            "--no-statistics": self.no_statistics,
+        }
+        given = [name for name, value in options.items() if value]
+        if len(given) > 1:
+            raise OptionError(f"{' and '.join(given)} exclude each other; give one of them")
+
+
+def find_origin(model: ir.Model, recipe: Recipe, source: Source) -> Origin:
+    """Find the statistics of the layers, which nothing but the synthesis needs to have.
+
+    Raises:
+        ZqcError: See ``synthesis.find_statistics``.
+    """
+    try:
+        return find_statistics(model, source.statistics, input_format=recipe.input_format)
+    except NoBatchNormError:
+        if source.images is None and not source.no_statistics:
+            raise
+        return Origin((), "")
+
+
+def find_input_format(
+    model: ir.Model,
+    origin: Origin,
+    recipe: Recipe,
+    source: Source,
+    *,
+    threads: int | None,
+) -> tuple[InputFormat, InputChoice]:
+    """How pixels become input values: as the options say, the card, or the statistics.
+
+    Raises:
+        ZqcError: See ``synthesis.choose_input_format``.
+    """
+    if recipe.input_format is None and origin.input_format is not None:
+        return origin.input_format, InputChoice(str(origin.input_format), "card")
+    return choose_input_format(
+        model,
+        origin.layers,
+        given=recipe.input_format,
+        bgr=recipe.bgr,
+        ask=source.images is None or not holds_tensors(source.images, input_name(model)),
+        threads=threads,
+    )
+
+
+def gather(
+    model: ir.Model,
+    origin: Origin,
+    recipe: Recipe,
+    input_format: InputFormat,
+    source: Source,
+    *,
+    progress: Progress,
+    threads: int | None,
+) -> ImageSet:
+    """Open the given pictures, or make some.
+
+    Raises:
+        ZqcError: Pictures cannot be used, or the synthesis failed.
+        KeyboardInterrupt: Ctrl-C came during the synthesis.
+    """
+    picture = picture_shape(model)
+    if source.images is not None:
+        channels, height, width = picture
+        return open_images(
+            source.images,
+            channels=channels,
+            height=height,
+            width=width,
+            input_format=input_format,
+            limit=recipe.samples,
+            input_name=input_name(model),
+        )
+    if source.no_statistics:
+        tensors = noise(picture, recipe, input_format)
+        text = f"{len(tensors)} pictures of structured noise (seed {recipe.seed})"
+        return ImageSet.of_tensors(tensors, text)
+    made = synthesize(
+        model,
+        origin.layers,
+        picture=picture,
+        input_format=input_format,
+        schedule=schedule(recipe),
+        objective=objective(recipe),
+        progress=progress,
+        threads=threads,
+    )
+    if made.stopped is not None:
+        raise KeyboardInterrupt if made.interrupted else RuntimeFailure(made.stopped)
+    text = (
+        f"{len(made.tensors)} pictures synthesised from {origin.text} "
+        f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
+    )
+    return ImageSet.of_tensors(made.tensors, text, synthesised=True)
+
+
+def noise(
+    picture: tuple[int, int, int], recipe: Recipe, input_format: InputFormat
+) -> NDArray[np.float32]:
+    """Structured noise, for a model that nobody has statistics of, as input tensors."""
+    channels, height, width = picture
+    count = schedule(recipe).samples
+    drawn = (1 if recipe.tie_channels else channels, height, width)
+    pixels = structured_noise(count, drawn, recipe.seed)
+    return input_format.unit_to_tensor(np.broadcast_to(pixels, (count, *picture)))
+
+
+def schedule(recipe: Recipe) -> Schedule:
+    """Number of pictures and steps, as many as the effort has where the recipe leaves it open."""
+    samples, steps = _EFFORTS[recipe.effort]
+    return Schedule(recipe.samples or samples, steps, seed=recipe.seed)
+
+
+def objective(recipe: Recipe) -> Objective:
+    """What the synthesis minimises."""
+    return Objective(terms=recipe.bn_terms, tie_channels=recipe.tie_channels)
+
+
+def begin(
+    source: Path, recipe: Recipe, given: Source, threads: int | None
+) -> tuple[model_file.Source, Origin, InputFormat, InputChoice]:
+    """Read the model, find its statistics, and with them how pixels become input values."""
+    loaded = model_file.load(source, input_shape=recipe.input_shape)
+    origin = find_origin(loaded.model, recipe, given)
+    if not origin.layers:
+        refuse_statistics(recipe)
+    input_format, choice = find_input_format(loaded.model, origin, recipe, given, threads=threads)
+    return loaded, origin, input_format, choice
+
+
+def refuse_statistics(recipe: Recipe) -> None:
+    """A model without BatchNorm has no statistics to equalize or to correct biases with."""
+    for option, value in (
+        ("--equalization", recipe.equalization),
+        ("--bias-correction", recipe.bias_correction),
+    ):
+        if value == "statistics":
+            raise OptionError(
+                f"{option} statistics needs BatchNorm statistics, and the model has none; "
+                f"say {option} pictures, or give --statistics"
+            )

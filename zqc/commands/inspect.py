@@ -1,0 +1,124 @@
+"""What ``zqc inspect`` says about a model."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from passes.analysis.topology import post_processing, weighted_layers
+from zqc.model_io import model_file
+from zqc.model_io.admission import dimensions
+from zqc.runtime.executed import tail_starts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or an output.
+
+    Attributes:
+        name: Its name.
+        dtype: Element type as numpy calls it, such as ``float32``.
+        shape: One entry per dimension: its size, its name, or ``?``; None when even the number of
+            dimensions is unknown.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] | None
+
+
+@dataclass(frozen=True)
+class NodeName:
+    """A node: its operator and its name."""
+
+    op_type: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a model is made of, after loading: functions inlined, constants folded.
+
+    Attributes:
+        path: The file.
+        sha256: Hash of the file and of its external data.
+        bytes_on_disk: Size of both together.
+        producer: What wrote the file.
+        opset: Version of the default operator set in the file.
+        ir_version: Version of the intermediate representation in the file.
+        inputs: Inputs of the graph.
+        outputs: Outputs of the graph.
+        parameters: Number of values in float initializers.
+        operators: Number of nodes by operator type, the most frequent first.
+        layers: Weighted nodes (Conv, ConvTranspose, Gemm, MatMul), in graph order.
+        batch_norms: Number of BatchNormalization nodes, from which pictures are synthesised.
+        post_processing: Number of nodes from which no weighted node can be reached.
+        post_processing_begins: Those of them, operator and name, that read what the layers give.
+        metadata: The model's ``metadata_props``.
+    """
+
+    path: Path
+    sha256: str
+    bytes_on_disk: int
+    producer: str
+    opset: int
+    ir_version: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    parameters: int
+    operators: dict[str, int]
+    layers: tuple[NodeName, ...]
+    batch_norms: int
+    post_processing: int
+    post_processing_begins: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+def inspect(path: Path, *, input_shape: tuple[int, int] | None = None) -> Inspection:
+    """Say what a model is made of.
+
+    Args:
+        path: An ONNX file.
+        input_shape: Height and width for a model that leaves them open.
+
+    Raises:
+        ModelError: The model cannot be used.
+    """
+    source = model_file.load(path, input_shape=input_shape)
+    model = source.model
+    graph = model.graph
+    operators = Counter(node.op_type for node in graph)
+    return Inspection(
+        path=path,
+        sha256=source.sha256,
+        bytes_on_disk=source.bytes_on_disk,
+        producer=" ".join(filter(None, (model.producer_name, model.producer_version))),
+        opset=source.opset,
+        ir_version=source.ir_version,
+        inputs=tuple(map(_tensor, graph.inputs)),
+        outputs=tuple(map(_tensor, graph.outputs)),
+        parameters=sum(
+            math.prod(value.shape.numpy())
+            for value in graph.initializers.values()
+            if value.dtype is ir.DataType.FLOAT and value.shape is not None
+        ),
+        operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
+        layers=tuple(NodeName(n.op_type, n.name or "") for n in weighted_layers(graph)),
+        batch_norms=operators["BatchNormalization"],
+        post_processing=len(post_processing(graph)),
+        post_processing_begins=tail_starts(model),
+        metadata=dict(model.metadata_props),
+    )
+
+
+def _tensor(value: ir.Value) -> Tensor:
+    dtype = "unknown" if value.dtype is None else value.dtype.numpy().name
+    shape = None if value.shape is None else dimensions(value.shape)
+    return Tensor(value.name or "", dtype, shape)

@@ -1,0 +1,164 @@
+"""Making a statistics card where the pictures are."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from passes.graph import with_outputs
+from zqc.errors import ModelError, OptionError, RuntimeFailure
+from zqc.files import FilePath, atomic_write, check_file, to_path
+from zqc.model_io import model_file
+from zqc.pictures.images import ImageSet, holds_tensors, open_images
+from zqc.pictures.input_format import InputFormat
+from zqc.pictures.model_input import fixed_batch, input_name, picture_shape
+from zqc.progress import Progress, Silent, Task
+from zqc.runtime import session
+from zqc.statistics.batchnorm import LayerStatistics
+from zqc.statistics.card import Card, CardEntry, to_text
+from zqc.statistics.correspondence import Layer, folded, layers_of
+from zqc.statistics.input_choice import InputChoice, choose_input_format
+from zqc.statistics.pooled_moments import Moments
+from zqc.version import __version__
+
+FEWEST_PICTURES = 16
+"""Below, moments speak of single pictures too much to be handed out unasked. Our choice."""
+
+
+def stats(
+    source: FilePath,
+    output: FilePath,
+    *,
+    images: FilePath,
+    input_format: InputFormat | None = None,
+    bgr: bool = False,
+    input_shape: tuple[int, int] | None = None,
+    allow_few: bool = False,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> StatsResult:
+    """Write the moments of pictures inside a network, from which others can be synthesised.
+
+    The card holds mean and variance of every channel of the outputs of the Conv, ConvTranspose and
+    Gemm layers (BatchNorm counts as part of its layer, so a model gives the same card with it and
+    without), over all pictures and positions, and the range of each output as a whole.
+
+    Args:
+        source: A float ONNX model, BatchNorm kept or folded.
+        output: Where the card goes.
+        images: What ``zqc.pictures.images.open_images`` takes.
+        input_format: How pixels become input values; None to find it from BatchNorm, if any.
+        bgr: Whether the channels are in the order BGR, for an input format that is to be found.
+        input_shape: Height and width for a model that leaves them open.
+        allow_few: Whether fewer than ``FEWEST_PICTURES`` will do.
+        progress: Where long work reports to; nowhere by default.
+        threads: Threads of ONNX Runtime; all cores by default.
+
+    Raises:
+        ZqcError: See ``zqc.errors``; nothing is written then. An OptionError says that there are
+            too few pictures.
+    """
+    started = time.monotonic()
+    source, output, images = to_path(source), to_path(output), to_path(images)
+    check_file(output)
+    loaded = model_file.load(source, input_shape=input_shape).model
+    model = folded(loaded)
+    layers = layers_of(model)
+    if not layers:
+        raise ModelError(f"{source}: no Conv, ConvTranspose or Gemm with constant weights")
+    name, (channels, height, width) = input_name(model), picture_shape(model)
+    form, choice = choose_input_format(
+        loaded,
+        given=input_format,
+        bgr=bgr,
+        ask=not holds_tensors(images, name),
+        threads=threads,
+    )
+    pictures = open_images(
+        images,
+        channels=channels,
+        height=height,
+        width=width,
+        input_format=form,
+        input_name=name,
+    )
+    if len(pictures) < FEWEST_PICTURES and not allow_few:
+        raise OptionError(
+            f"{pictures.source} are too few to hide a single one behind the others: a card of "
+            f"fewer than {FEWEST_PICTURES} may show what they looked like; use more, or say "
+            "--allow-few if the card stays where the pictures are"
+        )
+    outputs = [layer.output for layer in layers]
+    runner = session.load(with_outputs(model, outputs), outputs=outputs, threads=threads)
+    with (progress or Silent()).task("Measuring", len(pictures)) as task:
+        seen = _measured(runner, name, pictures, fixed_batch(model), task)
+    entries = tuple(_entry(layer, seen[layer.output]) for layer in layers)
+    card = Card(len(pictures), (channels, height, width), form, entries)
+    content = to_text(card, written_by=__version__).encode()
+    with atomic_write(output) as file:
+        file.write(content)
+    return StatsResult(
+        output=output,
+        pictures=len(pictures),
+        input_choice=choice,
+        layers=len(layers),
+        channels=sum(layer.channels for layer in layers),
+        bytes_written=len(content),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _measured(
+    runner: session.Runner, name: str, pictures: ImageSet, batch: int | None, task: Task
+) -> dict[str, Moments]:
+    """Pool the moments of every output, one run at a time; a fixed batch is filled up.
+
+    Raises:
+        RuntimeFailure: A value became infinite or not a number.
+    """
+    pooled: dict[str, Moments] = {}
+    for tensors in pictures.batches(batch or 1):
+        count = len(tensors)
+        filled = np.resize(tensors, (batch or count, *tensors.shape[1:]))
+        for output, values in runner({name: filled}).items():
+            if not np.isfinite(values).all():
+                raise RuntimeFailure(
+                    f"the output {output!r} of a layer became infinite or not a number on a "
+                    "picture; check --input-range or --mean/--std"
+                )
+            # Rows are pictures, or several rows in turn are one.
+            seen = Moments.of(values[: len(values) * count // len(filled)].astype(np.float32))
+            pooled[output] = pooled[output].joined(seen) if output in pooled else seen
+        task.advance(steps=count)
+    return pooled
+
+
+def _entry(layer: Layer, seen: Moments) -> CardEntry:
+    statistics = LayerStatistics(layer.output, seen.mean, seen.deviation)
+    return CardEntry(layer, statistics, seen.low, seen.high)
+
+
+@dataclass(frozen=True)
+class StatsResult:
+    """The outcome of ``zqc.stats``.
+
+    Attributes:
+        output: The card that was written.
+        pictures: Number of pictures it is of.
+        input_choice: How pixels become input values.
+        layers: Number of layers it speaks of.
+        channels: Their channels together.
+        bytes_written: Size of the card.
+        seconds: Wall time.
+    """
+
+    output: Path
+    pictures: int
+    input_choice: InputChoice
+    layers: int
+    channels: int
+    bytes_written: int
+    seconds: float

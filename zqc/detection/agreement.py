@@ -1,0 +1,198 @@
+"""Agreement of a quantized output with the float one, summed up batch by batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from zqc.detection.parts import output_parts
+from zqc.pictures.batches import Batches
+from zqc.pictures.model_input import input_name
+from zqc.progress import Task
+from zqc.runtime import session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from zqc.detection.parts import OutputPart
+
+DISTINCT_LIMIT = 65536  # every 16-bit grid fits; a float tensor soon reaches it
+
+
+@dataclass
+class _Distinct:
+    """Counts distinct values up to ``DISTINCT_LIMIT``, so that memory stays bounded."""
+
+    values: NDArray[np.generic] | None = None
+
+    @property
+    def count(self) -> int:
+        return 0 if self.values is None else len(self.values)
+
+    def add(self, values: NDArray[np.generic]) -> None:
+        if self.count >= DISTINCT_LIMIT:
+            return
+        new = np.unique(values)
+        both = new if self.values is None else np.union1d(self.values, new)
+        self.values = both[:DISTINCT_LIMIT]
+
+
+@dataclass
+class AgreementMeter:
+    """Accumulates the agreement of one part of the outputs over any number of batches.
+
+    Means and co-moments are merged batch by batch (Chan, Golub & LeVeque 1983), so that large
+    offsets, such as boxes in pixels, do not cost precision.
+
+    Attributes:
+        part: Name of the part.
+        kind: What its numbers are.
+    """
+
+    part: str
+    kind: Literal["boxes", "scores", "raw"]
+    _count: int = 0
+    _signal: float = 0.0
+    _noise: float = 0.0
+    _mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    _moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 2)))
+    _float: _Distinct = field(default_factory=_Distinct)
+    _quantized: _Distinct = field(default_factory=_Distinct)
+
+    def update(self, reference: NDArray[np.generic], quantized: NDArray[np.generic]) -> None:
+        """Add the values of a batch: the float model's and the quantized model's, same shape."""
+        if reference.size == 0:
+            return
+        self._float.add(reference)
+        self._quantized.add(quantized)
+        pair = np.stack([reference.reshape(-1), quantized.reshape(-1)]).astype(np.float64)
+        self._signal += float(np.square(pair[0]).sum())
+        self._noise += float(np.square(pair[0] - pair[1]).sum())
+        new = pair.shape[1]
+        mean = pair.mean(axis=1)
+        centred = pair - mean[:, None]
+        shift = mean - self._mean
+        total = self._count + new
+        self._moments += centred @ centred.T + np.outer(shift, shift) * self._count * new / total
+        self._mean += shift * new / total
+        self._count = total
+
+    def result(self) -> PartAgreement:
+        """Return the agreement so far.
+
+        A perfect match has an SQNR of +∞ dB, an all-zero reference with any noise −∞. The
+        correlation of a part that does not vary is 1 for a perfect match and 0 otherwise.
+        ``distinct`` stops counting at ``DISTINCT_LIMIT``.
+        """
+        return PartAgreement(
+            part=self.part,
+            kind=self.kind,
+            sqnr_db=self._sqnr(),
+            correlation=self._correlation(),
+            distinct=self._quantized.count,
+            distinct_float=self._float.count,
+        )
+
+    def _sqnr(self) -> float:
+        if self._noise == 0:
+            return math.inf
+        return 10 * math.log10(self._signal / self._noise) if self._signal > 0 else -math.inf
+
+    def _correlation(self) -> float:
+        if self._noise == 0:
+            return 1.0
+        spread = math.sqrt(self._moments[0, 0]) * math.sqrt(self._moments[1, 1])
+        return float(np.clip(self._moments[0, 1] / spread, -1, 1)) if spread > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class OutputsMeter:
+    """Accumulates the agreement of all outputs, part by part.
+
+    Attributes:
+        parts: The parts of the outputs.
+        meters: One for each.
+    """
+
+    parts: tuple[OutputPart, ...]
+    meters: tuple[AgreementMeter, ...]
+
+    @classmethod
+    def of(cls, parts: tuple[OutputPart, ...]) -> OutputsMeter:
+        """Make one for the parts of a model's outputs (``output_parts``)."""
+        return cls(parts, tuple(AgreementMeter(part.name, part.kind) for part in parts))
+
+    def update(
+        self,
+        reference: Mapping[str, NDArray[np.generic]],
+        quantized: Mapping[str, NDArray[np.generic]],
+    ) -> None:
+        """Add the outputs of a batch by name.
+
+        Outputs of different shapes (the number of boxes behind an NMS may differ) count nothing.
+        """
+        for meter, part in zip(self.meters, self.parts, strict=True):
+            expected, got = reference[part.output], quantized[part.output]
+            if expected.shape == got.shape:
+                meter.update(part.values(expected), part.values(got))
+
+    def results(self) -> tuple[PartAgreement, ...]:
+        """Return the agreement of every part so far."""
+        return tuple(meter.result() for meter in self.meters)
+
+
+@dataclass(frozen=True)
+class PartAgreement:
+    """How close one part of the outputs is to the float model's.
+
+    Attributes:
+        part: ``boxes``, ``scores`` or the name of the output.
+        kind: What the numbers of the part are.
+        sqnr_db: 10·log10(Σ float² / Σ (float − quantized)²) in dB.
+        correlation: Pearson correlation with the float values.
+        distinct: Number of distinct values in the quantized part.
+        distinct_float: The same for the float model.
+    """
+
+    part: str
+    kind: Literal["boxes", "scores", "raw"]
+    sqnr_db: float
+    correlation: float
+    distinct: int
+    distinct_float: int
+
+
+def output_agreement(
+    model: ir.Model,
+    quantized: ir.Model | bytes,
+    batches: Batches,
+    *,
+    task: Task,
+    threads: int | None,
+) -> tuple[PartAgreement, ...]:
+    """Compare every part of the outputs.
+
+    Args:
+        model: A float model.
+        quantized: A model with the same input and outputs, or its file.
+        batches: The pictures.
+        task: Advanced by the number of pictures.
+        threads: Threads of ONNX Runtime.
+
+    Raises:
+        RuntimeFailure: ONNX Runtime failed.
+    """
+    source = input_name(model)
+    meter = OutputsMeter.of(output_parts(model))
+    runners = [session.load(each, threads=threads) for each in (model, quantized)]
+    for batch in batches():
+        expected, got = (runner({source: batch}) for runner in runners)
+        meter.update(expected, got)
+        task.advance(steps=len(batch))
+    return meter.results()

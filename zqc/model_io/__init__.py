@@ -1,0 +1,1 @@
+"""The border: models come in and go out here."""

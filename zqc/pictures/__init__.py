@@ -1,0 +1,1 @@
+"""The calibration set: pictures, how they become tensors, and batches of them."""

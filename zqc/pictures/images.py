@@ -1,0 +1,345 @@
+"""Pictures from disk as input tensors, and back."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from zqc.errors import ImageError, OptionError, OutputError
+from zqc.pictures.input_format import InputFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["Placement", ...]]]
+
+FitMode = Literal["letterbox", "stretch"]
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_PADDING = 114  # the grey that YOLO letterboxes with
+
+# What Pillow's decoders raise for broken files, besides OSError.
+_DECODE_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies in the model's input: ``input = picture * scale + (left, top)``.
+
+    Attributes:
+        scale_x: Input pixels per picture pixel, horizontally.
+        scale_y: The same, vertically.
+        left: Padding on the left, in input pixels.
+        top: Padding above.
+        width: Width of the picture, in its own pixels.
+        height: Its height.
+    """
+
+    scale_x: float
+    scale_y: float
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Input tensors that can be read several times; only one batch is decoded at a time.
+
+    Attributes:
+        names: File name of each picture (with its suffix), or ``"0"``, ``"1"``, … of tensors.
+        source: Where they come from, in words.
+        read: Reads the pictures from start to stop as N,C,H,W and how each was placed.
+        synthesised: Whether they were made from statistics of the training pictures.
+    """
+
+    names: tuple[str, ...]
+    source: str
+    read: Read
+    synthesised: bool = False
+
+    @classmethod
+    def of_tensors(
+        cls, tensors: NDArray[np.floating], source: str, *, synthesised: bool = False
+    ) -> ImageSet:
+        """Wrap ready input tensors N,C,H,W."""
+        names = tuple(map(str, range(len(tensors))))
+        whole = Placement(1.0, 1.0, 0, 0, tensors.shape[3], tensors.shape[2])
+        return cls(
+            names,
+            source,
+            lambda start, stop: (
+                np.ascontiguousarray(tensors[start:stop], np.float32),
+                (whole,) * (stop - start),
+            ),
+            synthesised,
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Read arrays N,C,H,W with N = ``size``; the last one may be shorter."""
+        return (tensors for tensors, _ in self.placed_batches(size))
+
+    def placed_batches(
+        self, size: int
+    ) -> Iterator[tuple[NDArray[np.float32], tuple[Placement, ...]]]:
+        """Read batches together with the placement of each picture."""
+        for start in range(0, len(self), size):
+            yield self.read(start, min(start + size, len(self)))
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as RGB, shape (height, width, 3).
+
+    The EXIF orientation is applied, 16-bit grey is scaled to 8 bits, an alpha channel is dropped.
+
+    Raises:
+        ImageError: The file is missing, is not a picture, is damaged, or holds float pixels.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode == "F":
+                raise ImageError(f"{path} holds float pixels; save it with 8 or 16 bits")
+            if picture.mode.startswith("I"):  # 16-bit grey; mode I in older Pillow
+                wide = np.asarray(picture).astype(np.float64)
+                grey = np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            return np.array(picture.convert("RGB"), np.uint8)
+    except FileNotFoundError as error:
+        raise ImageError(f"picture {path} does not exist") from error
+    except _DECODE_ERRORS as error:
+        raise ImageError(f"cannot read {path} as a picture: {error}") from error
+
+
+def fit(
+    pixels: NDArray[np.uint8], height: int, width: int, mode: FitMode = "letterbox"
+) -> tuple[NDArray[np.uint8], Placement]:
+    """Bring a picture to the size of the model's input, antialiased.
+
+    Args:
+        pixels: Shape (h, w, channels) with 1 or 3 channels.
+        height: Height of the input.
+        width: Width of the input.
+        mode: ``letterbox`` keeps the proportions and centres the picture on grey 114 (as YOLO
+            does); ``stretch`` fills the input.
+
+    Returns:
+        Pixels of shape (height, width, channels), and where the picture lies in them.
+    """
+    if mode not in get_args(FitMode):
+        raise OptionError(f"unknown mode {mode!r}; known: {', '.join(get_args(FitMode))}")
+    h, w, channels = pixels.shape
+    scale = min(height / h, width / w)
+    inner = (height, width)
+    if mode == "letterbox":
+        inner = (max(1, round(h * scale)), max(1, round(w * scale)))
+    resized = pixels
+    if inner != (h, w):
+        picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+        picture = picture.resize(inner[::-1], Image.Resampling.BILINEAR)
+        resized = np.asarray(picture, np.uint8).reshape(*inner, channels)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    canvas = np.full((height, width, channels), _PADDING, np.uint8)
+    canvas[top : top + inner[0], left : left + inner[1]] = resized
+    return canvas, Placement(inner[1] / w, inner[0] / h, left, top, w, h)
+
+
+def open_images(
+    path: Path,
+    *,
+    channels: int,
+    height: int,
+    width: int,
+    input_format: InputFormat,
+    mode: FitMode = "letterbox",
+    limit: int | None = None,
+    input_name: str | None = None,
+) -> ImageSet:
+    """Open pictures as input tensors.
+
+    Args:
+        path: A folder of pictures (sorted by name, sub-folders left out), one picture, or an
+            ``.npy``/``.npz`` of an array: float N,C,H,W is taken as ready tensors, uint8 N,H,W,C
+            as pixels. In an ``.npz`` the array is the one named ``input_name``, else ``images``,
+            else the only one; an array ``synthesised`` beside it is the mark of ``write_tensors``.
+        channels: Channels of the model's input: 3, or 1 for luminance.
+        height: Its height.
+        width: Its width.
+        input_format: How pixels become tensor values.
+        mode: How pictures of another size are fitted.
+        limit: Use only the first so many.
+        input_name: Name of the model's input.
+
+    Raises:
+        ImageError: Nothing there, nothing readable, or the wrong shape.
+        OptionError: The limit is below 1, or the format does not fit the channels.
+    """
+    if limit is not None and limit < 1:
+        raise OptionError(f"the limit is {limit}, but at least 1 picture is needed")
+    input_format.bounds(channels)
+
+    def tensors(
+        pictures: Sequence[NDArray[np.uint8]],
+    ) -> tuple[NDArray[np.float32], tuple[Placement, ...]]:
+        fitted = [fit(_channels(p, channels), height, width, mode) for p in pictures]
+        stacked = np.stack([pixels for pixels, _ in fitted])
+        return input_format.to_tensor(stacked), tuple(placement for _, placement in fitted)
+
+    if path.suffix.lower() in (".npy", ".npz"):
+        array = np.atleast_1d(_read_array(path, input_name))[:limit]
+        names = tuple(map(str, range(len(array))))
+        if array.dtype == np.uint8:
+            _check_pixels(array, path)
+            pixels = array.astype(np.uint8, copy=False)
+            source = f"{_count(len(names), 'picture')} from {path}"
+            return ImageSet(names, source, lambda start, stop: tensors(list(pixels[start:stop])))
+        _check_tensors(array, (channels, height, width), path)
+        source = f"{_count(len(array), 'tensor')} from {path}"
+        return ImageSet.of_tensors(array, source, synthesised=_is_marked(path))
+    if channels not in (1, 3):
+        raise ImageError(
+            f"the model's input has {channels} channels, but pictures have 3; give an .npz of "
+            f"ready tensors of shape N x {channels} x {height} x {width}"
+        )
+    files = _picture_files(path)[:limit]
+    return ImageSet(
+        tuple(file.name for file in files),
+        f"{_count(len(files), 'picture')} from {path}",
+        lambda start, stop: tensors([read_picture(file) for file in files[start:stop]]),
+    )
+
+
+def holds_tensors(path: Path, input_name: str | None = None) -> bool:
+    """Whether what ``open_images`` reads there is ready tensors, so that no format is applied.
+
+    Raises:
+        ImageError: It is an array file that cannot be read.
+    """
+    is_array = path.suffix.lower() in (".npy", ".npz")
+    return is_array and _read_array(path, input_name).dtype != np.uint8
+
+
+def write_tensors(file: Path, tensors: NDArray[np.float32], *, synthesised: bool) -> None:
+    """Write tensors N,C,H,W as an ``.npz``, and whether they are synthesised from statistics."""
+    np.savez(file, images=tensors, synthesised=np.bool_(synthesised))
+
+
+def write_pngs(
+    directory: Path, tensors: NDArray[np.float32], input_format: InputFormat
+) -> tuple[Path, ...]:
+    """Write tensors N,C,H,W as ``000.png``, ``001.png``, … into a folder.
+
+    Raises:
+        ImageError: The tensors do not have 1 or 3 channels.
+        OutputError: The folder cannot be written.
+    """
+    if tensors.shape[1] not in (1, 3):
+        raise ImageError(f"tensors of {tensors.shape[1]} channels cannot be drawn; 1 or 3 can")
+    digits = max(3, len(str(len(tensors) - 1)))
+    files = tuple(directory / f"{index:0{digits}}.png" for index in range(len(tensors)))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for file, tensor in zip(files, tensors, strict=True):
+            pixels = input_format.to_pixels(tensor)
+            Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file)
+    except OSError as error:
+        raise OutputError(f"cannot write pictures into {directory}: {error}") from error
+    return files
+
+
+def _picture_files(path: Path) -> tuple[Path, ...]:
+    if path.is_file():
+        return (path,)
+    if not path.exists():
+        raise ImageError(f"{path} does not exist; give a folder of pictures, a picture or an .npz")
+    try:
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    except OSError as error:
+        raise ImageError(f"cannot read the folder {path}: {error}") from error
+    if not files:
+        raise ImageError(f"no pictures in {path}; looked for {', '.join(SUFFIXES)}")
+    return tuple(files)
+
+
+def _read_array(path: Path, input_name: str | None) -> NDArray[np.generic]:
+    if not path.is_file():
+        raise ImageError(f"{path} does not exist")
+    try:
+        if path.suffix.lower() == ".npy":
+            array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+            return array
+        with np.load(path, allow_pickle=False) as archive:
+            known = ("images",) if input_name is None else (input_name, "images")
+            wanted = [key for key in known if key in archive.files]
+            keys = wanted or archive.files
+            if not wanted and len(keys) != 1:
+                raise ImageError(
+                    f"{path} holds {len(keys)} arrays ({', '.join(keys)}); name the one to use "
+                    f"{' or '.join(known)}"
+                )
+            return np.asarray(archive[keys[0]])
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ImageError(f"cannot read {path} as a NumPy array: {error}") from error
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether an array file that can be read has the mark of synthesised pictures."""
+    if path.suffix.lower() == ".npy":
+        return False
+    with np.load(path, allow_pickle=False) as archive:
+        return "synthesised" in archive.files and bool(np.all(archive["synthesised"]))
+
+
+def _check_pixels(array: NDArray[np.generic], path: Path) -> None:
+    if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape:
+        raise ImageError(
+            f"{path} holds 8-bit pixels of shape {_shape(array)}; expected N x H x W x 3 (or x 1)"
+        )
+
+
+def _check_tensors(array: NDArray[np.generic], shape: tuple[int, int, int], path: Path) -> None:
+    expected = " x ".join(map(str, ("N", *shape)))
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ImageError(
+            f"{path} holds {array.dtype} values; expected float tensors {expected} or uint8 pixels"
+        )
+    if array.ndim != 4 or array.shape[1:] != shape or len(array) == 0:
+        raise ImageError(f"{path} holds tensors of shape {_shape(array)}; expected {expected}")
+    for index, tensor in enumerate(array):
+        if not np.isfinite(tensor).all():
+            raise ImageError(f"tensor {index} of {path} holds NaN or infinity; write it again")
+
+
+def _channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 1:  # ITU-R 601 luminance, as cameras and OpenCV compute it
+        return np.asarray(Image.fromarray(pixels).convert("L"), np.uint8)[:, :, None]
+    return np.repeat(pixels, channels, axis=2)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _shape(array: NDArray[np.generic]) -> str:
+    return " x ".join(map(str, array.shape)) or "()"

@@ -1,0 +1,1 @@
+"""From the prepared float model to the canonical quantized one."""

@@ -1,0 +1,146 @@
+"""Channels of the float model are scaled to one reach, as the recipe asks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
+
+from passes import EqualizeChannels
+from passes.arithmetic import exponent_of
+from zqc.calibration.channel_moments import ChannelMoments
+from zqc.calibration.channel_ranges import channel_thresholds
+from zqc.pictures.batches import Batches, first_pictures
+from zqc.quantization.prepare import points_of
+from zqc.recipe.recipe import Recipe
+
+_PICTURES = 32
+"""Of which the reaches are taken: a channel has thousands of positions in each."""
+
+_ENOUGH_BITS = 8
+"""With activations of so many bits equalization costs the weights more than it gains (README)."""
+
+_LIMIT = 16.0
+"""Of the factors. Between 4 and 16 it makes no difference on the example; without one, weights of
+4 bits lose more than activations gain."""
+
+_HEADROOMS = (1.2, 1.5)
+"""By how much reaches can be taken as larger than they are: real pictures go beyond synthesised
+ones, and an enlarged channel is cut off there. None of them is the best for all detectors (README).
+"""
+
+
+@dataclass(frozen=True)
+class Equalized:
+    """An equalized model.
+
+    Attributes:
+        model: The model; the same function.
+        factors: Factor of each channel, (C,), by name of the tensor that is larger now.
+        refused: Why a layer's output keeps its scale, by name of the layer.
+    """
+
+    model: ir.Model
+    factors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def scaled(self, means: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Return the means of the float model's tensors as they are in this one."""
+        found = dict(means)
+        for node in self.model.graph:
+            name, source = node.outputs[0].name or "", node.inputs[0] if node.inputs else None
+            if name in self.factors:
+                before = means.get(name)
+                # What an inserted product puts out was not there before: its input was. A product
+                # begins a factor only where it was inserted.
+                if before is None and node.op_type == "Mul" and source is not None:
+                    known = source.name or ""
+                    before = None if known in self.factors else means.get(known)
+                if before is not None:
+                    found[name] = before * self.factors[name]
+        return found
+
+
+def equalize(
+    model: ir.Model,
+    recipe: Recipe,
+    kept: Collection[str],
+    batches: Batches,
+    analytic: Mapping[str, ChannelMoments],
+    *,
+    threads: int | None,
+) -> tuple[Equalized, ...]:
+    """Return the model with equalized channels, in one form or, for ``auto``, in several.
+
+    The first of several is the model as it is; the others give channels more and more headroom.
+    What they are worth, quantization itself has to tell: see ``choose_equalization``.
+
+    Args:
+        model: The prepared float model.
+        recipe: Whether, and by what reaches.
+        kept: Names of nodes that stay float.
+        batches: The calibration pictures.
+        analytic: Moments by name of the tensor, where the recipe asks for the statistics.
+        threads: Threads of ONNX Runtime.
+
+    Raises:
+        RuntimeFailure: ONNX Runtime failed.
+    """
+    if recipe.equalization == "none" or (
+        recipe.equalization == "auto" and recipe.act_bits == _ENOUGH_BITS
+    ):
+        return (Equalized(model),)
+    points = [
+        point
+        for point in points_of(model, recipe, kept)
+        if not (point.internal or point.edge or point.joined)
+    ]
+    names = [point.names[0] for point in points]
+    if recipe.equalization == "statistics":
+        reaches = {name: analytic[name].reach for name in names if name in analytic}
+        tops = {name: 2.0 ** float(exponent_of(reach.max())) for name, reach in reaches.items()}
+    else:
+        pictures = first_pictures(batches, _PICTURES)
+        found = channel_thresholds(
+            model,
+            names,
+            pictures,
+            bits=recipe.act_bits,
+            pictures=sum(map(len, pictures)),
+            nonnegative={point.names[0] for point in points if point.nonnegative},
+            slightly_negative={point.names[0] for point in points if point.slightly_negative},
+            threads=threads,
+        )
+        reaches = {name: thresholds.reaches for name, thresholds in found.items()}
+        tops = {name: thresholds.common for name, thresholds in found.items()}
+    insert = recipe.insert_factors == "always" or (
+        recipe.insert_factors == "auto" and recipe.act_bits < _ENOUGH_BITS
+    )
+    plain = _scaled(model, reaches, tops, insert=insert)
+    if recipe.equalization != "auto" or not plain.factors:
+        return (plain,)
+    widened = (
+        {name: np.minimum(reach * headroom, tops[name]) for name, reach in reaches.items()}
+        for headroom in _HEADROOMS
+    )
+    roomy = (_scaled(model, wide, tops, insert=insert) for wide in widened)
+    return (Equalized(model), plain, *roomy)
+
+
+def _scaled(
+    model: ir.Model,
+    reaches: Mapping[str, NDArray[np.float64]],
+    tops: Mapping[str, float],
+    *,
+    insert: bool,
+) -> Equalized:
+    """The model with channels of these reaches scaled to these thresholds."""
+    copy = model.clone()
+    outcome = EqualizeChannels(reaches, tops, insert=insert, limit=_LIMIT).call(copy)
+    RemoveUnusedNodesPass()(copy)
+    ShapeInferencePass()(copy)
+    return Equalized(copy, outcome.factors, outcome.refused)

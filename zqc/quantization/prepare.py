@@ -1,0 +1,93 @@
+"""The float model in the form that is quantized, and what in it is."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Collection, Sequence
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
+
+from passes import (
+    BatchNormToConv,
+    CanonicalActivations,
+    CanonicalClips,
+    CanonicalGelu,
+    ConvTransposeToConv,
+    FoldArithmetic,
+    FoldBatchNorm,
+    LateMoves,
+    MeansToPools,
+    SplitBranches,
+)
+from passes.analysis.quantization_points import Point, quantization_points
+from passes.canonicalize.canonical_gelu import GELU_OPSET, spelled_gelus
+from zqc import targets
+from zqc.errors import OptionError
+from zqc.model_io import lowest_opset, model_file
+from zqc.recipe.recipe import Recipe
+from zqc.runtime import versions
+
+PREPARE: tuple[ir.passes.InPlacePass, ...] = (
+    FoldArithmetic(),
+    FoldBatchNorm(),
+    BatchNormToConv(),
+    FoldArithmetic(),
+    CanonicalClips(),
+    CanonicalActivations(),
+    CanonicalGelu(),
+    MeansToPools(),
+    ConvTransposeToConv(),
+    LateMoves(),
+    SplitBranches(),
+    RemoveUnusedNodesPass(),
+)
+"""Exact passes on the float model."""
+
+
+def prepare(model: ir.Model, recipe: Recipe) -> ir.Model:
+    """Return the float model in the form that is quantized: BatchNorm folded, opset high enough.
+
+    Raises:
+        OptionError: The recipe's oldest runtime cannot read it.
+    """
+    newest = versions.newest_opset(recipe.min_runtime or versions.VERSIONS[-1])
+    if newest >= GELU_OPSET and spelled_gelus(model.graph):
+        model = model_file.raise_opset(model, GELU_OPSET)
+    prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
+    fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits)
+    int4 = targets.find(recipe.target).int4
+    if int4 and (fewest <= 4 or recipe.target_size is not None):
+        prepared = model_file.raise_opset(prepared, model_file.INT4_OPSET)
+    ShapeInferencePass()(prepared)
+    if recipe.min_runtime is not None:
+        lowest_opset.check_runtime(prepared, recipe.min_runtime)
+    return prepared
+
+
+def kept_float(model: ir.Model, patterns: Sequence[str]) -> frozenset[str]:
+    """Names of the nodes that match the patterns.
+
+    Raises:
+        OptionError: A pattern matches nothing.
+    """
+    names = [node.name for node in model.graph if node.name]
+    kept: set[str] = set()
+    for pattern in patterns:
+        matching = fnmatch.filter(names, pattern)
+        if not matching:
+            raise OptionError(
+                f"--keep-float {pattern!r} matches no node; `zqc inspect` lists the layers' names"
+            )
+        kept.update(matching)
+    return frozenset(kept)
+
+
+def points_of(model: ir.Model, recipe: Recipe, kept: Collection[str]) -> list[Point]:
+    """Which tensors of a prepared model are quantized."""
+    return quantization_points(
+        model.graph,
+        keep_float=kept,
+        nonnegative_inputs=recipe.input_format is not None and min(recipe.input_format.low) >= 0,
+        only_layer_inputs=targets.find(recipe.target).placement == "layer inputs",
+    )

@@ -1,0 +1,68 @@
+"""Every channel of a head's output gets the power-of-two step of its own range."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from passes import ScaleOutputs
+from passes.equalize.scale_outputs import head_outputs
+from zqc.calibration.tensor_reader import TensorReader
+from zqc.pictures.batches import Batches, first_pictures
+from zqc.quantization.prepare import points_of
+from zqc.recipe.recipe import Recipe
+
+_PICTURES = 32
+"""Of which the largest values are taken; all positions count, because boxes are rare."""
+
+
+def scale_outputs(
+    model: ir.Model,
+    recipe: Recipe,
+    kept: Collection[str],
+    batches: Batches,
+    *,
+    threads: int | None,
+) -> ir.Model:
+    """Return the model with ``ScaleOutputs`` applied: the same function.
+
+    Logits that are squashed behind the layer share a range, and their errors are measured through
+    the squashing: those are left as they are.
+
+    Args:
+        model: The prepared float model.
+        recipe: Whether.
+        kept: Names of nodes that stay float.
+        batches: The calibration pictures.
+        threads: Threads of ONNX Runtime.
+
+    Raises:
+        RuntimeFailure: ONNX Runtime failed.
+    """
+    heads = {value.name for value in head_outputs(model.graph)}
+    points = points_of(model, recipe, kept) if recipe.channel_outputs else []
+    names = [p.names[0] for p in points if p.names[0] in heads and not p.squashed_by]
+    if not names:
+        return model
+    read = TensorReader(model, names, threads=threads)
+    reaches: dict[str, NDArray[np.float64]] = {}
+    for batch in first_pictures(batches, _PICTURES):
+        values = read(batch)
+        for name in names:
+            reach = _reach(values[name])
+            reaches[name] = np.maximum(reaches.get(name, reach), reach)
+    copy = model.clone()
+    ScaleOutputs(reaches).call(copy)
+    RemoveUnusedNodesPass()(copy)
+    return copy
+
+
+def _reach(array: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Largest |value| of each channel, shape (C,)."""
+    axes = (0, *range(2, array.ndim))
+    largest: NDArray[np.float64] = np.abs(array).max(axis=axes, initial=0.0).astype(np.float64)
+    return largest

@@ -1,0 +1,214 @@
+"""What the user asked for, as one frozen value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, get_args
+
+from zqc import targets
+from zqc.errors import OptionError
+from zqc.pictures.input_format import InputFormat
+from zqc.runtime import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Effort = Literal["quick", "standard", "thorough"]
+Terms = Literal["both", "mean", "std"]
+Equalization = Literal["auto", "none", "statistics", "pictures"]
+Shift = Literal["none", "rule", "search"]
+InsertFactors = Literal["auto", "always", "never"]
+Threshold = Literal["none", "mse", "mae", "lp", "kl", "sensitivity"]
+Rounding = Literal["nearest", "compensated", "refitted"]
+BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
+
+WEIGHT_BITS = tuple(range(2, 9))
+BITS = (4, 8)
+_REDUCED_BITS = 7
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+TERMS: tuple[Terms, ...] = get_args(Terms)
+EQUALIZATIONS: tuple[Equalization, ...] = get_args(Equalization)
+INSERT_FACTORS: tuple[InsertFactors, ...] = get_args(InsertFactors)
+SHIFTS: tuple[Shift, ...] = get_args(Shift)
+THRESHOLDS: tuple[Threshold, ...] = get_args(Threshold)
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
+BIAS_CORRECTIONS: tuple[BiasCorrection, ...] = get_args(BiasCorrection)
+
+CHOICES: Mapping[str, tuple[object, ...]] = MappingProxyType(
+    {
+        "bits": WEIGHT_BITS,
+        "act_bits": BITS,
+        "first_last_bits": BITS,
+        "effort": EFFORTS,
+        "bn_terms": TERMS,
+        "equalization": EQUALIZATIONS,
+        "insert_factors": INSERT_FACTORS,
+        "shift": SHIFTS,
+        "threshold": THRESHOLDS,
+        "rounding": ROUNDINGS,
+        "bias_correction": BIAS_CORRECTIONS,
+    }
+)
+"""The values of every field that has few."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The options of ``zqc compile`` that decide what the output is.
+
+    Attributes:
+        bits: Bits of the weights, 2 to 8.
+        act_bits: Bits of the activations, 4 or 8.
+        first_last_bits: Bits of weights and activations of the first and the last layers, 4 or 8.
+        equalization: Whether channels are scaled to a common range between layers, by ranges from
+            the BatchNorm statistics or from the calibration pictures. Auto does so, from the
+            pictures, where activations have fewer than 8 bits and the outputs come nearer to the
+            float model's by it; by how much channels are enlarged, that decides, too.
+        insert_factors: Whether equalization may multiply the channels of an activation function
+            that does not commute with factors, such as SiLU, in the graph: that costs a
+            multiplication. Auto does so where activations have fewer than 8 bits.
+        shift: Whether tensors that reach a little below zero get a shifted unsigned grid, by the
+            rule of HPTQ or wherever a search finds it better.
+        threshold: The error whose minimum is the threshold of an activation; none for no clipping.
+        lp: The power p of the threshold ``lp``, 1 or more.
+        z_score: Values more than so many standard deviations from the mean of their tensor are left
+            out when its threshold is chosen; None leaves out none.
+        rounding: Whether weights are rounded to the nearest step, so that the errors of a layer's
+            weights compensate each other in its output, or so after a least-squares fit to the
+            inputs that the quantized layers before leave.
+        bias_correction: What the mean that quantization shifts is known from: BatchNorm statistics,
+            means of the inputs over the pictures, or outputs measured with all layers before
+            quantized. Auto is the statistics where pictures are synthesised from them, else the
+            pictures.
+        second_moments: Whether the deviation that quantization changes is corrected as well.
+        channel_outputs: Whether every channel of what the last layers put out has a step of its
+            own, so that box offsets do not share the one of the logits.
+        target_size: Bits are chosen for a file of this share of the float file, between 0 and 1.
+        target_latency: Likewise for this share of the float model's latency.
+        samples: Number of calibration pictures; None leaves it to the effort.
+        seed: Seed of everything random.
+        input_format: How pixel values become the input tensor; None to find it from the statistics.
+        bgr: Whether the channels are in the order BGR, for an input format that is to be found.
+        input_shape: Height and width for inputs that leave them open.
+        target: Name of what the output is lowered for, see ``zqc.targets``.
+        min_runtime: The oldest ONNX Runtime that has to run the output, such as ``1.16``; None for
+            those that zqc itself works with.
+        reduce_range: Whether weights have 7 bits at most, so that 8-bit kernels that add pairs of
+            products in 16 bits (AVX2 without VNNI) cannot saturate.
+        require_integer: Whether a layer or an operator that stays float is an error.
+        effort: How long the synthesis works.
+        bn_terms: Which BatchNorm statistics the pictures match: means, standard deviations or both.
+        tie_channels: Whether all channels of a synthesised picture are the same one.
+        keep_float: Patterns (``fnmatch``) of node names that stay in float.
+
+    Raises:
+        OptionError: A value is none of those that its field can have.
+    """
+
+    bits: int = 8
+    act_bits: int = 8
+    first_last_bits: int = 8
+    equalization: Equalization = "auto"
+    insert_factors: InsertFactors = "auto"
+    shift: Shift = "search"
+    threshold: Threshold = "mse"
+    lp: int = 2
+    z_score: float | None = None
+    rounding: Rounding = "compensated"
+    bias_correction: BiasCorrection = "auto"
+    second_moments: bool = False
+    channel_outputs: bool = True
+    target_size: float | None = None
+    target_latency: float | None = None
+    samples: int | None = None
+    seed: int = 0
+    input_format: InputFormat | None = None
+    bgr: bool = False
+    input_shape: tuple[int, int] | None = None
+    target: str = "ort-x86"
+    min_runtime: str | None = None
+    reduce_range: bool = False
+    require_integer: bool = False
+    effort: Effort = "standard"
+    bn_terms: Terms = "both"
+    tie_channels: bool = False
+    keep_float: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                known = ", ".join(map(str, choices))
+                raise OptionError(f"{name} is {value!r}, but must be one of {known}")
+        targets.check_name(self.target)
+        if self.min_runtime is not None:
+            self._check_runtime(self.min_runtime)
+        for name in ("target_size", "target_latency"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share < 1:
+                raise OptionError(f"{name} is {share:g}, but must be between 0 and 1")
+        if self.lp < 1:
+            raise OptionError(f"lp is {self.lp}, but must be 1 or more")
+        if self.z_score is not None and not (self.z_score > 0 and math.isfinite(self.z_score)):
+            raise OptionError(
+                f"z_score is {self.z_score:g}, but must be above 0; usual are 5 to 20"
+            )
+        if self.samples is not None and self.samples < 1:
+            raise OptionError(f"samples is {self.samples}, but at least 1 picture is needed")
+        if self.seed < 0:
+            raise OptionError(f"seed is {self.seed}, but must be 0 or more")
+        if self.input_shape is not None and min(self.input_shape) < 1:
+            raise OptionError(f"input_shape is {self.input_shape}, but both must be 1 or more")
+
+    def _check_runtime(self, version: str) -> None:
+        known = versions.VERSIONS
+        if version not in known:
+            raise OptionError(
+                f"min_runtime is {version!r}, but must be a version of ONNX Runtime from "
+                f"{known[0]} to {known[-1]}"
+            )
+        if not self.target.startswith("ort-"):
+            raise OptionError(
+                f"min_runtime is a version of ONNX Runtime, but the target is {self.target}; "
+                "leave one of them out"
+            )
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of the weights of all layers but the first and the last ones."""
+        return min(self.bits, _REDUCED_BITS) if self.reduce_range else self.bits
+
+    @property
+    def edge_weight_bits(self) -> int:
+        """Bits of the weights of the first and the last layers."""
+        bits = self.first_last_bits
+        return min(bits, _REDUCED_BITS) if self.reduce_range else bits
+
+    @property
+    def precision(self) -> str:
+        """The usual short name: ``int8`` for W8A8, else ``w4a8``, ``w4a4``, ``w8a4``; ``mixed``."""
+        if self.target_size is not None or self.target_latency is not None:
+            return "mixed"
+        if self.bits == self.act_bits == 8:
+            return "int8"
+        return f"w{self.bits}a{self.act_bits}"
+
+
+PRESETS: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "hptq": Recipe(
+            equalization="pictures",
+            insert_factors="never",
+            shift="rule",
+            threshold="mse",
+            rounding="nearest",
+            channel_outputs=False,
+            bias_correction="pictures",
+        ),
+        "fast": Recipe(effort="quick", equalization="none"),
+        "best": Recipe(effort="thorough", threshold="sensitivity", rounding="refitted"),
+    }
+)
+"""Recipes with a name: ``hptq`` as in the paper (arXiv 2109.09113), without its mixed precision."""

@@ -1,0 +1,179 @@
+"""Recipes as data: presets, TOML files, and the models that were compiled with them.
+
+A file has a line per field of ``Recipe`` that it sets, under the field's own name. Two things are
+written differently from Python:
+
+- ``preset = "hptq"``: the fields that the file does not set are those of this preset.
+- The input format: ``input_range = [-1, 1]``, or ``[[…], […]]`` with a number per channel, or
+  ``mean = […]`` and ``std = […]``; and ``bgr``.
+
+A field that is None has no line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin, get_type_hints
+
+from zqc.errors import OptionError
+from zqc.pictures.input_format import InputFormat
+from zqc.recipe.recipe import CHOICES, PRESETS, Recipe
+
+METADATA_KEY = "recipe"
+"""Where a compiled model keeps its recipe."""
+
+_TYPES = {name: hint for name, hint in get_type_hints(Recipe).items() if name != "input_format"}
+_FORMAT = ("input_range", "mean", "std")
+KEYS = ("preset", *_TYPES, *_FORMAT)
+"""Everything that may stand in a file."""
+
+
+def from_toml(text: str, *, where: str) -> Recipe:
+    """Return the recipe of a TOML text.
+
+    Args:
+        text: TOML.
+        where: What errors call it.
+
+    Raises:
+        OptionError: It is not TOML, a key is unknown, or a value is none that its key can have.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"{where} is not TOML: {error}") from error
+    try:
+        return _of_table(table)
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from error.__cause__
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Write a recipe as TOML with every field that is not None; ``from_toml`` gives it back."""
+    return "".join(f"{key} = {_written(value)}\n" for key, value in to_table(recipe).items())
+
+
+def to_table(recipe: Recipe) -> dict[str, Any]:
+    """Return what stands in the file of a recipe: numbers, texts and lists by their keys."""
+    table: dict[str, Any] = {}
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        if isinstance(value, InputFormat):
+            table |= _format_table(value)
+        elif isinstance(value, tuple):
+            table[field.name] = list(value)
+        elif value is not None:
+            table[field.name] = value
+    if recipe.input_format is not None:
+        table["bgr"] = recipe.input_format.bgr
+    return table
+
+
+def _of_table(table: Mapping[str, Any]) -> Recipe:
+    for key in table:
+        if key not in KEYS:
+            nearest = difflib.get_close_matches(key, KEYS, n=1)
+            known = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(KEYS)}"
+            raise OptionError(f"unknown key {key!r}; {known}")
+    preset = table.get("preset")
+    if preset is not None:
+        _checked("preset", preset, preset in list(PRESETS), f"one of {', '.join(PRESETS)}")
+    base = Recipe() if preset is None else PRESETS[preset]
+    fields = {key: _typed(key, value) for key, value in table.items() if key in _TYPES}
+    input_format = _input_format(table, bgr=fields.get("bgr", base.bgr))
+    if input_format is not None:
+        fields["input_format"] = input_format
+    return dataclasses.replace(base, **fields)
+
+
+def _typed(key: str, value: Any) -> Any:
+    """The value with the type that its field has; which values it can have, Recipe says."""
+    if key in CHOICES:
+        choices = CHOICES[key]
+        known = value in choices and type(value) is type(choices[0])
+        return _checked(key, value, known, f"one of {', '.join(map(str, choices))}")
+    hint = _TYPES[key]
+    if get_origin(hint) is types.UnionType:
+        (hint,) = (option for option in get_args(hint) if option is not types.NoneType)
+    if hint is str:
+        return _checked(key, value, isinstance(value, str), "a text")
+    if hint is float:
+        return float(_checked(key, value, _is_number(value), "a number"))
+    if hint is int:
+        return _checked(key, value, _is_whole(value), "a whole number")
+    if hint is bool:
+        return _checked(key, value, isinstance(value, bool), "true or false")
+    items = value if isinstance(value, list) else [None]
+    if get_args(hint)[-1] is Ellipsis:
+        texts = all(isinstance(item, str) for item in items)
+        return tuple(_checked(key, value, texts, "a list of texts"))
+    size = len(items) == 2 and all(map(_is_whole, items))
+    return tuple(_checked(key, value, size, "[height, width]"))
+
+
+def _checked(key: str, value: Any, fits: bool, allowed: str) -> Any:
+    if not fits:
+        raise OptionError(f"{key} is {json.dumps(value, default=str)}, but must be {allowed}")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and value != [] and all(map(_is_number, value))
+
+
+def _input_format(table: Mapping[str, Any], *, bgr: bool) -> InputFormat | None:
+    """The input format of a file; None where it says nothing but the order of the channels."""
+    for key in ("mean", "std"):
+        if key in table:
+            _checked(key, table[key], _is_numbers(table[key]), "a list of numbers")
+    given = [key for key in _FORMAT if key in table]
+    if given in (["mean"], ["std"]):
+        raise OptionError(f"{given[0]} needs {'std' if given == ['mean'] else 'mean'}; give both")
+    if "input_range" not in table:
+        return InputFormat.from_mean_std(table["mean"], table["std"], bgr=bgr) if given else None
+    if len(given) > 1:
+        raise OptionError("input_range and mean/std exclude each other; give one of the two")
+    value = table["input_range"]
+    ends = value if isinstance(value, list) and len(value) == 2 else []
+    lists = [[end] if _is_number(end) else end for end in ends]
+    fits = ends != [] and all(map(_is_numbers, lists))
+    _checked("input_range", value, fits, "[low, high] with a number, or a list of one per channel")
+    low, high = (tuple(map(float, end)) for end in lists)
+    return InputFormat(low, high, bgr)
+
+
+def _format_table(value: InputFormat) -> dict[str, Any]:
+    """A range, or means and deviations where these say exactly the same in a few digits."""
+    low, high = value.low, value.high
+    if len(low) == 1:
+        return {"input_range": [low[0], high[0]]}
+    for white in (1.0, 255.0):
+        std = [float(f"{white / (h - lo):.6g}") for lo, h in zip(low, high, strict=True)]
+        mean = [float(f"{-lo * s:.6g}") + 0.0 for lo, s in zip(low, std, strict=True)]
+        try:
+            if InputFormat.from_mean_std(mean, std, bgr=value.bgr) == value:
+                return {"mean": mean, "std": std}
+        except OptionError:
+            break  # a range that no means and deviations stand for
+    return {"input_range": [list(low), list(high)]}
+
+
+def _written(value: Any) -> str:
+    """A value as TOML: JSON has the same form for all that a recipe holds, but for one character.
+
+    Not tomli-w: it breaks every list into lines.
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

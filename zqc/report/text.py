@@ -1,0 +1,322 @@
+"""What a command ends with on the terminal or in a pipe: one fact a line, no tables to break.
+
+Every function maps a result to text for ``rich``. Colours are styles, so they are gone where the
+output is no terminal; nothing is said by colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from zqc.commands.check import CheckResult
+    from zqc.commands.compile import CompileResult
+    from zqc.commands.inspect import Inspection, Tensor
+    from zqc.commands.list_targets import TargetsResult
+    from zqc.commands.stats import StatsResult
+    from zqc.commands.synthesize import SynthesisResult
+    from zqc.detection.agreement import PartAgreement
+    from zqc.detection.average_precision import Accuracy
+    from zqc.runtime.executed import LayerReport
+    from zqc.statistics.input_choice import InputChoice
+
+_LOW_CORRELATION = 0.9
+_NAMES_SHOWN = 3
+
+
+def compiled(result: CompileResult) -> Text:
+    """What ``zqc compile`` says: data, layers, size, latency, agreement, file."""
+    lines = [
+        _input(result.input_choice),
+        line("Calibration", result.calibration),
+        *(
+            line("Warning", caution, "bold yellow")
+            for caution in (result.caution, result.saturation)
+            if caution
+        ),
+        line("Precision", f"{result.precision} for {result.target}{_first_last(result)}"),
+        *([line("Bits by layer", _bits_by_layer(result))] if result.bits_chosen else []),
+        *([line("Not equalized", _refused(result))] if result.refused else []),
+        _kernels(result),
+        *_stayed_float(result),
+        line("Size", _size(result)),
+        line("Latency", _latency(result)),
+        *_agreement(result.agreement),
+        line("Written", f"{result.output} in {_seconds(result.seconds)}", "bold"),
+    ]
+    return Text("\n").join(lines)
+
+
+def targets_listed(result: TargetsResult) -> Text:
+    """What ``zqc targets`` says: each target, what it is, and what holds of its files."""
+    lines = []
+    for target in result.targets:
+        package = f" (from the package {target.package})" if target.package else ""
+        lines.append(line(target.name, target.summary + package, "bold"))
+        lines += [line("", sentence) for sentence in target.guarantees]
+    return Text("\n").join(lines)
+
+
+def synthesized(result: SynthesisResult) -> Text:
+    """What ``zqc synthesize`` says: how many pictures, how well they match, where they are."""
+    channels, height, width = result.shape
+    matched = [line("Matched", "nothing: structured noise, made without statistics", "yellow")]
+    if result.source:
+        loss = f"{result.first_loss:.4g} → {result.last_loss:.4g}"
+        matched = [line("Matched", result.source), line("Loss", loss)]
+    return Text("\n").join(
+        [
+            _input(result.input_choice),
+            line("Pictures", f"{result.count} of {channels}x{height}x{width}"),
+            *matched,
+            line("Written", f"{result.directory} in {_seconds(result.seconds)}", "bold"),
+        ]
+    )
+
+
+def stopped(result: SynthesisResult) -> str:
+    """What ``zqc synthesize`` says when it ended early: why, what there is, how to go on."""
+    if result.checkpoint is None:
+        return f"{result.stopped}. {result.directory} holds the pictures from before that"
+    return (
+        f"{result.stopped}; {result.directory} holds the pictures so far and a checkpoint. "
+        "The same command with --resume goes on from there"
+    )
+
+
+def card_written(result: StatsResult) -> Text:
+    """What ``zqc stats`` says: of how many pictures, how much it tells, where it is."""
+    return Text("\n").join(
+        [
+            _input(result.input_choice),
+            line("Pictures", str(result.pictures)),
+            line("Statistics", f"{result.channels:,} channels of {result.layers} layers"),
+            line(
+                "Written",
+                f"{result.output}, {bytes_text(result.bytes_written)}, "
+                f"in {_seconds(result.seconds)}",
+                "bold",
+            ),
+        ]
+    )
+
+
+def checked(result: CheckResult) -> Text:
+    """What ``zqc check`` says: agreement of the outputs, average precision of both models."""
+    lines = [
+        _input(result.input_choice),
+        line("Pictures", str(result.images)),
+        *_agreement(result.parts),
+    ]
+    if result.convention:
+        lines.append(line("Convention", result.convention))
+    lines += [
+        _accuracy("Float model", result.accuracy_float, "against the labels"),
+        _accuracy("Quantized model", result.accuracy_quantized, "against the labels"),
+        _accuracy("Detections", result.agreement, "against those of the float model"),
+    ]
+    if not result.convention:
+        note = "not compared: the outputs follow no known convention of boxes and scores"
+        lines.append(line("Detections", note, "yellow"))
+    return Text("\n").join(said for said in lines if said)
+
+
+def inspected(result: Inspection) -> Text:
+    """What ``zqc inspect`` says: interface, operators, layers, where post-processing begins."""
+    begins = _names(result.post_processing_begins) or "nowhere"
+    written_by = f", by {result.producer}" if result.producer else ""
+    layers = Counter(layer.op_type for layer in result.layers)
+    batch_norms = str(result.batch_norms)
+    if not result.batch_norms:
+        batch_norms += ": nothing to synthesise from; compile with --statistics or --images"
+    return Text("\n").join(
+        [
+            line("File", f"{result.path}, {bytes_text(result.bytes_on_disk)}{written_by}"),
+            line("Format", f"opset {result.opset}, IR version {result.ir_version}"),
+            *(line("Input", _tensor(value)) for value in result.inputs),
+            *(line("Output", _tensor(value)) for value in result.outputs),
+            line("Parameters", f"{result.parameters:,}"),
+            line("Operators", _counts(result.operators)),
+            line("Layers", f"{len(result.layers)} ({_counts(layers)})"),
+            line("BatchNorm", batch_norms, "" if result.batch_norms else "yellow"),
+            line("Post-processing", f"{result.post_processing} nodes, begins at {begins}"),
+            *(line("Metadata", f"{key} = {value}") for key, value in result.metadata.items()),
+        ]
+    )
+
+
+def _input(choice: InputChoice) -> Text:
+    """How pixels become input values, and who says so."""
+    notes = {
+        "given": "",
+        "card": " (from the statistics card)",
+        "found": f" (found from the BatchNorm statistics; {choice.flags} says the same)",
+        "assumed": " (assumed; --input-range, or --mean and --std, say otherwise)",
+    }
+    text = choice.name + notes[choice.origin]
+    if not choice.order_known:
+        text += "; RGB or BGR does not show, so check --bgr"
+    return line("Input", text, "yellow" if choice.origin == "assumed" else "")
+
+
+def _first_last(result: CompileResult) -> str:
+    """Which bits the first and the last layers have, and which layers these are."""
+    if not result.first_last:
+        return ""
+    bits = sorted({x.weight_bits for x in result.layers if x.name in set(result.first_last)})
+    said = " and ".join("float" if b > 8 else f"{b} bits" for b in bits)
+    return f"; first and last layers at {said}: {_names(result.first_last)}"
+
+
+def _refused(result: CompileResult) -> str:
+    """Layers whose channels could not be scaled, with why."""
+    named = _names(f"{name} ({reason})" for name, reason in result.refused)
+    return f"{len(result.refused)} of {len(result.layers)} layers: {named}"
+
+
+def _bits_by_layer(result: CompileResult) -> str:
+    """Which layers have how many bits, the most bits first; ``--json`` names all of them."""
+    layers: dict[int, list[str]] = {}
+    for layer in result.layers:
+        layers.setdefault(layer.weight_bits, []).append(layer.name)
+    return "; ".join(
+        f"{'float' if bits > 8 else bits} in {len(names)} ({_names(names)})"
+        for bits, names in sorted(layers.items(), reverse=True)
+    )
+
+
+def _kernels(result: CompileResult) -> Text:
+    """How many layers are on integer kernels, where this machine can know it."""
+    total = len(result.layers)
+    if result.kernels == "elsewhere":
+        count = sum(map(_is_quantized, result.layers))
+        text = f"{count}/{total}; loaded and compared here, the target's kernels are elsewhere"
+        return line("Quantized layers", text, "green" if count == total else "yellow")
+    rules = ", by the rules of ONNX Runtime for ARM" if result.kernels == "arm" else ""
+    style = "green" if result.integer_layers == total else "yellow"
+    return line("Integer kernels", f"{result.integer_layers}/{total} layers{rules}", style)
+
+
+def _is_quantized(layer: LayerReport) -> bool:
+    return layer.weight_bits <= 8 and layer.act_bits <= 8
+
+
+def _stayed_float(result: CompileResult) -> list[Text]:
+    """A line for each reason, with the number of nodes and the names of the first ones.
+
+    Of a target whose kernels are elsewhere, only what is not quantized at all is known.
+    """
+    elsewhere = result.kernels == "elsewhere"
+    reasons: dict[str, list[LayerReport]] = {}
+    for layer in result.layers:
+        if not (_is_quantized(layer) if elsewhere else layer.integer):
+            reasons.setdefault(layer.reason, []).append(layer)
+    said = [
+        f"{_counts(Counter(layer.op_type for layer in layers))}: {reason} "
+        f"({_names([layer.name for layer in layers])})"
+        for reason, layers in reasons.items()
+    ]
+    said += [
+        f"{len(found.names)} {found.op_type}: {found.reason} ({_names(found.names)})"
+        for found in (() if elsewhere else result.float_operators)
+    ]
+    if result.post_processing:
+        said.append(f"post-processing, which begins at {_names(result.post_processing)}")
+    return [line("Stays float", text) for text in said]
+
+
+def _agreement(parts: Sequence[PartAgreement]) -> list[Text]:
+    lines = []
+    for part in parts:
+        text = f"{part.part}: SQNR {_decibels(part.sqnr_db)}, correlation {part.correlation:.4f}"
+        if part.kind == "scores":
+            text += f", {part.distinct:,} distinct values (float {part.distinct_float:,})"
+        lines.append(line("Agreement", text))
+        lines += [line("Warning", warning, "bold yellow") for warning in _warnings(part)]
+    return lines
+
+
+def _warnings(part: PartAgreement) -> list[str]:
+    """What must not be overlooked: a detector that finds nothing has a fine SQNR, too."""
+    if part.kind != "scores":
+        return []
+    if part.distinct <= 1 < part.distinct_float:
+        return [f"{part.part}: every score is the same, so the quantized detector finds nothing"]
+    if math.isnan(part.correlation) or part.correlation < _LOW_CORRELATION:
+        return [
+            f"{part.part}: correlation with the float scores is low; compile with --bits 8, "
+            "--effort thorough, or pictures of your own (--images)"
+        ]
+    return []
+
+
+def _accuracy(label: str, accuracy: Accuracy | None, what: str) -> Text:
+    if accuracy is None:
+        return Text()
+    text = f"AP {_percent(accuracy.ap)}, AP50 {_percent(accuracy.ap50)} {what}"
+    return line(label, text)
+
+
+def _size(result: CompileResult) -> str:
+    share = result.bytes_after / result.bytes_before
+    before, after = bytes_text(result.bytes_before), bytes_text(result.bytes_after)
+    return f"{before} → {after} ({share:.3f} of the float model)"
+
+
+def _latency(result: CompileResult) -> str:
+    before, after = result.latency_before_ms, result.latency_after_ms
+    if math.isnan(after):
+        return "not measured: the target's kernels are not on this machine"
+    return (
+        f"{before:.3g} ms → {after:.3g} ms ({before / after:.2f} times as fast); "
+        "one picture, one thread"
+    )
+
+
+def _counts(counts: dict[str, int] | Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _names(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    more = len(names) - _NAMES_SHOWN
+    shown = names if more <= 1 else [*names[:_NAMES_SHOWN], f"{more} more"]
+    return ", ".join(shown)
+
+
+def _tensor(tensor: Tensor) -> str:
+    shape = "unknown shape" if tensor.shape is None else "×".join(map(str, tensor.shape))
+    return f"{tensor.name}: {tensor.dtype} {shape}"
+
+
+def _seconds(value: float) -> str:
+    minutes, seconds = divmod(round(value), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{value:.1f} s"
+
+
+def _decibels(value: float) -> str:
+    return "∞ dB" if value == math.inf else f"{value:.1f} dB"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+_LABEL_WIDTH = 17
+
+
+def line(label: str, value: str, style: str = "") -> Text:
+    """A label in bold, and what is said of it."""
+    return Text.assemble((f"{label:<{_LABEL_WIDTH}}", "bold"), (value, style))
+
+
+def bytes_text(count: float) -> str:
+    """A number of bytes in units that people read."""
+    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -1,0 +1,1 @@
+"""ONNX Runtime: sessions, versions, what was executed, and how long it took."""

@@ -1,0 +1,165 @@
+"""The layers of a network, recognised in another file of it by their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.analysis.topology import is_expectation, weighted_layers
+from passes.graph import constant, int_attribute
+from zqc.errors import StatisticsError
+from zqc.statistics.network import fold_batchnorm
+
+_TOLERANCE = 1e-3
+"""Of a fingerprint, in units of its norm: folding in float32 changes 1e-6, training on far more."""
+
+_NO_BIAS = 1e-6
+"""Norm below which a bias counts as none: what is left where two constants cancel."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The norm of an array v and its component along a fixed direction, c = Σ_k v_k·exp(i·k).
+
+    A change of v by a share δ of its norm, in a direction that knows nothing of c, moves c by about
+    the same share. The numbers identify weights without repeating them.
+
+    Attributes:
+        norm: √(Σ v²).
+        real: Real part of c.
+        imaginary: Its imaginary part.
+    """
+
+    norm: float
+    real: float
+    imaginary: float
+
+    @classmethod
+    def of(cls, array: NDArray[np.floating]) -> Fingerprint:
+        """Take the fingerprint of an array of any shape."""
+        flat = array.astype(np.float64).reshape(-1)
+        component = complex(flat @ np.exp(1j * np.arange(flat.size)))
+        return cls(float(np.linalg.norm(flat)), component.real, component.imag)
+
+    def is_near(self, other: Fingerprint) -> bool:
+        """Whether both may be of the same array, computed in float32 in different ways."""
+        bound = _TOLERANCE * max(self.norm, other.norm) + _NO_BIAS
+        return (
+            abs(self.norm - other.norm) <= bound
+            and abs(self.real - other.real) <= bound
+            and abs(self.imaginary - other.imaginary) <= bound
+        )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with everything folded into it that can be, and what it is recognised by.
+
+    Attributes:
+        output: Name of its output, a value of the model that nothing was folded in yet.
+        operator: ``Conv``, ``ConvTranspose`` or ``Gemm``.
+        shape: Shape of its weights; of a Gemm, (outputs, inputs).
+        channels: Channels of its output.
+        weights: Fingerprint of the weights.
+        bias: Fingerprint of the bias; of 0 where there is none.
+    """
+
+    output: str
+    operator: str
+    shape: tuple[int, ...]
+    channels: int
+    weights: Fingerprint
+    bias: Fingerprint
+
+    def __str__(self) -> str:
+        """Name, operator and weights in words."""
+        return f"{self.output!r} ({self.operator} {'x'.join(map(str, self.shape))})"
+
+
+def folded(model: ir.Model) -> ir.Model:
+    """Return a copy in which every BatchNormalization is part of a layer.
+
+    The same network with and without BatchNorm comes out alike, see ``fold_batchnorm``.
+    """
+    copy = model.clone()
+    fold_batchnorm(copy)
+    return copy
+
+
+def layers_of(model: ir.Model) -> tuple[Layer, ...]:
+    """Return the Conv, ConvTranspose and Gemm of a folded model, in graph order.
+
+    Layers with computed weights and expectations over bins (DFL), which belong to the decoding of
+    the boxes, are left out.
+    """
+    found = []
+    for node in weighted_layers(model.graph):
+        weight = constant(node.inputs[1])
+        name = node.outputs[0].name
+        if node.op_type == "MatMul" or weight is None or not name or is_expectation(node):
+            continue
+        if node.op_type == "Gemm" and not int_attribute(node, "transB", 0):
+            weight = weight.T
+        bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        transposed = node.op_type == "ConvTranspose"
+        count = weight.shape[1] * int_attribute(node, "group", 1) if transposed else len(weight)
+        prints = [Fingerprint.of(np.zeros(1) if v is None else v) for v in (weight, bias)]
+        found.append(Layer(name, node.op_type, tuple(weight.shape), count, *prints))
+    return tuple(found)
+
+
+def corresponding(theirs: Sequence[Layer], ours: Sequence[Layer], source: str) -> tuple[str, ...]:
+    """Find each of their layers among ours: one of equal weights that no other has taken.
+
+    1. The one whose output has the same name.
+    2. Else, since exporters rename values, the first in graph order: layers that share their
+       weights, as the heads of a RetinaNet do, stand in the same order in both.
+
+    Args:
+        theirs: Layers that a file speaks of.
+        ours: The layers of the model.
+        source: The file, for messages.
+
+    Returns:
+        The names of our outputs, in their order.
+
+    Raises:
+        StatisticsError: Names the first layer that has no counterpart.
+    """
+    free = list(ours)
+    names = []
+    for layer in theirs:
+        equal = [other for other in free if _equal(layer, other)]
+        if not equal:
+            raise StatisticsError(_why_not(layer, ours, source))
+        chosen = next((other for other in equal if other.output == layer.output), equal[0])
+        free.remove(chosen)
+        names.append(chosen.output)
+    return tuple(names)
+
+
+def _equal(one: Layer, other: Layer) -> bool:
+    return (
+        _alike(one, other) and one.weights.is_near(other.weights) and one.bias.is_near(other.bias)
+    )
+
+
+def _alike(one: Layer, other: Layer) -> bool:
+    return (one.operator, one.shape, one.channels) == (other.operator, other.shape, other.channels)
+
+
+def _why_not(layer: Layer, ours: Sequence[Layer], source: str) -> str:
+    remedy = "give the statistics of this very network, with the same weights"
+    same_name = next((other for other in ours if other.output == layer.output), None)
+    if same_name is not None and not _alike(layer, same_name):
+        return f"layer {layer} of {source} is {same_name} in the model; {remedy}"
+    if any(_alike(layer, other) for other in ours):
+        return (
+            f"layer {layer} of {source} has other weights than every such layer of the model, "
+            f"so one of the two was trained further or is another network; {remedy}"
+        )
+    return f"layer {layer} of {source} does not exist in the model; {remedy}"
