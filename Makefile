@@ -2,7 +2,8 @@
 #
 #   make demo    compile the example detector at 4 bits and check the result on labelled scenes
 #   make test    everything that must hold before a change goes in
-#   make clean   remove what these two made
+#   make docs    the pages of docs/, as a site in build/site; a broken link is an error
+#   make clean   remove what these made
 #
 # The tests compare gradients with PyTorch. On Linux PyPI serves its CUDA build, of several GB; the
 # CPU build comes with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 CLEAN_VENV := build/clean-venv
 SOURCES := pyproject.toml README.md LICENSE $(shell find zqc passes -name '*.py' -o -name py.typed)
 
-.PHONY: demo test lint types unit package clean
+.PHONY: demo test lint types unit package docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -38,6 +39,9 @@ unit: $(VENV)/.installed-dev
 
 package: build/.packaged
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict
+
 clean:
 	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -53,6 +57,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
 
 # The wheel, alone in an environment of its own, as a user gets it.
 build/.packaged: $(SOURCES) | $(VENV)/.installed-dev

@@ -1,4 +1,4 @@
-"""Accuracy of the example detector by bits and by calibration data: the table of the README.
+"""Accuracy of the example detector by bits and by calibration data: the table of docs/results.md.
 
     python tools/study_calibration.py [--seeds 3] [--effort standard]
 

@@ -1,4 +1,4 @@
-"""Zero-shot calibration in the infrared: the table of the README.
+"""Zero-shot calibration in the infrared: the table of docs/results.md.
 
     python tools/study_infrared.py [--minutes 8] [--seeds 1] [--samples 64] [--effort standard]
 

@@ -1,4 +1,4 @@
-"""What each stage of the quantization is worth: the ablation tables of the README.
+"""What each stage of the quantization is worth: the ablation tables of docs/results.md.
 
     python tools/study_stages.py [DIRECTORY_OF_MODELS DIRECTORY_OF_PICTURES] [--effort thorough]
     python tools/study_stages.py --rows 'shift=*' --bits 'W4*' --models detector

@@ -1,4 +1,4 @@
-"""What each part of the synthesis is worth: the ablation table of the README.
+"""What each part of the synthesis is worth: the ablation table of docs/results.md.
 
     python tools/study_synthesis.py [--samples 128] [--steps 200] [--seeds 3] [--rows 'joint*']
     python tools/study_synthesis.py --convergence

@@ -22,7 +22,7 @@ _PICTURES = 32
 """Of which the reaches are taken: a channel has thousands of positions in each."""
 
 _ENOUGH_BITS = 8
-"""With activations of so many bits equalization costs the weights more than it gains (README)."""
+"""With activations of so many bits equalization costs more than it gains (docs/results.md)."""
 
 _LIMIT = 16.0
 """Of the factors. Between 4 and 16 it makes no difference on the example; without one, weights of
@@ -30,7 +30,7 @@ _LIMIT = 16.0
 
 _HEADROOMS = (1.2, 1.5)
 """By how much reaches can be taken as larger than they are: real pictures go beyond synthesised
-ones, and an enlarged channel is cut off there. None of them is the best for all detectors (README).
+ones, and an enlarged channel is cut off there. None is best for all detectors (docs/results.md).
 """
 
 

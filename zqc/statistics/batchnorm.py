@@ -46,7 +46,7 @@ class LayerStatistics:
 
         The channel's own standard deviation makes channels of any variance weigh the same. A dead
         channel (variance near 0) would then outweigh all others, so a tenth of the layer's root
-        mean square deviation is added in quadrature. Our choice, see README.
+        mean square deviation is added in quadrature. Our choice, see docs/methods.md.
         """
         floor = max(float(np.mean(self.deviation**2)) * 0.01, 1e-12)
         unit: NDArray[np.float64] = np.sqrt(self.deviation**2 + floor)
