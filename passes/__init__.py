@@ -34,10 +34,8 @@ from passes.lower.onnxruntime.split_clips import SplitClips
 from passes.lower.onnxruntime.wide_maxima import WideMaxima
 from passes.lower.scalar_scales import ScalarScales
 from passes.lower.shift_negative_correction import ShiftNegativeCorrection
-from passes.lower.signed_activations import SignedActivations
-from passes.lower.unsigned_activations import UnsignedActivations
+from passes.lower.stored_activations import SignedActivations, UnsignedActivations, WideActivations
 from passes.lower.unsigned_matrices import UnsignedMatrices
-from passes.lower.wide_activations import WideActivations
 from passes.quantize.absorbed_bounds import AbsorbedBounds
 from passes.quantize.quantize_activations import QuantizeActivations
 from passes.quantize.quantize_weights import QuantizeWeights

@@ -20,6 +20,7 @@ are bit-exact with ONNX QuantizeLinear and DequantizeLinear.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -156,3 +157,7 @@ def weight_exponents(
         best = np.where(better, exponents, best)
         best_error = np.minimum(error, best_error)
     return best
+
+
+FLOAT_BITS: Final = 32
+"""Bits of a layer that stays float."""

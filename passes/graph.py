@@ -138,3 +138,22 @@ def with_outputs(model: ir.Model, tensors: Sequence[str]) -> ir.Model:
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(values[name] for name in tensors)
     return copy
+
+
+def is_silu(node: ir.Node) -> bool:
+    """Whether the node is the Mul of x·Sigmoid(x)."""
+    if node.op_type != "Mul" or len(node.inputs) != 2:
+        return False
+    for x, gate in (node.inputs, node.inputs[::-1]):
+        sigmoid = producer_of(gate)
+        if sigmoid is not None and sigmoid.op_type == "Sigmoid" and sigmoid.inputs[0] is x:
+            return True
+    return False
+
+
+def known_sizes(value: ir.Value | None) -> tuple[int, ...]:
+    """Return channels, height and width of a tensor, or nothing where one of them is open."""
+    if value is None or value.shape is None or len(value.shape) != 4:
+        return ()
+    sizes = tuple(size for size in list(value.shape)[1:] if isinstance(size, int))
+    return sizes if len(sizes) == 3 else ()

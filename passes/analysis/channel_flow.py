@@ -9,25 +9,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.bounds import upper_bound
 from passes.graph import channels, constant, int_attribute, rank, scalar
+from passes.operators import HOMOGENEOUS
 
 Ids = NDArray[np.int64]
 """A number for each channel of a tensor, shape (C,)."""
-
-_PER_CHANNEL = frozenset(
-    {
-        "Abs",
-        "AveragePool",
-        "Dropout",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "Identity",
-        "LeakyRelu",
-        "MaxPool",
-        "Relu",
-    }
-)
-"""f(s·x) = s·f(x) for every s > 0, each channel from itself alone."""
 
 
 def flow(node: ir.Node, inputs: Sequence[Ids | None]) -> list[Ids] | None:
@@ -55,7 +42,7 @@ def flow(node: ir.Node, inputs: Sequence[Ids | None]) -> list[Ids] | None:
         return _scaled(node, inputs)
     if source is None or not node.outputs:
         return None
-    if node.op_type in _PER_CHANNEL or _carries(node, source):
+    if node.op_type in HOMOGENEOUS or _carries(node, source):
         return [source]
     if node.op_type == "Split":
         return _split(node, source)
@@ -64,18 +51,6 @@ def flow(node: ir.Node, inputs: Sequence[Ids | None]) -> list[Ids] | None:
     if node.op_type in ("Flatten", "Reshape"):
         return _flattened(node, source)
     return None
-
-
-def upper_bound(node: ir.Node) -> float | None:
-    """Return h of a Clip(0, h), None for anything else; h may be infinite."""
-    if node.op_type != "Clip" or node.domain != "" or len(node.inputs) < 2:
-        return None
-    if scalar(node.inputs[1]) != 0.0:
-        return None
-    if len(node.inputs) < 3 or node.inputs[2] is None:
-        return math.inf
-    high = scalar(node.inputs[2])
-    return high if high is not None and high > 0 else None
 
 
 def _carries(node: ir.Node, source: Ids) -> bool:

@@ -7,28 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from passes.analysis.channel_flow import Ids, flow
-from passes.analysis.topology import WEIGHTED
-from passes.graph import channels, constant, float_attribute, int_attribute
-
-
-@dataclass(frozen=True)
-class LayerParameters:
-    """The constants of a layer whose channels stand on axis 1 before and after it.
-
-    Attributes:
-        weight: As it is stored.
-        bias: Shape (C_out,), or None.
-        inputs: Number of input channels.
-        outputs: Number of output channels.
-    """
-
-    weight: NDArray[np.floating]
-    bias: NDArray[np.floating] | None
-    inputs: int
-    outputs: int
+from passes.graph import channels, int_attribute
+from passes.layers import Layer, scalable_layer
 
 
 @dataclass(frozen=True)
@@ -44,7 +26,7 @@ class ChannelTies:
 
     ids: dict[ir.Value, Ids]
     reasons: dict[int, str]
-    layers: dict[ir.Node, LayerParameters]
+    layers: dict[ir.Node, Layer]
 
 
 def channel_ties(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> ChannelTies:
@@ -63,13 +45,13 @@ def channel_ties(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> ChannelTi
     """
     ties = _Ties()
     ids: dict[ir.Value, Ids] = {}
-    layers: dict[ir.Node, LayerParameters] = {}
+    layers: dict[ir.Node, Layer] = {}
     for value in graph.inputs:
         count = channels(value)
         if count is not None:
             ids[value] = ties.held(count, f"{value.name!r} is an input of the graph")
     for node in graph:
-        layer = layer_parameters(node)
+        layer = scalable_layer(node)
         if layer is not None:
             layers[node] = layer
             ids[node.outputs[0]] = ties.fresh(layer.outputs)
@@ -84,33 +66,6 @@ def channel_ties(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> ChannelTi
                 _hold_at_borders(graph, value, ids[value], ties)
     roots = {value: ties.roots(numbers) for value, numbers in ids.items()}
     return ChannelTies(roots, ties.reasons, layers)
-
-
-def layer_parameters(node: ir.Node) -> LayerParameters | None:
-    """Read a layer that can be scaled per channel; None for anything else."""
-    if node.op_type not in WEIGHTED - {"MatMul"} or node.domain != "":
-        return None
-    weight = constant(node.inputs[1])
-    bias_value = node.inputs[2] if len(node.inputs) > 2 else None
-    bias = constant(bias_value)
-    if weight is None or (bias_value is not None and bias is None):
-        return None
-    groups = int_attribute(node, "group", 1)
-    if node.op_type == "Gemm":
-        if int_attribute(node, "transA", 0):
-            return None
-        outputs, inputs = weight.shape if int_attribute(node, "transB", 0) else weight.T.shape
-        if float_attribute(node, "beta", 1.0) == 0.0:
-            bias = None
-    elif node.op_type == "Conv":
-        outputs, inputs = weight.shape[0], weight.shape[1] * groups
-    else:
-        outputs, inputs = weight.shape[1] * groups, weight.shape[0]
-    if bias is not None:
-        if bias.size not in (1, outputs) or (bias.ndim and bias.shape[-1] != bias.size):
-            return None
-        bias = np.broadcast_to(bias.reshape(-1), (outputs,))
-    return LayerParameters(weight, bias, inputs, outputs)
 
 
 class _Ties:

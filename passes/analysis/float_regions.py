@@ -6,30 +6,7 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
-_FLOAT = frozenset(
-    {
-        "Cos",
-        "Div",
-        "Erf",
-        "Exp",
-        "GroupNormalization",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "Log",
-        "LpNormalization",
-        "Neg",
-        "Pow",
-        "RMSNormalization",
-        "Reciprocal",
-        "ReduceL2",
-        "ReduceMean",
-        "ReduceSumSquare",
-        "Sin",
-        "Sqrt",
-        "Sub",
-    }
-)
-"""Operators of functions and normalisations in parts, which no runtime has integer kernels for."""
+from passes.operators import WITHOUT_INTEGER_KERNELS
 
 _EITHER = frozenset({"Add", "Mul"})
 
@@ -48,7 +25,9 @@ def float_values(region: Collection[ir.Node]) -> set[ir.Value]:
         region: Nodes that may be quantized, in graph order.
     """
     members = set(region)
-    floats = {node for node in members if node.domain == "" and node.op_type in _FLOAT}
+    floats = {
+        node for node in members if node.domain == "" and node.op_type in WITHOUT_INTEGER_KERNELS
+    }
     changed = True
     while changed:
         joined = {

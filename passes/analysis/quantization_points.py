@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
+from passes.analysis.bounds import absorbs_negative, least_of_minimum
 from passes.analysis.float_regions import float_values
 from passes.analysis.topology import (
     after_last_layers,
@@ -17,72 +18,15 @@ from passes.analysis.topology import (
     last_layers,
     post_processing,
 )
-from passes.arithmetic import exponent_of, scales
-from passes.graph import constant, is_float, producer_of, scalar, sole_consumer
-from passes.quantize.absorbed_bounds import bounded
-
-SAME_GRID = frozenset(
-    {
-        "DepthToSpace",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "Identity",
-        "MaxPool",
-        "ReduceMax",
-        "ReduceMin",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
+from passes.graph import constant, is_float, is_silu, sole_consumer
+from passes.operators import (
+    ACTIVATIONS,
+    KEEPS_SIGN,
+    NONNEGATIVE,
+    SAME_GRID,
+    SELECTING,
+    SLIGHTLY_NEGATIVE,
 )
-"""Operators that select values: with one grid before and after they can run on the integers."""
-
-_NONNEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "HardSigmoid", "Exp", "Abs", "Sqrt"})
-_KEEPS_SIGN = SAME_GRID | {
-    "Add",
-    "AveragePool",
-    "Concat",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "Mul",
-    "ReduceMean",
-    "ReduceSum",
-    "Sum",
-}
-
-
-_ACTIVATIONS = frozenset(
-    {
-        "Celu",
-        "Elu",
-        "Gelu",
-        "HardSigmoid",
-        "HardSwish",
-        "LeakyRelu",
-        "Mish",
-        "PRelu",
-        "Selu",
-        "Sigmoid",
-        "Softplus",
-        "Softsign",
-        "Tanh",
-    }
-)
-"""Activation functions with quantized tensors on both sides."""
-
-_SLIGHTLY_NEGATIVE = frozenset(
-    {"Celu", "Elu", "Gelu", "HardSwish", "LeakyRelu", "Mish", "PRelu", "Selu", "Swish"}
-)
-"""Activation functions that, with SiLU, leave a small part below zero."""
-
-_MOVES = (SAME_GRID - {"MaxPool", "ReduceMax", "ReduceMin", "Resize"}) | {"Concat"}
 
 
 @dataclass(frozen=True)
@@ -177,26 +121,6 @@ def quantization_points(
     ]
 
 
-def absorbs_negative(node: ir.Node) -> bool:
-    """Whether an unsigned grid behind the node can do its work on the integers.
-
-    A ReLU is superfluous there. A Clip from 0 to h is a Clip of the integers to h/Δ where that is
-    an integer, which must hold for 4 bits and one threshold above h at least.
-    """
-    if node.domain != "":
-        return False
-    if node.op_type == "Relu":
-        return True
-    if node.op_type != "Clip" or len(node.inputs) < 2 or scalar(node.inputs[1]) != 0.0:
-        return False
-    if len(node.inputs) < 3 or node.inputs[2] is None:
-        return True
-    high = scalar(node.inputs[2])
-    if high is None or not 0 < high < np.inf:
-        return False
-    return float(high / scales(exponent_of(high) + 1, bits=4, signed=False)).is_integer()
-
-
 def _layer_inputs(region: list[ir.Node]) -> set[ir.Value]:
     """What weighted layers read, and of every sum with the result of a layer the other operand.
 
@@ -226,7 +150,7 @@ def _is_absorbed(value: ir.Value, inside: set[ir.Node]) -> bool:
     reader = sole_consumer(value)
     if reader is None or reader not in inside or value.producer() not in inside:
         return False
-    if bounded(reader)[0] is value:
+    if least_of_minimum(reader)[0] is value:
         return _is_absorbed(reader.outputs[0], inside)
     return absorbs_negative(reader) and reader.inputs[0] is value
 
@@ -259,7 +183,10 @@ def _ends_in(value: ir.Value, op_type: str) -> bool:
         return False
     return all(
         use.node.op_type == op_type
-        or (use.node.op_type in _MOVES and all(_ends_in(v, op_type) for v in use.node.outputs))
+        or (
+            use.node.op_type in (SELECTING | {"Concat"})
+            and all(_ends_in(v, op_type) for v in use.node.outputs)
+        )
         for use in value.uses()
     )
 
@@ -301,7 +228,7 @@ def _internal_values(region: list[ir.Node]) -> set[ir.Value]:
     found: set[ir.Value] = set()
     for node in region:
         x, y = node.inputs[0] if node.inputs else None, node.outputs[0]
-        if node.op_type not in _ACTIVATIONS or x is None:
+        if node.op_type not in ACTIVATIONS or x is None:
             continue
         gate = sole_consumer(y)
         gated = gate is not None and gate.op_type == "Mul" and set(gate.inputs) == {x, y}
@@ -340,9 +267,9 @@ def _nonnegative_values(graph: ir.Graph, *, nonnegative_inputs: bool) -> set[ir.
     for node in graph:
         data = node.inputs if node.op_type in ("Add", "Concat", "Mul", "Sum") else node.inputs[:1]
         if (
-            node.op_type in _NONNEGATIVE
+            node.op_type in NONNEGATIVE
             or absorbs_negative(node)
-            or (node.op_type in _KEEPS_SIGN and all(holds(value) for value in data))
+            or (node.op_type in KEEPS_SIGN and all(holds(value) for value in data))
         ):
             found.update(node.outputs)
     return found
@@ -352,28 +279,17 @@ def _slightly_negative_values(graph: ir.Graph, nonnegative: set[ir.Value]) -> se
     found: set[ir.Value] = set()
     for node in graph:
         if (
-            node.op_type in _SLIGHTLY_NEGATIVE
+            node.op_type in SLIGHTLY_NEGATIVE
             or is_silu(node)
             or _before_scale(node.outputs[0]) in found
         ):
             found.update(node.outputs)
-        elif node.op_type in _KEEPS_SIGN - {"Mul"}:
+        elif node.op_type in KEEPS_SIGN - {"Mul"}:
             several = node.op_type in ("Add", "Concat", "Sum")
             data = [v for v in (node.inputs if several else node.inputs[:1]) if v is not None]
             if all(v in found or v in nonnegative for v in data) and any(v in found for v in data):
                 found.update(node.outputs)
     return found
-
-
-def is_silu(node: ir.Node) -> bool:
-    """Whether the node is the Mul of x·Sigmoid(x)."""
-    if node.op_type != "Mul" or len(node.inputs) != 2:
-        return False
-    for x, gate in (node.inputs, node.inputs[::-1]):
-        sigmoid = producer_of(gate)
-        if sigmoid is not None and sigmoid.op_type == "Sigmoid" and sigmoid.inputs[0] is x:
-            return True
-    return False
 
 
 def _joins(value: ir.Value, quantized: set[ir.Value]) -> bool:

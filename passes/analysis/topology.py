@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from passes.graph import constant, producer_of
+from passes.operators import LAYOUT, PAIR, WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-
-_LAYOUT = frozenset(
-    {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split"}
-)
-_TRANSPARENT = _LAYOUT | {"QuantizeLinear", "DequantizeLinear"}
-"""Operators that move or round values: the same graph, quantized, has the same topology."""
 
 
 def is_weighted(node: ir.Node) -> bool:
@@ -85,7 +78,7 @@ def is_expectation(node: ir.Node) -> bool:
     weight = constant(node.inputs[1])
     rows = 0 if weight is None else weight.shape[0 if node.op_type == "Conv" else -1]
     source = producer_of(node.inputs[0])
-    while source is not None and source.op_type in _TRANSPARENT:
+    while source is not None and source.op_type in LAYOUT | PAIR:
         source = producer_of(source.inputs[0])
     return rows == 1 and source is not None and source.op_type == "Softmax"
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from passes.analysis.topology import is_weighted
 from passes.graph import (
     Namer,
-    add_initializer,
     channels,
     constant,
     float_attribute,
@@ -25,6 +25,7 @@ from passes.graph import (
     replace,
     sole_consumer,
 )
+from passes.layers import Layer, layer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,40 +98,28 @@ def from_arithmetic(node: ir.Node) -> Affine | None:
     return None
 
 
-def fold_forwards(graph: ir.Graph, affine: Affine, name: Namer) -> bool:
+def fold_forwards(affine: Affine, name: Namer) -> bool:
     """Merge the map into the layer that produces its source.
 
     Declines when the source has other readers, when its producer is no Conv, ConvTranspose or plain
     Gemm, or when that layer's weight or bias is computed.
     """
-    layer = affine.source.producer()
-    if layer is None or sole_consumer(affine.source) is not affine.node:
+    producer = affine.source.producer()
+    if producer is None or sole_consumer(affine.source) is not affine.node:
         return False
-    if layer.op_type == "Gemm":
-        plain = float_attribute(layer, "alpha", 1.0) == float_attribute(layer, "beta", 1.0) == 1.0
-        axis = 0 if int_attribute(layer, "transB", 0) else 1
-        foldable = plain and rank(affine.source) == 2
-    else:
-        axis = 0
-        foldable = layer.op_type in ("Conv", "ConvTranspose") and layer.domain == ""
-    if not foldable:
+    if producer.op_type == "MatMul" or not is_weighted(producer):
         return False
-    weight = constant(layer.inputs[1])
-    bias_value = layer.inputs[2] if len(layer.inputs) > 2 else None
-    bias = constant(bias_value)
-    if weight is None or (bias_value is not None and bias is None):
-        logger.debug("%s is not folded into %s: computed weights", affine.node.name, layer.name)
+    layer = layer_of(producer)
+    if layer is None or not layer.has_constant_bias:
+        logger.debug("%s is not folded into %s: computed weights", affine.node.name, producer.name)
         return False
-    if layer.op_type == "ConvTranspose":
-        # W is (C_in, C_out/groups, …): output channel g·(C_out/groups)+j stands in group g's rows.
-        groups = int_attribute(layer, "group", 1)
-        per_row = affine.factor.reshape(groups, -1).repeat(weight.shape[0] // groups, axis=0)
-        factor = per_row.reshape(per_row.shape + (1,) * (weight.ndim - 2))
-    else:
-        factor = affine.factor.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
+    if producer.op_type == "Gemm" and not (layer.is_plain and rank(affine.source) == 2):
+        return False
+    bias = layer.bias
     new_bias = affine.shift if bias is None else affine.factor * bias + affine.shift
-    _set_parameters(graph, layer, weight * factor, new_bias, name)
-    _bypass(affine.node, layer.outputs[0])
+    layer.set_weight(layer.weight * layer.along_outputs(affine.factor), name)
+    layer.set_bias(new_bias, name)
+    _bypass(affine.node, producer.outputs[0])
     return True
 
 
@@ -144,66 +133,31 @@ def fold_backwards(graph: ir.Graph, affine: Affine, name: Namer) -> bool:
     readers = [use.node for use in output.uses()]
     if output.is_graph_output() or not readers:
         return False
-    if not all(_takes_input_map(reader, output, affine) for reader in readers):
+    layers = [layer for node in readers if (layer := _takes_input_map(node, output, affine))]
+    if len(layers) < len(readers):
         return False
-    for reader in readers:
-        weight = constant(reader.inputs[1])
-        assert weight is not None  # _takes_input_map
-        groups = int_attribute(reader, "group", 1)
-        spatial = (1,) * (weight.ndim - 2)
-        rows = weight.shape[0] // groups
-        factor = (
-            affine.factor.reshape(groups, -1).repeat(rows, 0).reshape(-1, weight.shape[1], *spatial)
-        )
-        shift = (
-            affine.shift.reshape(groups, -1).repeat(rows, 0).reshape(-1, weight.shape[1], *spatial)
-        )
-        bias = constant(reader.inputs[2]) if len(reader.inputs) > 2 else None
-        added = (weight * shift).reshape(weight.shape[0], -1).sum(axis=1)
-        _set_parameters(
-            graph, reader, weight * factor, added if bias is None else bias + added, name
-        )
-        reader.replace_input_with(0, affine.source)
+    for layer in layers:
+        bias = layer.bias
+        added = layer.weight * layer.along_inputs(affine.shift)
+        added = added.reshape(layer.outputs, -1).sum(axis=1)
+        layer.set_weight(layer.weight * layer.along_inputs(affine.factor), name)
+        layer.set_bias(added if bias is None else bias + added, name)
+        layer.node.replace_input_with(0, affine.source)
     graph.remove(affine.node, safe=True)
     return True
 
 
-def _takes_input_map(reader: ir.Node, value: ir.Value, affine: Affine) -> bool:
+def _takes_input_map(reader: ir.Node, value: ir.Value, affine: Affine) -> Layer | None:
+    layer = layer_of(reader)
     if reader.op_type != "Conv" or reader.inputs[0] is not value:
-        return False
-    if constant(reader.inputs[1]) is None:
-        return False
-    if (
-        len(reader.inputs) > 2
-        and reader.inputs[2] is not None
-        and constant(reader.inputs[2]) is None
-    ):
-        return False
+        return None
+    if layer is None or not layer.has_constant_bias:
+        return None
     auto_pad = reader.attributes.get("auto_pad")
     pads = any(ints(reader, "pads", ())) or (
         auto_pad is not None and auto_pad.as_string() not in ("NOTSET", "VALID")
     )
-    return not pads or not np.any(affine.shift)
-
-
-def _set_parameters(
-    graph: ir.Graph,
-    layer: ir.Node,
-    weight: NDArray[np.floating],
-    bias: NDArray[np.floating],
-    name: Namer,
-) -> None:
-    """Give the layer new constants; the old ones may be shared, so they are left alone."""
-    old = layer.inputs[1]
-    stem = old.name if old is not None and old.name else f"{layer.name}_weight"
-    bias_value = layer.inputs[2] if len(layer.inputs) > 2 else None
-    bias_stem = bias_value.name if bias_value is not None and bias_value.name else f"{stem}_bias"
-    new_weight = add_initializer(graph, name(stem), weight.astype(np.float32))
-    new_bias = add_initializer(graph, name(bias_stem), bias.astype(np.float32))
-    layer.replace_input_with(1, new_weight)
-    if len(layer.inputs) < 3:
-        layer.resize_inputs(3)
-    layer.replace_input_with(2, new_bias)
+    return layer if not pads or not np.any(affine.shift) else None
 
 
 def _bypass(node: ir.Node, value: ir.Value) -> None:

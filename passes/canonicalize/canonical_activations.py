@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from passes.analysis.bounds import upper_bound
 from passes.graph import Namer, float_attribute, is_float, replace, scalar, sole_consumer
 
 HARD_SWISH_OPSET = 14
@@ -50,9 +51,7 @@ class CanonicalActivations(ir.passes.InPlacePass):
 
 
 def _relu(node: ir.Node) -> list[ir.Node] | None:
-    if node.op_type != "Clip" or _bound(node, 1, -np.inf) != 0.0:
-        return None
-    unlimited = _bound(node, 2, np.inf) >= np.finfo(np.float32).max
+    unlimited = (upper_bound(node) or 0.0) >= np.finfo(np.float32).max
     return [ir.node("Relu", [node.inputs[0]])] if unlimited else None
 
 
@@ -92,15 +91,6 @@ def _sigmoid(node: ir.Node) -> list[ir.Node] | None:
     return None
 
 
-def _bound(node: ir.Node, index: int, default: float) -> float:
-    """Bound of a Clip; NaN when it is computed, so that no comparison holds."""
-    value = node.inputs[index] if index < len(node.inputs) else None
-    if value is None:
-        return default
-    number = scalar(value)
-    return float("nan") if number is None else number
-
-
 def _private(value: ir.Value) -> bool:
     return sole_consumer(value) is not None
 
@@ -132,7 +122,7 @@ def _product(node: ir.Node | None) -> tuple[ir.Value, ir.Value] | None:
 def _clipped_plus_three(value: ir.Value | None) -> ir.Value | None:
     """Return x when the value is Clip(x + 3, 0, 6)."""
     clip = _producer(value, "Clip")
-    if clip is None or (_bound(clip, 1, -np.inf), _bound(clip, 2, np.inf)) != (0.0, 6.0):
+    if clip is None or upper_bound(clip) != 6.0:
         return None
     plus = _producer(clip.inputs[0], "Add")
     if plus is None:

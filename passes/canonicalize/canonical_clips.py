@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from passes.analysis.bounds import clip_bounds
 from passes.graph import Namer, add_initializer, is_float, name_of, replace, scalar, sole_consumer
 
 _INFINITE = float(np.finfo(np.float32).max)
@@ -86,15 +87,8 @@ def _step(node: ir.Node) -> tuple[ir.Value, float, float] | None:
             if number is not None and source is not None and _is_number(other, source):
                 bounds = (-np.inf, number) if node.op_type == "Min" else (number, np.inf)
                 return source, *bounds
-    if node.op_type == "Clip":
-        ends = [node.inputs[i] if i < len(node.inputs) else None for i in (1, 2)]
-        low, high = (
-            default if end is None else scalar(end)
-            for end, default in zip(ends, (-np.inf, np.inf), strict=True)
-        )
-        if low is not None and high is not None and low <= high:
-            return node.inputs[0], low, high
-    return None
+    clipped = clip_bounds(node)
+    return (node.inputs[0], *clipped) if clipped is not None and clipped[0] <= clipped[1] else None
 
 
 def _is_number(value: ir.Value | None, beside: ir.Value) -> bool:

@@ -12,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import Namer, add_initializer, constant, int_attribute, ints, name_of, replace
+from passes.graph import Namer, add_initializer, int_attribute, ints, name_of, replace
+from passes.layers import layer_of
 
 logger = logging.getLogger(__name__)
 
@@ -104,13 +105,12 @@ def _cheaper_axis(kernel: int, stride: int, pads: tuple[int, int], output_paddin
 
 def _rewrite(graph: ir.Graph, node: ir.Node, name: Namer) -> str:
     """Replace the node, or say why not."""
-    weight, bias = constant(node.inputs[1]), None
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        bias = constant(node.inputs[2])
-        if bias is None:
-            return "its bias is computed"
-    if weight is None:
+    layer = layer_of(node)
+    if layer is None:
         return "its weight is computed"
+    if not layer.has_constant_bias:
+        return "its bias is computed"
+    weight, bias = layer.weight, layer.bias
     if weight.ndim != 4 or any(d != 1 for d in ints(node, "dilations", (1, 1))):
         return "it has dilations or another rank than 4"
     auto = node.attributes.get("auto_pad")
@@ -127,9 +127,9 @@ def _rewrite(graph: ir.Graph, node: ir.Node, name: Namer) -> str:
         return "its paddings reach beyond its kernel"
     if math.prod(float(np.mean(np.array(axis.taps) >= 0)) for axis in axes) < 1 / 3:
         return "two thirds of the kernel would be zeros"
-    if int_attribute(node, "group", 1) > 1 and stride**2 > _MOST_CONVS:
+    if layer.groups > 1 and stride**2 > _MOST_CONVS:
         return "it has too many phases for its groups"
-    _write(graph, node, _phases(weight, axes, int_attribute(node, "group", 1)), bias, axes, name)
+    _write(graph, node, _phases(weight, axes, layer.groups), bias, axes, name)
     return ""
 
 

@@ -27,5 +27,5 @@ class FoldArithmetic(ir.passes.InPlacePass):
         for node in list(graph):
             affine = from_arithmetic(node)
             if affine is not None:
-                modified = fold_forwards(graph, affine, name) or modified
+                modified = fold_forwards(affine, name) or modified
         return ir.passes.PassResult(model, modified)

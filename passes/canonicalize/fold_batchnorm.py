@@ -36,7 +36,7 @@ class FoldBatchNorm(ir.passes.InPlacePass):
             affine = from_batchnorm(node)
             if affine is None:
                 continue
-            folded = fold_forwards(graph, affine, name)
+            folded = fold_forwards(affine, name)
             if not folded and self.backwards:
                 folded = fold_backwards(graph, affine, name)
             modified = modified or folded

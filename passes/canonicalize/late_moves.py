@@ -11,28 +11,7 @@ import onnx_ir as ir
 from passes.analysis.topology import post_processing
 from passes.canonicalize.phase_layers import append_like, behind_conv, exchange, merged
 from passes.graph import Namer, constant, scalar, sole_consumer
-
-_POINTWISE = frozenset(
-    {
-        "Celu",
-        "Clip",
-        "Elu",
-        "Gelu",
-        "HardSigmoid",
-        "HardSwish",
-        "LeakyRelu",
-        "Mish",
-        "PRelu",
-        "Relu",
-        "Selu",
-        "Sigmoid",
-        "Softplus",
-        "Softsign",
-        "Swish",
-        "Tanh",
-    }
-)
-"""Functions of one value, whose parameters must be numbers."""
+from passes.operators import POINTWISE
 
 
 @dataclass(frozen=True)
@@ -132,7 +111,7 @@ def _functions(value: ir.Value) -> list[ir.Node]:
 def _is_pointwise(node: ir.Node, value: ir.Value) -> bool:
     parameters = [v for v in node.inputs[1:] if v is not None]
     return (
-        node.op_type in _POINTWISE
+        node.op_type in POINTWISE
         and node.domain == ""
         and node.inputs[0] is value
         and all(scalar(parameter) is not None for parameter in parameters)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from passes.graph import (
     Namer,
     add_initializer,
-    constant,
     int_attribute,
     ints,
     name_of,
@@ -19,6 +18,7 @@ from passes.graph import (
     replace,
     sole_consumer,
 )
+from passes.layers import layer_of
 
 
 def behind_conv(
@@ -30,17 +30,16 @@ def behind_conv(
         The DepthToSpace behind it; None where the layer pads, moves, has groups or computed
         weights, or where its matrix would have more than ``largest`` elements.
     """
-    weight = constant(conv.inputs[1])
-    bias_value = conv.inputs[2] if len(conv.inputs) > 2 else None
-    bias = constant(bias_value)
+    layer = layer_of(conv)
     size = int_attribute(shuffle, "blocksize", 1)
     phases = size**2
-    if weight is None or (bias_value is not None and bias is None) or weight.ndim != 4:
+    if layer is None or not layer.has_constant_bias or layer.weight.ndim != 4:
         return None
+    weight, bias = layer.weight, layer.bias
     if weight.shape[2:] != (1, 1) or phases**2 * weight.size > largest:
         return None
     moving = any(ints(conv, "pads", ())) or any(n != 1 for n in ints(conv, "strides", ()))
-    if moving or int_attribute(conv, "group", 1) != 1:
+    if moving or layer.groups != 1:
         return None
     matrix = weight[:, :, 0, 0]
     each = np.eye(phases, dtype=matrix.dtype)
@@ -51,7 +50,7 @@ def behind_conv(
     inputs = [shuffle.inputs[0], add_initializer(graph, name(stem), spread)]
     if bias is not None:
         repeated = np.tile(bias, phases)
-        inputs.append(add_initializer(graph, name(name_of(bias_value)), repeated))
+        inputs.append(add_initializer(graph, name(name_of(layer.bias_value)), repeated))
     new: list[ir.Node] = []
     append_like(new, conv, inputs, name(f"{conv.outputs[0].name}_phases"))
     new[0].outputs[0].type = conv.outputs[0].type
@@ -69,20 +68,18 @@ def merged(graph: ir.Graph, first: ir.Node, second: ir.Node, name: Namer) -> ir.
     """
     source = first.inputs[0]
     conv = producer_of(source)
-    weight = constant(conv.inputs[1]) if conv is not None and len(conv.inputs) > 1 else None
-    if conv is None or weight is None or source is None or conv.op_type != "Conv":
+    layer = layer_of(conv)
+    if conv is None or layer is None or source is None or conv.op_type != "Conv":
         return None
-    bias_value = conv.inputs[2] if len(conv.inputs) > 2 else None
-    bias = constant(bias_value)
-    plain = int_attribute(conv, "group", 1) == 1 and sole_consumer(source) is first
-    if not plain or (bias_value is not None and bias is None):
+    if layer.groups != 1 or sole_consumer(source) is not first or not layer.has_constant_bias:
         return None
+    weight, bias = layer.weight, layer.bias
     a, b = (int_attribute(node, "blocksize", 1) for node in (first, second))
     order = _joint_order(len(weight), (a, _by_phase(first)), (b, _by_phase(second)))
     stem = name_of(conv.inputs[1])
     inputs = [conv.inputs[0], add_initializer(graph, name(stem), weight[order])]
     if bias is not None:
-        inputs.append(add_initializer(graph, name(name_of(bias_value)), bias[order]))
+        inputs.append(add_initializer(graph, name(name_of(layer.bias_value)), bias[order]))
     new: list[ir.Node] = []
     append_like(new, conv, inputs, name(name_of(source)))
     new[0].outputs[0].type = source.type

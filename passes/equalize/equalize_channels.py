@@ -10,11 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.channel_flow import Ids, upper_bound
+from passes.analysis.bounds import upper_bound
+from passes.analysis.channel_flow import Ids
 from passes.analysis.coupled_channels import ChannelTies, channel_ties
-from passes.equalize.channel_scaling import rescale_layer, split_clip
 from passes.equalize.inserted_scales import fill_scale, insert_scales, representable, scaled_tensor
-from passes.graph import Namer
+from passes.graph import Namer, add_initializer, replace, spatial_ones
+from passes.layers import rescale
 
 logger = logging.getLogger(__name__)
 
@@ -100,12 +101,12 @@ class EqualizeChannels(ir.passes.InPlacePass):
         }
         for node, layer in ties.layers.items():
             source = scaled.get(node.inputs[0]) if node.inputs[0] is not None else None
-            rescale_layer(graph, node, layer, source, scaled.get(node.outputs[0]), name)
+            rescale(layer, source, scaled.get(node.outputs[0]), name)
         for node in list(graph):
             factor = scaled.get(node.outputs[0]) if node.outputs else None
             bound = upper_bound(node)
             if factor is not None and bound is not None:
-                split_clip(graph, node, bound, factor, name)
+                _split_clip(graph, node, bound, factor, name)
         for node in inserted:
             fill_scale(graph, node, scaled.get(node.outputs[0]), name)
         named = {value.name: factor for value, factor in scaled.items() if value.name is not None}
@@ -204,3 +205,24 @@ def _refusals(
             refused[node.name or ""] = part + found[0]
             logger.debug("%s keeps the scale of its output: %s", node.name, part + found[0])
     return refused
+
+
+def _split_clip(graph: ir.Graph, node: ir.Node, bound: float, factor: Floats, name: Namer) -> None:
+    """Replace Clip(x, 0, h) by Relu(Min(x, h·s)), or by Relu(x) where h is infinite."""
+    source, output = node.inputs[0], node.outputs[0]
+    assert source is not None
+    nodes = []
+    if np.isfinite(bound):
+        bounds = (bound * factor).astype(np.float32).reshape(-1, *spatial_ones(output))
+        stored = add_initializer(graph, name(f"{output.name}_bounds"), bounds)
+        nodes.append(ir.node("Min", [source, stored], name=name(f"{node.name}_Min")))
+        source = nodes[0].outputs[0]
+        source.name, source.type, source.shape = (
+            name(f"{output.name}_min"),
+            output.type,
+            output.shape,
+        )
+    nodes.append(ir.node("Relu", [source], name=name(f"{node.name}_Relu")))
+    graph.insert_before(node, nodes)
+    replace(output, nodes[-1].outputs[0])
+    graph.remove(node, safe=True)

@@ -6,13 +6,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.quantization_points import is_silu
-from passes.graph import Namer, add_initializer, channels, spatial_ones
+from passes.graph import Namer, add_initializer, channels, is_silu, spatial_ones
+from passes.operators import NOT_HOMOGENEOUS
 
 Floats = NDArray[np.float64]
-
-_FUNCTIONS = frozenset({"Celu", "Elu", "Gelu", "HardSwish", "Mish", "Selu", "Softplus", "Swish"})
-"""f(s·x) ≠ s·f(x): a factor can only begin behind them."""
 
 _HIGHEST = 32.0
 """Factors below it are never coarser than 1/8, so that one near 1 is met within an eighth."""
@@ -30,7 +27,7 @@ def insert_scales(graph: ir.Graph, name: Namer) -> tuple[ir.Node, ...]:
     inserted = []
     for node in list(graph):
         y = node.outputs[0]
-        begins = is_silu(node) or (node.op_type in _FUNCTIONS and node.domain == "")
+        begins = is_silu(node) or (node.op_type in NOT_HOMOGENEOUS and node.domain == "")
         if not begins or y.is_graph_output() or channels(y) is None or not y.uses():
             continue
         product = ir.node("Mul", [y, None], name=name(f"{y.name}_scaled"))

@@ -9,10 +9,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.coupled_channels import LayerParameters, layer_parameters
 from passes.analysis.topology import post_processing, weighted_layers
-from passes.equalize.channel_scaling import rescale_layer
 from passes.graph import Namer, add_initializer, replace, spatial_ones
+from passes.layers import Layer, rescale, scalable_layer
 
 Floats = NDArray[np.float64]
 
@@ -50,20 +49,20 @@ class ScaleOutputs(ir.passes.InPlacePass):
             assert node is not None  # it is a layer's output
             if reach is None or np.all((factors := _factors(reach)) == 1):
                 continue
-            rescale_layer(graph, node, layer, None, factors, name)
+            rescale(layer, None, factors, name)
             _divide(graph, node, factors, name)
             modified = True
         return ir.passes.PassResult(model, modified)
 
 
-def head_outputs(graph: ir.Graph) -> dict[ir.Value, LayerParameters]:
+def head_outputs(graph: ir.Graph) -> dict[ir.Value, Layer]:
     """Outputs that nobody but the post-processing reads, channels on axis 1, with their layers."""
     tail = post_processing(graph)
     return {
         node.outputs[0]: layer
         for node in weighted_layers(graph)
         if node.op_type in ("Conv", "Gemm")
-        and (layer := layer_parameters(node)) is not None
+        and (layer := scalable_layer(node)) is not None
         and all(use.node in tail for use in node.outputs[0].uses())
     }
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.analysis.quantization_points import SAME_GRID
 from passes.graph import Namer, add_initializer, ints, is_float, scalar
 from passes.lower.shifted_bias import corrected_bias, weight_sums
+from passes.operators import SAME_GRID
 
 _UNSIGNED = (ir.DataType.UINT8, ir.DataType.UINT4)
 

@@ -15,7 +15,7 @@ from passes.graph import (
     is_float,
     producer_of,
 )
-from passes.quantize.quantize_activations import dequantized_scale
+from passes.qdq import dequantized_constant, dequantized_scale
 
 _INT32 = np.iinfo(np.int32)
 
@@ -46,26 +46,6 @@ def weight_sums(layer: ir.Node) -> NDArray[np.float64] | None:
     return (
         np.asarray(weight.sum(axis=0)) if layer.op_type == "MatMul" and weight.ndim == 2 else None
     )
-
-
-def dequantized_constant(value: ir.Value | None) -> NDArray[np.float64] | None:
-    """Return a constant, perhaps behind DequantizeLinear without zero points, or None."""
-    array = constant(value)
-    if array is not None:
-        return array.astype(np.float64)
-    node = producer_of(value)
-    if node is None or node.op_type != "DequantizeLinear":
-        return None
-    integers, scale = constant(node.inputs[0]), constant(node.inputs[1])
-    if integers is None or scale is None or scale.ndim > 1:
-        return None
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        zeros = constant(node.inputs[2])
-        if zeros is None or np.any(zeros.astype(np.int64)):
-            return None
-    axis = int_attribute(node, "axis", 1) % integers.ndim if scale.ndim else -1
-    shape = [-1 if i == axis else 1 for i in range(integers.ndim)]
-    return np.asarray(integers.astype(np.float64) * scale.astype(np.float64).reshape(shape))
 
 
 def corrected_bias(

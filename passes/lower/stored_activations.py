@@ -1,8 +1,12 @@
-"""Quantized tensors in 8 bits, whatever they were in before."""
+"""Quantized tensors in 8 bits, whatever they were in before: three passes, one rewriting.
+
+ONNX Runtime's integer kernels take UINT8 on x86 and INT8 on ARM; other runtimes know no 4 bits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -10,6 +14,7 @@ import onnx_ir as ir
 
 from passes.analysis.topology import is_weighted
 from passes.graph import Namer, add_initializer, constant, scalar
+from passes.qdq import integer_clip
 
 _RANGES: Mapping[ir.DataType, tuple[int, int]] = MappingProxyType(
     {
@@ -23,6 +28,46 @@ WIDER = {ir.DataType.INT4: ir.DataType.INT8, ir.DataType.UINT4: ir.DataType.UINT
 """The type of 8 bits that a type of 4 bits goes into as it is."""
 
 _MIDDLE = 128
+
+
+@dataclass(frozen=True)
+class SignedActivations(ir.passes.InPlacePass):
+    """Store every quantized tensor as INT8. Exact: q − 128 with zero point −128 is the same value.
+
+    The cases are those of ``store_activations``: UINT8 with zero point 0 gets zero point
+    −128 and any other one less 128, UINT4 a Clip to −128…−113 on the integers between the pair,
+    INT4 one to −8…7. INT8 stays.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite every pair."""
+        return ir.passes.PassResult(model, store_activations(model, ir.DataType.INT8))
+
+
+@dataclass(frozen=True)
+class UnsignedActivations(ir.passes.InPlacePass):
+    """Store every quantized tensor as UINT8. Exact: q + 128 with zero point 128 is the same value.
+
+    The cases are those of ``store_activations``: INT8 with zero point 0 gets zero point
+    128, INT4 a Clip to 120…135 on the integers between the pair, UINT4 one to 0…15. UINT8 stays.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite every pair."""
+        return ir.passes.PassResult(model, store_activations(model, ir.DataType.UINT8))
+
+
+@dataclass(frozen=True)
+class WideActivations(ir.passes.InPlacePass):
+    """Store tensors of 4 bits in 8 bits, with a Clip of the integers. Exact: every value stays.
+
+    The cases are those of ``store_activations``: INT4 becomes INT8 with a Clip to −8…7,
+    UINT4 becomes UINT8 with one to 0…15, an odd zero point is raised by one. INT8 and UINT8 stay.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite every pair of 4 bits."""
+        return ir.passes.PassResult(model, store_activations(model, None))
 
 
 def store_activations(model: ir.Model, kind: ir.DataType | None) -> bool:
@@ -55,21 +100,6 @@ def store_activations(model: ir.Model, kind: ir.DataType | None) -> bool:
         elif node.op_type == "DequantizeLinear":
             modified = storage.rewrite_constant(node) or modified
     return modified
-
-
-def integer_clip(graph: ir.Graph, after: ir.Node, low: int, high: int, name: Namer) -> ir.Value:
-    """Insert Clip(low, high) on the 8-bit output of a node and return the clipped tensor."""
-    value = after.outputs[0]
-    kind = value.dtype or ir.DataType.UINT8
-    bounds = [
-        add_initializer(graph, name(f"{value.name}_{end}"), np.array(number, kind.numpy()))
-        for end, number in (("min", low), ("max", high))
-    ]
-    clip = ir.node("Clip", [value, *bounds], name=name(f"{after.name}_clip"))
-    clip.outputs[0].name = clip.name
-    clip.outputs[0].type, clip.outputs[0].shape = value.type, value.shape
-    graph.insert_after(after, clip)
-    return clip.outputs[0]
 
 
 class _Storage:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import constant, scalar, sole_consumer
+from passes.analysis.bounds import least_of_minimum
+from passes.graph import scalar, sole_consumer
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class AbsorbedBounds(ir.passes.InPlacePass):
         graph = model.graph
         modified = False
         for node in list(graph):
-            source, bounds = bounded(node)
+            source, bounds = least_of_minimum(node)
             if source is None:
                 continue
             if not bounds >= _top(node.outputs[0]):
@@ -43,16 +44,6 @@ class AbsorbedBounds(ir.passes.InPlacePass):
             graph.remove(node, safe=True)
             modified = True
         return ir.passes.PassResult(model, modified)
-
-
-def bounded(node: ir.Node) -> tuple[ir.Value | None, float]:
-    """The data and the least bound of Min(x, constant), as an equalized ReLU6 has it; or None."""
-    if node.op_type == "Min" and node.domain == "" and len(node.inputs) == 2:
-        for source, bound in (node.inputs, node.inputs[::-1]):
-            array = constant(bound)
-            if array is not None and source is not None and constant(source) is None:
-                return source, float(array.min())
-    return None, 0.0
 
 
 def _top(value: ir.Value) -> float:

@@ -15,13 +15,11 @@ from passes.arithmetic import quantize, scales, weight_exponents
 from passes.graph import (
     Namer,
     add_initializer,
-    constant,
-    float_attribute,
-    int_attribute,
-    ints,
+    name_of,
     producer_of,
 )
-from passes.quantize.quantize_activations import dequantized_scale
+from passes.layers import Layer, along, layer_of
+from passes.qdq import dequantized_scale
 from passes.quantize.rounding import compensated
 
 logger = logging.getLogger(__name__)
@@ -84,15 +82,15 @@ class QuantizeWeights(ir.passes.InPlacePass):
         modified = False
         for node in weighted_layers(graph):
             scale = dequantized_scale(node.inputs[0])
-            weight = constant(node.inputs[1])
-            if weight is None or scale is None or node.name in self.keep_float:
+            layer = layer_of(node)
+            if layer is None or scale is None or node.name in self.keep_float:
                 logger.debug("%s keeps float weights", node.name)
                 continue
             default = self.edge_bits if node in edges else self.bits
             bits = self.bits_of.get(node.name or "", default)
             integers, step = rounded_weight(
-                node,
-                weight,
+                layer,
+                layer.weight,
                 bits=bits,
                 input_scale=scale,
                 moments=self.input_moments.get(node.name or ""),
@@ -102,22 +100,13 @@ class QuantizeWeights(ir.passes.InPlacePass):
             )
             mean = self.input_means.get(_quantized_name(node.inputs[0]))
             kind = _TYPES[bits] if self.int4 else ir.DataType.INT8
-            _write_layer(graph, node, integers, step, scale, kind, mean, name)
+            _write_layer(graph, layer, integers, step, scale, kind, mean, name)
             modified = True
         return ir.passes.PassResult(model, modified)
 
 
-def output_axis(node: ir.Node, weight: NDArray[np.floating]) -> int:
-    """Axis of the weight along which the output channels of a layer run."""
-    if node.op_type == "ConvTranspose":
-        return 1
-    if node.op_type == "Gemm":
-        return 0 if int_attribute(node, "transB", 0) else 1
-    return 0 if node.op_type == "Conv" else weight.ndim - 1
-
-
 def rounded_weight(
-    node: ir.Node,
+    layer: Layer,
     weight: NDArray[np.floating],
     *,
     bits: int,
@@ -130,8 +119,8 @@ def rounded_weight(
     """Return what a layer's weight becomes: case 1 of ``QuantizeWeights``, and the limit of case 2.
 
     Args:
-        node: The layer.
-        weight: Its weight.
+        layer: The layer.
+        weight: What its weight should be, in the shape that it has.
         bits: Bits of the integers, 2 to 8.
         input_scale: The step of its input, which the step of the bias follows from.
         moments: Second moments of its input, (groups, blocks, K, K); None where unknown.
@@ -141,10 +130,9 @@ def rounded_weight(
 
     Returns:
         The integers in the shape of the weight, in floating point, and the step of each channel
-        along ``output_axis``.
+        along its ``output_axis``.
     """
-    axis = output_axis(node, weight)
-    bias = plain_bias(node, weight, axis)
+    axis, bias = layer.output_axis, layer.bias_vector()
     whole = weight[np.newaxis] if per_tensor else weight
     exponents = weight_exponents(whole, bits=bits, axis=0 if per_tensor else axis)
     exponents = np.broadcast_to(exponents, weight.shape[axis])
@@ -168,14 +156,9 @@ def rounded_weight(
     return integers, scale
 
 
-def along(axis: int, scale: NDArray[np.floating], rank: int) -> NDArray[np.floating]:
-    """Reshape one step per channel to broadcast along an axis of a weight."""
-    return scale.reshape([-1 if i == axis else 1 for i in range(rank)])
-
-
 def _write_layer(
     graph: ir.Graph,
-    node: ir.Node,
+    layer: Layer,
     integers: NDArray[np.floating],
     scale: NDArray[np.float32],
     input_scale: float,
@@ -184,22 +167,18 @@ def _write_layer(
     name: Namer,
 ) -> None:
     """Put the integers behind DequantizeLinear, and correct and quantize the bias."""
-    weight = constant(node.inputs[1])
-    assert weight is not None  # there are integers of it
-    axis = output_axis(node, weight)
-    bias = plain_bias(node, weight, axis)
+    node, weight, axis, bias = layer.node, layer.weight, layer.output_axis, layer.bias_vector()
     if bias is not None and mean is not None:
         error = integers * along(axis, scale, weight.ndim) - weight
-        bias = bias - mean_shift(node, error, mean)
+        bias = bias - layer.mean_shift(error, mean)
     stored = ir.tensor(integers.astype(kind.numpy()), dtype=kind)
-    stem = _name(node.inputs[1], f"{node.name}_weight")
+    stem = name_of(node.inputs[1]) or f"{node.name}_weight"
     new_weight = _dequantize(graph, node, stored, scale, axis, stem, name)
     node.replace_input_with(1, new_weight)
-    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    if bias is not None and (has_bias or np.any(bias)):
+    if bias is not None and (layer.bias_value is not None or np.any(bias)):
         bias_scale = np.tile(scale * np.float32(input_scale), bias.size // scale.size)
         rounded = ir.tensor(np.rint(bias / bias_scale).astype(np.int32))
-        stem = _name(node.inputs[2] if has_bias else None, f"{stem}_bias")
+        stem = name_of(layer.bias_value) or f"{stem}_bias"
         new_bias = _dequantize(graph, node, rounded, bias_scale, 0, stem, name)
         node.resize_inputs(3)
         node.replace_input_with(2, new_bias)
@@ -241,28 +220,6 @@ def _energy(
     return energy.reshape(-1)
 
 
-def plain_bias(
-    node: ir.Node, weight: NDArray[np.floating], axis: int
-) -> NDArray[np.float64] | None:
-    """Bias per output channel, zeros if there is none; None where it cannot be quantized."""
-    if node.op_type == "MatMul":
-        return None
-    if node.op_type == "Gemm" and not (
-        float_attribute(node, "alpha", 1.0) == float_attribute(node, "beta", 1.0) == 1.0
-    ):
-        return None
-    groups = int_attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
-    outputs = weight.shape[axis] * groups
-    value = node.inputs[2] if len(node.inputs) > 2 else None
-    if value is None:
-        return np.zeros(outputs)
-    bias = constant(value)
-    if bias is None or bias.size != outputs:
-        return None
-    flat: NDArray[np.float64] = bias.reshape(-1).astype(np.float64)
-    return flat
-
-
 def _exponents_for(
     bias: NDArray[np.float64], input_scale: float, bits: int, channels: int
 ) -> NDArray[np.int64]:
@@ -274,36 +231,12 @@ def _exponents_for(
     return exponents
 
 
-def mean_shift(
-    node: ir.Node, error: NDArray[np.floating], mean: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Mean of what an error of the weights adds to the output, per output channel."""
-    if node.op_type == "Gemm":
-        columns = error.T if int_attribute(node, "transB", 0) else error
-        return np.asarray(mean @ columns, np.float64)
-    groups = int_attribute(node, "group", 1)
-    summed = error.reshape(*error.shape[:2], -1).sum(axis=2, dtype=np.float64)
-    rows = summed.reshape(groups, -1, error.shape[1])
-    inputs = mean.reshape(groups, -1)
-    if node.op_type == "ConvTranspose":
-        # W is (C_in, C_out/g, …); a kernel of stride s covers an output pixel 1/s² of the time.
-        strides = ints(node, "strides", (1,) * (error.ndim - 2))
-        shift = np.einsum("gi,gio->go", inputs, rows) / np.prod(strides)
-    else:
-        shift = np.einsum("gi,goi->go", inputs, rows)
-    return np.asarray(shift.reshape(-1), np.float64)
-
-
 def _quantized_name(value: ir.Value | None) -> str:
     """Name of the tensor that a dequantized value was before it was quantized."""
     for _ in range(2):
         node = producer_of(value)
         value = node.inputs[0] if node is not None else None
     return "" if value is None or value.name is None else value.name
-
-
-def _name(value: ir.Value | None, default: str) -> str:
-    return default if value is None or value.name is None else value.name
 
 
 def _dequantize(

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from zqc.autodiff.emitter import Dim, Emitter, Operand, dims
-from zqc.autodiff.rules import ELEMENTWISE, RULES, Rule
+from zqc.autodiff.rules.table import ELEMENTWISE, RULES, Rule
 from zqc.autodiff.site import Pull, Site, unsupported
 from zqc.errors import InputShapeError
 

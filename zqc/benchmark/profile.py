@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from passes.analysis.topology import WEIGHTED
+from passes.operators import WEIGHTED
 from zqc.benchmark.results import Kernel, Kind, Operators, Throughput
 from zqc.runtime.executed import INTEGER_LAYERS
 from zqc.runtime.kernel_times import plain_name

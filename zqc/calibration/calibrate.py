@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.bounds import known_bound
 from passes.analysis.quantization_points import Point
 from passes.arithmetic import Grid
 from zqc import targets
@@ -16,7 +17,7 @@ from zqc.calibration.collect import Statistics, collect
 from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
 from zqc.calibration.sensitivity import Sensitivity, sensitivities, weighted
-from zqc.calibration.thresholds import Method, choose_grid, grid_up_to, known_bound
+from zqc.calibration.thresholds import Method, choose_grid, grid_up_to
 from zqc.pictures.batches import Batches, first_pictures
 from zqc.progress import Task
 from zqc.recipe.recipe import Recipe

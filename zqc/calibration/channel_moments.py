@@ -10,27 +10,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.channel_flow import flow
-from passes.analysis.coupled_channels import layer_parameters
-from passes.graph import float_attribute
-from passes.quantize.quantize_weights import mean_shift
+from passes.layers import Layer, scalable_bias, scalable_layer
+from passes.operators import KEEPS_MEANS
 
 Floats = NDArray[np.float64]
-
-_KEEPS_MEANS = frozenset(
-    {
-        "AveragePool",
-        "Concat",
-        "Dropout",
-        "Flatten",
-        "GlobalAveragePool",
-        "Identity",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "Split",
-    }
-)
-"""Operators that move channels, select values of one channel or average them."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +55,13 @@ def propagated(
         deviations: How many deviations count for the reach.
     """
     source = inputs[0] if inputs else None
-    if layer_parameters(node) is not None:
-        return None if source is None else _through_layer(node, source, deviations)
+    layer = scalable_layer(node)
+    if layer is not None:
+        return None if source is None else _through_layer(layer, source, deviations)
     terms = [moments for moments in inputs if moments is not None]
     if node.op_type in ("Add", "Sub", "Sum", "Mul"):
         return _combined(node, terms, deviations) if len(terms) == len(inputs) else None
-    if node.op_type not in _KEEPS_MEANS or not terms:
+    if node.op_type not in KEEPS_MEANS or not terms:
         return None
     starts = np.cumsum([0, *(0 if m is None else len(m.mean) for m in inputs)])
     numbers = [
@@ -94,17 +78,16 @@ def propagated(
 
 
 def _through_layer(
-    node: ir.Node, source: ChannelMoments, deviations: float
+    layer: Layer, source: ChannelMoments, deviations: float
 ) -> list[ChannelMoments] | None:
-    layer = layer_parameters(node)
-    assert layer is not None
-    if any(float_attribute(node, name, 1.0) != 1.0 for name in ("alpha", "beta")):
+    if not layer.is_plain:
         return None
     weight = layer.weight.astype(np.float64)
-    mean = mean_shift(node, weight, source.mean)
-    variance = mean_shift(node, weight**2, source.variance)
-    if layer.bias is not None:
-        mean = mean + layer.bias
+    mean = layer.mean_shift(weight, source.mean)
+    variance = layer.mean_shift(weight**2, source.variance)
+    bias = scalable_bias(layer)
+    if bias is not None:
+        mean = mean + bias
     return [ChannelMoments(mean, variance, np.abs(mean) + deviations * np.sqrt(variance))]
 
 

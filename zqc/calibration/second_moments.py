@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import constant, int_attribute, ints
+from passes.graph import int_attribute, ints
+from passes.layers import layer_of
 
 LARGEST_BLOCK = 1152
 """Columns of one block: 128 channels of a 3×3 kernel. Inverting costs the cube of it."""
@@ -71,15 +72,16 @@ def input_columns(
     node: ir.Node, values: NDArray[np.float32], positions: NDArray[np.float64]
 ) -> NDArray[np.float32] | None:
     """Sample the columns of ``input_moments``: shape (groups, blocks, K, samples)."""
-    weight = constant(node.inputs[1])
-    if weight is None:
+    layer = layer_of(node)
+    if layer is None:
         return None
+    weight = layer.weight
     if node.op_type == "Gemm" and values.ndim == 2 and not int_attribute(node, "transA", 0):
         rows = values.T[:, None, (positions * len(values)).astype(np.int64)]
         groups = 1
     elif node.op_type == "Conv" and weight.ndim == 4 and "auto_pad" not in node.attributes:
         rows = _patches(node, weight.shape, values, positions)
-        groups = int_attribute(node, "group", 1)
+        groups = layer.groups
     else:
         return None
     channels, kernel, samples = rows.shape

@@ -17,16 +17,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.quantization_points import SAME_GRID
 from passes.analysis.topology import last_layers, weighted_layers
 from passes.graph import with_outputs
+from passes.operators import SAME_GRID, SQUASHING
 from zqc.autodiff.engine import backward
 from zqc.calibration.histogram import BINS, Histogram, add, empty, widen
 from zqc.pictures.model_input import input_name
 from zqc.runtime import session
-
-_MOVES = SAME_GRID | {"Concat"}
-_SQUASHES = frozenset({"Sigmoid", "Softmax"})
 
 _GROUP = 32
 """Bins that share one mean squared gradient: a step of 8 bits."""
@@ -155,9 +152,9 @@ def _ends_of(value: ir.Value) -> list[ir.Value]:
         return [value]
     found: list[ir.Value] = []
     for use in value.uses():
-        if use.node.domain == "" and use.node.op_type in _SQUASHES:
+        if use.node.domain == "" and use.node.op_type in SQUASHING:
             found.append(use.node.outputs[0])
-        elif use.node.domain == "" and use.node.op_type in _MOVES:
+        elif use.node.domain == "" and use.node.op_type in (SAME_GRID | {"Concat"}):
             found += [end for output in use.node.outputs for end in _ends_of(output)]
         else:
             found.append(value)

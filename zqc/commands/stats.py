@@ -19,7 +19,7 @@ from zqc.progress import Progress, Silent, Task
 from zqc.runtime import session
 from zqc.statistics.batchnorm import LayerStatistics
 from zqc.statistics.card import Card, CardEntry, to_text
-from zqc.statistics.correspondence import Layer, folded, layers_of
+from zqc.statistics.correspondence import LayerIdentity, folded, layers_of
 from zqc.statistics.input_choice import InputChoice, choose_input_format
 from zqc.statistics.pooled_moments import Moments
 from zqc.version import __version__
@@ -136,7 +136,7 @@ def _measured(
     return pooled
 
 
-def _entry(layer: Layer, seen: Moments) -> CardEntry:
+def _entry(layer: LayerIdentity, seen: Moments) -> CardEntry:
     statistics = LayerStatistics(layer.output, seen.mean, seen.deviation)
     return CardEntry(layer, statistics, seen.low, seen.high)
 

@@ -20,15 +20,15 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from passes.operators import PAIR, RESHAPING, SQUASHING
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Kind = Literal["boxes", "scores", "raw"]
 
-_SCORE_OPERATORS = frozenset({"Sigmoid", "Softmax"})
 # The values stay in place and in number.
-_SAME = frozenset({"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"})
-_RESHAPE = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+_SAME = PAIR | {"Identity", "Cast"}
 # These pick or repeat values: traced only where all of them are of one kind.
 _PICK = frozenset({"Slice", "Split", "Gather", "GatherND", "GatherElements", "Expand", "Tile"})
 
@@ -104,11 +104,11 @@ def _scores(value: ir.Value) -> NDArray[np.bool_] | None:
     node = value.producer()
     if node is None or node.domain not in ("", "ai.onnx"):
         return np.array(False)
-    if node.op_type in _SCORE_OPERATORS:
+    if node.op_type in SQUASHING:
         return np.array(True)
     if node.op_type == "Concat":
         return _concat([_expand(_scores(v), v) for v in node.inputs if v is not None], node)
-    if node.op_type not in _SAME | _RESHAPE | _PICK | {"Transpose"} or node.inputs[0] is None:
+    if node.op_type not in _SAME | RESHAPING | _PICK | {"Transpose"} or node.inputs[0] is None:
         return np.array(False)
     source = _scores(node.inputs[0])
     if source is None or source.ndim == 0 or node.op_type in _SAME:
@@ -116,7 +116,7 @@ def _scores(value: ir.Value) -> NDArray[np.bool_] | None:
     if node.op_type == "Transpose":
         return source.transpose(node.attributes.get_ints("perm", range(source.ndim)[::-1]))
     shape = _shape(value)
-    if node.op_type in _RESHAPE and shape is not None and np.prod(shape) == source.size:
+    if node.op_type in RESHAPING and shape is not None and np.prod(shape) == source.size:
         return source.reshape(shape)
     return np.array(source.flat[0]) if source.all() or not source.any() else None
 

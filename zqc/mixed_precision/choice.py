@@ -11,12 +11,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import edge_layers, weighted_layers
+from passes.arithmetic import FLOAT_BITS
 from zqc import targets
 from zqc.calibration.calibrate import Ranges
 from zqc.calibration.sensitivity import sensitivities
 from zqc.mixed_precision.allocation import Allocation, Budget, allocate
 from zqc.mixed_precision.costs import latency_costs, size_costs, storages, useful_widths
-from zqc.mixed_precision.losses import FLOAT_BITS, Losses, weight_losses
+from zqc.mixed_precision.losses import Losses, weight_losses
 from zqc.model_io import model_file
 from zqc.pictures.batches import Batches, first_pictures
 from zqc.pictures.model_input import fixed_batch, input_name

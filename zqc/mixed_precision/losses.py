@@ -9,22 +9,19 @@ the network is not run again. Losses add up, as far as errors of different layer
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import weighted_layers
-from passes.arithmetic import Grid
-from passes.graph import constant, float_attribute, int_attribute, ints, name_of
-from passes.quantize.quantize_weights import along, output_axis, rounded_weight
+from passes.arithmetic import FLOAT_BITS, Grid
+from passes.graph import float_attribute, int_attribute, ints, name_of
+from passes.layers import along, layer_of, output_axis
+from passes.quantize.quantize_weights import rounded_weight
 from zqc.calibration.collect import Statistics
 from zqc.calibration.histogram import Histogram
 from zqc.calibration.sensitivity import Sensitivity
-
-FLOAT_BITS: Final = 32
-"""Bits of a layer that stays float."""
 
 Losses = dict[str, dict[int, float]]
 """By name of what has a choice, and by its bits: what the outputs lose."""
@@ -64,8 +61,8 @@ def weight_losses(
     gains = _layer_gains(model.graph, sensitivities)
     for node in weighted_layers(model.graph):
         name, source = node.name or "", name_of(node.inputs[0])
-        weight = constant(node.inputs[1])
-        if not (name in widths and name in gains and source in grids) or weight is None:
+        layer = layer_of(node)
+        if not (name in widths and name in gains and source in grids) or layer is None:
             continue
         moments = statistics.moments.get(name)
         losses[name] = {}
@@ -74,8 +71,8 @@ def weight_losses(
                 losses[name][bits] = 0.0
                 continue
             integers, scale = rounded_weight(
-                node,
-                weight,
+                layer,
+                layer.weight,
                 bits=bits,
                 input_scale=grids[source].scale,
                 moments=moments,
@@ -83,7 +80,8 @@ def weight_losses(
                 second_moments=second_moments,
                 per_tensor=node.op_type in per_tensor,
             )
-            error = integers * along(output_axis(node, weight), scale, weight.ndim) - weight
+            steps = along(layer.output_axis, scale, layer.weight.ndim)
+            error = integers * steps - layer.weight
             seen = statistics.tensors[source]
             if moments is None:
                 errors = uncorrelated_errors(node, error, mean_square(seen.histogram))
@@ -111,7 +109,7 @@ def output_errors(
     Returns:
         Shape (C_out,).
     """
-    axis = output_axis(node, error)
+    axis = output_axis(node, error.ndim)
     groups, blocks, columns, _ = moments.shape
     rows = np.moveaxis(error, axis, 0).reshape(groups, -1, blocks, columns).swapaxes(1, 2)
     rows = rows.astype(np.float64)
@@ -139,7 +137,7 @@ def uncorrelated_errors(
         strides = ints(node, "strides", (1,) * (error.ndim - 2))
         squares = np.square(grouped, dtype=np.float64).sum(axis=(1, 3)) / np.prod(strides)
     else:
-        rows = np.moveaxis(error, output_axis(node, error), 0)
+        rows = np.moveaxis(error, output_axis(node, error.ndim), 0)
         squares = np.square(rows, dtype=np.float64).reshape(len(rows), -1).sum(axis=1)
     return np.asarray(squares.reshape(-1) * square, np.float64)
 

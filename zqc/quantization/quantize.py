@@ -15,10 +15,9 @@ from passes import (
     QuantizeWeights,
 )
 from passes.analysis.topology import edge_layers, weighted_layers
-from passes.arithmetic import Grid
+from passes.arithmetic import FLOAT_BITS, Grid
 from zqc import targets
 from zqc.calibration.calibrate import Ranges
-from zqc.mixed_precision.losses import FLOAT_BITS
 from zqc.pictures.batches import Batches
 from zqc.progress import Task
 from zqc.quantization.reconstruct import reconstruct

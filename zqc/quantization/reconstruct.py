@@ -12,15 +12,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import QuantizeWeights
 from passes.analysis.topology import edge_layers, is_expectation, is_weighted, weighted_layers
-from passes.graph import Namer, add_initializer, constant, name_of
-from passes.quantize.quantize_activations import dequantized_scale
-from passes.quantize.quantize_weights import (
-    along,
-    mean_shift,
-    output_axis,
-    plain_bias,
-    rounded_weight,
-)
+from passes.graph import Namer
+from passes.layers import Layer, along, layer_of
+from passes.qdq import dequantized_scale
+from passes.quantize.quantize_weights import rounded_weight
 from zqc.pictures.batches import Batches, first_pictures
 from zqc.quantization.paired_inputs import Inputs, paired_inputs
 
@@ -154,12 +149,13 @@ def refitted(
 
 
 def _is_quantizable(node: ir.Node) -> bool:
-    return dequantized_scale(node.inputs[0]) is not None and constant(node.inputs[1]) is not None
+    return dequantized_scale(node.inputs[0]) is not None and layer_of(node) is not None
 
 
 def _is_free(node: ir.Node, twin: ir.Node) -> bool:
     """Whether weights and bias of a layer may change."""
-    return _bias(twin) is not None and not is_expectation(node)
+    layer = layer_of(twin)
+    return layer is not None and layer.bias_vector() is not None and not is_expectation(node)
 
 
 def _stages(graph: ir.Graph, names: Collection[str]) -> list[list[ir.Node]]:
@@ -186,10 +182,10 @@ def _reconstruct_layer(
     per_tensor: bool,
 ) -> None:
     """Put weights on a grid of so many bits, and the bias b* of ``reconstruct``, into a layer."""
-    weight, scale, bias = constant(node.inputs[1]), dequantized_scale(node.inputs[0]), _bias(node)
-    assert weight is not None
+    layer, scale = layer_of(node), dequantized_scale(node.inputs[0])
+    assert layer is not None
     assert scale is not None
-    axis = output_axis(node, weight)
+    weight, bias, axis = layer.weight, layer.bias_vector(), layer.output_axis
     wanted, moments = weight, None
     if inputs is not None and inputs.covariance is not None and inputs.drift is not None:
         moments = inputs.covariance if compensate else None
@@ -198,14 +194,14 @@ def _reconstruct_layer(
             moved = np.moveaxis(weight, axis, 0).shape
             wanted = np.moveaxis(rows.swapaxes(1, 2).reshape(moved), 0, axis)
     integers, steps = rounded_weight(
-        node, wanted, bits=bits, input_scale=scale, moments=moments, per_tensor=per_tensor
+        layer, wanted, bits=bits, input_scale=scale, moments=moments, per_tensor=per_tensor
     )
     on_grid = integers * along(axis, steps, weight.ndim)
     if inputs is not None and bias is not None:
-        bias += _output_mean(node, weight, axis, inputs.mean)
-        bias -= _output_mean(node, on_grid, axis, inputs.quantized_mean)
-        _set(node, 2, bias, name)
-    _set(node, 1, on_grid, name)
+        bias += _output_mean(layer, weight, inputs.mean)
+        bias -= _output_mean(layer, on_grid, inputs.quantized_mean)
+        layer.set_bias(bias, name)
+    layer.set_weight(on_grid, name)
 
 
 def _rows(
@@ -218,29 +214,10 @@ def _rows(
 
 
 def _output_mean(
-    node: ir.Node, weight: NDArray[np.floating], axis: int, mean: NDArray[np.float64]
+    layer: Layer, weight: NDArray[np.floating], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Wμ per output channel, for a mean of the columns or of the channels (``Inputs``)."""
     if mean.ndim == 1:
-        return mean_shift(node, weight, mean)
-    products = _rows(weight, axis, mean) @ mean[..., None]
+        return layer.mean_shift(weight, mean)
+    products = _rows(weight, layer.output_axis, mean) @ mean[..., None]
     return np.asarray(products.sum(axis=1).reshape(-1), np.float64)
-
-
-def _bias(node: ir.Node) -> NDArray[np.float64] | None:
-    weight = constant(node.inputs[1])
-    return None if weight is None else plain_bias(node, weight, output_axis(node, weight))
-
-
-def _set(node: ir.Node, index: int, array: NDArray[np.floating], name: Namer) -> None:
-    """Give a layer a constant of its own: in the place of its old one if nobody else reads that."""
-    old = node.inputs[index] if index < len(node.inputs) else None
-    stem = name_of(old) or f"{node.name}_bias"
-    stored = array.astype(np.float32)
-    if old is not None and len(old.uses()) == 1 and not old.is_graph_output():
-        old.const_value = ir.tensor(stored, name=stem)
-        old.shape = ir.Shape(stored.shape)
-        return
-    assert node.graph is not None
-    node.resize_inputs(max(index + 1, len(node.inputs)))
-    node.replace_input_with(index, add_initializer(node.graph, name(stem), stored))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from passes.graph import constant, producer_of, scalar
+from passes.operators import SAME_GRID
 
 FLOAT_LAYERS = frozenset(
     {"Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"}
@@ -31,26 +32,7 @@ _ANY_SCALES = frozenset(
 )
 """Operators whose integer kernels take any scales."""
 
-_SAME_SCALE = frozenset(
-    {
-        "ArgMax",
-        "DepthToSpace",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "MaxPool",
-        "ReduceMax",
-        "ReduceMin",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
+_SAME_SCALE = (SAME_GRID - {"Identity"}) | {"ArgMax"}
 """Operators that run on integers where nothing changes the grid."""
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zqc.errors import OptionError, StatisticsError
 from zqc.pictures.input_format import InputFormat
 from zqc.statistics.batchnorm import LayerStatistics
-from zqc.statistics.correspondence import Fingerprint, Layer
+from zqc.statistics.correspondence import Fingerprint, LayerIdentity
 
 FORMAT = "zqc statistics card"
 VERSION = 1
@@ -40,7 +40,7 @@ class CardEntry:
         high: Largest.
     """
 
-    layer: Layer
+    layer: LayerIdentity
     statistics: LayerStatistics
     low: float
     high: float
@@ -155,7 +155,7 @@ def _entry_from_json(content: dict[str, Any]) -> CardEntry:
     low, high = _numbers(content["range"], name).tolist()
     if len(mean) != len(variance) or not len(mean) or variance.min() < 0:
         raise ValueError(f"mean and variance of {name!r} do not belong together")
-    layer = Layer(
+    layer = LayerIdentity(
         output=name,
         operator=str(content["operator"]),
         shape=tuple(map(int, content["shape"])),

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import is_expectation, weighted_layers
-from passes.graph import constant, int_attribute
+from passes.layers import layer_of
 from zqc.errors import StatisticsError
 from zqc.statistics.network import fold_batchnorm
 
@@ -56,7 +56,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerIdentity:
     """A layer with everything folded into it that can be, and what it is recognised by.
 
     Attributes:
@@ -90,7 +90,7 @@ def folded(model: ir.Model) -> ir.Model:
     return copy
 
 
-def layers_of(model: ir.Model) -> tuple[Layer, ...]:
+def layers_of(model: ir.Model) -> tuple[LayerIdentity, ...]:
     """Return the Conv, ConvTranspose and Gemm of a folded model, in graph order.
 
     Layers with computed weights and expectations over bins (DFL), which belong to the decoding of
@@ -98,21 +98,19 @@ def layers_of(model: ir.Model) -> tuple[Layer, ...]:
     """
     found = []
     for node in weighted_layers(model.graph):
-        weight = constant(node.inputs[1])
-        name = node.outputs[0].name
-        if node.op_type == "MatMul" or weight is None or not name or is_expectation(node):
+        layer, name = layer_of(node), node.outputs[0].name
+        if node.op_type == "MatMul" or layer is None or not name or is_expectation(node):
             continue
-        if node.op_type == "Gemm" and not int_attribute(node, "transB", 0):
-            weight = weight.T
-        bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-        transposed = node.op_type == "ConvTranspose"
-        count = weight.shape[1] * int_attribute(node, "group", 1) if transposed else len(weight)
-        prints = [Fingerprint.of(np.zeros(1) if v is None else v) for v in (weight, bias)]
-        found.append(Layer(name, node.op_type, tuple(weight.shape), count, *prints))
+        # However a Gemm stores it, its outputs come first.
+        weight = layer.weight.T if node.op_type == "Gemm" and layer.output_axis else layer.weight
+        prints = [Fingerprint.of(np.zeros(1) if v is None else v) for v in (weight, layer.bias)]
+        found.append(LayerIdentity(name, node.op_type, tuple(weight.shape), layer.outputs, *prints))
     return tuple(found)
 
 
-def corresponding(theirs: Sequence[Layer], ours: Sequence[Layer], source: str) -> tuple[str, ...]:
+def corresponding(
+    theirs: Sequence[LayerIdentity], ours: Sequence[LayerIdentity], source: str
+) -> tuple[str, ...]:
     """Find each of their layers among ours: one of equal weights that no other has taken.
 
     1. The one whose output has the same name.
@@ -142,17 +140,17 @@ def corresponding(theirs: Sequence[Layer], ours: Sequence[Layer], source: str) -
     return tuple(names)
 
 
-def _equal(one: Layer, other: Layer) -> bool:
+def _equal(one: LayerIdentity, other: LayerIdentity) -> bool:
     return (
         _alike(one, other) and one.weights.is_near(other.weights) and one.bias.is_near(other.bias)
     )
 
 
-def _alike(one: Layer, other: Layer) -> bool:
+def _alike(one: LayerIdentity, other: LayerIdentity) -> bool:
     return (one.operator, one.shape, one.channels) == (other.operator, other.shape, other.channels)
 
 
-def _why_not(layer: Layer, ours: Sequence[Layer], source: str) -> str:
+def _why_not(layer: LayerIdentity, ours: Sequence[LayerIdentity], source: str) -> str:
     remedy = "give the statistics of this very network, with the same weights"
     same_name = next((other for other in ours if other.output == layer.output), None)
     if same_name is not None and not _alike(layer, same_name):

@@ -14,11 +14,12 @@ from passes.graph import (
     constant,
     int_attribute,
     ints,
+    known_sizes,
     name_of,
     producer_of,
     sole_consumer,
 )
-from passes.lower.onnxruntime.integer_moves import IntegerMoves, known_sizes
+from passes.lower.onnxruntime.integer_moves import IntegerMoves
 
 _COLUMNS = (2, 4, 8)
 

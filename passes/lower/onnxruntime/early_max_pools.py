@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from passes.graph import Namer, float_attribute, replace, sole_consumer
-from passes.lower.onnxruntime.integer_moves import equal_pairs
-from passes.quantize.quantize_activations import pair_of
+from passes.qdq import equal_pairs, pair_of
 
 
 @dataclass(frozen=True)

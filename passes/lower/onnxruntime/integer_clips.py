@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from passes.analysis.quantization_points import absorbs_negative
+from passes.analysis.bounds import absorbs_negative, upper_bound
 from passes.graph import Namer, constant, scalar, sole_consumer
-from passes.lower.stored_activations import integer_clip
-from passes.quantize.quantize_activations import pair_of
+from passes.qdq import integer_clip, pair_of
 
 _LOWEST = {ir.DataType.UINT8: 0, ir.DataType.INT8: -128}
 
@@ -53,7 +52,7 @@ class IntegerClips(ir.passes.InPlacePass):
         scale = scalar(quantizer.inputs[1])
         if lowest is None or scale is None:
             return False
-        high = scalar(node.inputs[2]) if len(node.inputs) > 2 else None
+        high = upper_bound(node)
         if high is not None and high / scale < _top(quantizer) - lowest:
             if not (high / scale).is_integer():
                 return False

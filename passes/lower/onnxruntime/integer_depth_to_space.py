@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from passes.graph import Namer, int_attribute, replace
-from passes.lower.onnxruntime.integer_moves import IntegerMoves, equal_pairs, known_sizes
+from passes.graph import Namer, int_attribute, known_sizes, replace
+from passes.lower.onnxruntime.integer_moves import IntegerMoves
+from passes.qdq import equal_pairs
 
 logger = logging.getLogger(__name__)
 

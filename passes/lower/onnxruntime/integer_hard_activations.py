@@ -18,7 +18,7 @@ from passes.graph import (
     scalar,
     sole_consumer,
 )
-from passes.lower.stored_activations import integer_clip
+from passes.qdq import integer_clip
 
 _THREE = 3
 _SIX = np.float32(6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, add_initializer, producer_of, scalar, sole_consumer
+from passes.graph import Namer, add_initializer
 
 
 class IntegerMoves:
@@ -57,29 +57,3 @@ class IntegerMoves:
         self.nodes.append(node)
         self.value = output
         return self
-
-
-def equal_pairs(node: ir.Node) -> tuple[ir.Value, ir.Node] | None:
-    """Return the integers before an operator between pairs of one grid, and the second quantizer.
-
-    None where the operator does not stand between such pairs or its output has other readers.
-    """
-    source = producer_of(node.inputs[0])
-    behind = sole_consumer(node.outputs[0])
-    if source is None or source.op_type != "DequantizeLinear":
-        return None
-    if behind is None or behind.op_type != "QuantizeLinear":
-        return None
-    grids = [tuple(map(scalar, each.inputs[1:3])) for each in (source, behind)]
-    integers = source.inputs[0]
-    if grids[0] != grids[1] or len(grids[0]) < 2 or None in grids[0] or integers is None:
-        return None
-    return (integers, behind) if integers.dtype == behind.outputs[0].dtype else None
-
-
-def known_sizes(value: ir.Value | None) -> tuple[int, ...]:
-    """Return channels, height and width of a tensor, or nothing where one of them is open."""
-    if value is None or value.shape is None or len(value.shape) != 4:
-        return ()
-    sizes = tuple(size for size in list(value.shape)[1:] if isinstance(size, int))
-    return sizes if len(sizes) == 3 else ()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import Namer, constant, replace
-from passes.lower.onnxruntime.integer_moves import IntegerMoves, equal_pairs, known_sizes
+from passes.graph import Namer, constant, known_sizes, replace
+from passes.lower.onnxruntime.integer_moves import IntegerMoves
+from passes.qdq import equal_pairs
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from passes.arithmetic import Grid
 from passes.graph import Namer, producer_of, scalar
-from passes.quantize.quantize_activations import TYPES, PairBuilder, dequantized_scale
+from passes.qdq import TYPES, PairBuilder, dequantized_scale
 
 _MOVES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators that ONNX Runtime moves a DequantizeLinear through."""

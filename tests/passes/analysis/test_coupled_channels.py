@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from passes.analysis.coupled_channels import channel_ties, layer_parameters
+from passes.analysis.coupled_channels import channel_ties
 
 
 def analyse(build, body, outputs="float[n,c,h,w] y", **arrays):
@@ -140,22 +140,3 @@ def test_what_is_not_positively_homogeneous_holds(build, body):
     _, free = analyse(build, body, **{k: v for k, v in arrays.items() if k in tokens})
     held = free["k"] if "k" in free and "four" in tokens else free["a"]
     assert not any(held)
-
-
-def test_parameters_of_layers(build):
-    """Channels by kind of layer; a Gemm bias of one number is one per channel."""
-    model = build(
-        """(float[2,4] x, float[2,4,5,5] i) => (float[n,c] y, float[n,c,h,w] z, float[n2,c2] t) {
-            y = Gemm(x, m, b)
-            z = ConvTranspose<group=2>(i, w)
-            t = Gemm<transA=1>(x, k)
-        }""",
-        m=np.ones((4, 3), np.float32),
-        b=np.ones(1, np.float32),
-        w=np.ones((4, 3, 1, 1), np.float32),
-        k=np.ones((2, 3), np.float32),
-    )
-    gemm, transposed, other = (layer_parameters(node) for node in model.graph)
-    assert (gemm.inputs, gemm.outputs, gemm.bias.shape) == (4, 3, (3,))
-    assert (transposed.inputs, transposed.outputs, transposed.bias) == (4, 6, None)
-    assert other is None

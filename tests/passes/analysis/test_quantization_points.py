@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from passes.analysis.quantization_points import absorbs_negative, quantization_points
+from passes.analysis.bounds import absorbs_negative
+from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid
 
 WEIGHTS = {

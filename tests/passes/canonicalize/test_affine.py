@@ -141,7 +141,7 @@ def test_folding_forwards_declines(build, graph):
     before = [node.op_type for node in model.graph]
     affine = from_arithmetic(model.graph[-1])
     assert affine is not None
-    assert not fold_forwards(model.graph, affine, Namer(model.graph))
+    assert not fold_forwards(affine, Namer(model.graph))
     assert [node.op_type for node in model.graph] == before
 
 
@@ -158,7 +158,7 @@ def test_only_a_plain_gemm_folds(build, attributes, folds):
         c=np.float32([1, 2, 3]),
     )
     affine = from_arithmetic(model.graph[-1])
-    assert fold_forwards(model.graph, affine, Namer(model.graph)) is folds
+    assert fold_forwards(affine, Namer(model.graph)) is folds
 
 
 @pytest.mark.parametrize(

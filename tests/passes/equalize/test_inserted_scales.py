@@ -14,7 +14,7 @@ from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid, exponent_of
 from passes.equalize.inserted_scales import representable
 from passes.graph import with_outputs
-from passes.quantize.quantize_activations import best_grid
+from passes.qdq import best_grid
 from tests.passes.helpers import build_model, operator_types, relative_error, run_model
 from zqc.runtime import session
 

@@ -7,7 +7,7 @@ import pytest
 
 from passes import QuantizeActivations
 from passes.arithmetic import Grid, fake_quantize
-from passes.quantize.quantize_activations import best_grid, dequantized_scale
+from passes.qdq import best_grid, dequantized_scale
 
 NET = """(float[1,2,4,4] x) => (float[1,2,4,4] y, float[1,2,4,4] a) {
     a = Tanh(x)

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from passes import QuantizeActivations, QuantizeWeights
+from passes import QuantizeActivations, QuantizeWeights, layers
 from passes.arithmetic import Grid, fake_quantize, scales, weight_exponents
 from passes.quantize.quantize_weights import rounded_weight
 from passes.quantize.rounding import compensated
@@ -305,7 +305,7 @@ def test_moments_compensate_row_by_row(build, rng, layer):
 @pytest.mark.parametrize("compensate", [False, True])
 def test_second_moments_are_restored(build, rng, layer, compensate):
     """wᵀMw of the output channels comes within 2 % of what it was, which 4 bits alone miss."""
-    node = layer_of(model_of(build, rng, layer)[0])
+    taken = layers.layer_of(layer_of(model_of(build, rng, layer)[0]))
     groups, axis = (2 if layer == "grouped Conv" else 1), LAYERS[layer][2]
     shape = {"Conv": (6, 64, 3, 3), "grouped Conv": (6, 48, 3, 3), "Gemm": (576, 6)}
     weight = rng.normal(size=shape.get(layer, (6, 576))).astype(np.float32)
@@ -316,7 +316,7 @@ def test_second_moments_are_restored(build, rng, layer, compensate):
 
     def energies(corrected):
         integers, step = rounded_weight(
-            node,
+            taken,
             weight,
             bits=4,
             input_scale=1.0,

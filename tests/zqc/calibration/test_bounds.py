@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from passes.analysis.bounds import known_bound
 from tests.passes.helpers import build_model, run_model
-from zqc.calibration.thresholds import grid_up_to, known_bound
+from zqc.calibration.thresholds import grid_up_to
 
 NET = """(float[n,6] x) => (float[n,6] y) {
     sigmoid = Sigmoid(x)

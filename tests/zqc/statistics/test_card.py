@@ -9,7 +9,7 @@ from zqc.errors import StatisticsError
 from zqc.pictures.input_format import InputFormat
 from zqc.statistics.batchnorm import LayerStatistics
 from zqc.statistics.card import Card, CardEntry, read_card, to_text
-from zqc.statistics.correspondence import Fingerprint, Layer
+from zqc.statistics.correspondence import Fingerprint, LayerIdentity
 
 
 def entry(rng, name, channels):
@@ -18,7 +18,7 @@ def entry(rng, name, channels):
     deviation[0] = 0
     statistics = LayerStatistics(name, rng.normal(0, 100, channels), deviation)
     prints = [Fingerprint.of(rng.normal(0, scale, 9 * channels)) for scale in (1e-3, 50)]
-    layer = Layer(name, "Conv", (channels, 9, 1, 1), channels, *prints)
+    layer = LayerIdentity(name, "Conv", (channels, 9, 1, 1), channels, *prints)
     return CardEntry(layer, statistics, -123.456, 0.000123456)
 
 

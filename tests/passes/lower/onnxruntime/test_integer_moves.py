@@ -4,8 +4,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from passes.graph import Namer
-from passes.lower.onnxruntime.integer_moves import IntegerMoves, equal_pairs, known_sizes
+from passes.graph import Namer, known_sizes
+from passes.lower.onnxruntime.integer_moves import IntegerMoves
+from passes.qdq import equal_pairs
 from tests.passes.helpers import build_model, run_model
 
 

@@ -1,0 +1,76 @@
+"""What is known of the values of a tensor before any picture is seen: an analysis, no edit."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from passes.arithmetic import exponent_of, scales
+from passes.graph import constant, scalar
+from passes.operators import UP_TO_ONE
+
+
+def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
+    """Return (low, high) of a Clip, infinite where it has none; None where one is computed.
+
+    None for any other operator, too.
+    """
+    if node.op_type != "Clip" or node.domain != "":
+        return None
+    found = []
+    for index, default in ((1, -math.inf), (2, math.inf)):
+        value = node.inputs[index] if index < len(node.inputs) else None
+        bound = default if value is None else scalar(value)
+        if bound is None:
+            return None
+        found.append(bound)
+    return found[0], found[1]
+
+
+def upper_bound(node: ir.Node) -> float | None:
+    """Return h of a Clip(0, h), None for anything else; h may be infinite."""
+    bounds = clip_bounds(node)
+    return bounds[1] if bounds is not None and bounds[0] == 0 and bounds[1] > 0 else None
+
+
+def known_bound(value: ir.Value) -> float | None:
+    """Return the largest value that a tensor can have, if its producer keeps it within [0, h].
+
+    1. Sigmoid, Softmax and HardSigmoid end at 1.
+    2. A Clip from 0 to a constant h, such as ReLU6, ends at h.
+
+    The search for a threshold can be skipped there (HPTQ, arXiv 2109.09113); that it also may lose
+    accuracy is seen where a network uses only a part of the range.
+    """
+    node = value.producer()
+    if node is None or node.domain != "":
+        return None
+    if node.op_type in UP_TO_ONE:
+        return 1.0
+    high = upper_bound(node)
+    return high if high is not None and high < math.inf else None
+
+
+def absorbs_negative(node: ir.Node) -> bool:
+    """Whether an unsigned grid behind the node can do its work on the integers.
+
+    A ReLU is superfluous there. A Clip from 0 to h is a Clip of the integers to h/Δ where that is
+    an integer, which must hold for 4 bits and one threshold above h at least.
+    """
+    if node.op_type == "Relu" and node.domain == "":
+        return True
+    high = upper_bound(node)
+    if high is None or high == math.inf:
+        return high is not None
+    return float(high / scales(exponent_of(high) + 1, bits=4, signed=False)).is_integer()
+
+
+def least_of_minimum(node: ir.Node) -> tuple[ir.Value | None, float]:
+    """The data and the least bound of Min(x, constant), as an equalized ReLU6 has it; or None."""
+    if node.op_type == "Min" and node.domain == "" and len(node.inputs) == 2:
+        for source, bound in (node.inputs, node.inputs[::-1]):
+            array = constant(bound)
+            if array is not None and source is not None and constant(source) is None:
+                return source, float(array.min())
+    return None, 0.0

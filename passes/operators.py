@@ -1,0 +1,144 @@
+"""Every fact about ONNX operators that more than one module needs: sets of operator types.
+
+A set says what holds of an operator, not who asks. A new operator gets its facts here and nowhere
+else; ``tests/passes/test_operators.py`` checks them against onnx's schemas and reference evaluator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators that multiply by a matrix."""
+
+RESHAPING = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+"""The same values in the same order, in another shape."""
+
+LAYOUT = RESHAPING | {"Identity", "Slice", "Split", "Transpose"}
+"""Operators that move values or leave some out."""
+
+SELECTING = LAYOUT | {"DepthToSpace", "Expand", "Gather", "SpaceToDepth", "Tile"}
+"""Operators that move, repeat and leave out values, but compare and compute none."""
+
+SAME_GRID = SELECTING | {"MaxPool", "ReduceMax", "ReduceMin", "Resize"}
+"""Operators that give back values of their input: with one grid before and after they can run on
+the integers. A linear Resize stays between its input's extremes, a cubic one does not."""
+
+PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+SQUASHING = frozenset({"Sigmoid", "Softmax"})
+"""Operators that turn logits into scores."""
+
+UP_TO_ONE = SQUASHING | {"HardSigmoid"}
+"""Operators whose values lie between 0 and 1."""
+
+ACTIVATIONS = frozenset(
+    {
+        "Celu",
+        "Elu",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Mish",
+        "PRelu",
+        "Selu",
+        "Sigmoid",
+        "Softplus",
+        "Softsign",
+        "Swish",
+        "Tanh",
+    }
+)
+"""Activation functions with quantized tensors on both sides."""
+
+POINTWISE = ACTIVATIONS | {"Clip", "Relu"}
+"""Functions of one value; their further inputs are parameters."""
+
+SLIGHTLY_NEGATIVE = frozenset(
+    {"Celu", "Elu", "Gelu", "HardSwish", "LeakyRelu", "Mish", "PRelu", "Selu", "Swish"}
+)
+"""Activation functions that, with SiLU, leave a small part below zero."""
+
+NOT_HOMOGENEOUS = (SLIGHTLY_NEGATIVE - {"LeakyRelu", "PRelu"}) | {"Softplus"}
+"""f(s·x) ≠ s·f(x), and f has no upper bound: a factor can only begin behind them."""
+
+HOMOGENEOUS = frozenset(
+    {
+        "Abs",
+        "AveragePool",
+        "Dropout",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Identity",
+        "LeakyRelu",
+        "MaxPool",
+        "Relu",
+    }
+)
+"""f(s·x) = s·f(x) for every s > 0, each channel from itself alone, whatever the attributes."""
+
+NONNEGATIVE = UP_TO_ONE | {"Abs", "Exp", "Relu", "Softplus", "Sqrt"}
+"""Operators whose values are never below zero."""
+
+KEEPS_SIGN = SAME_GRID | {
+    "Add",
+    "AveragePool",
+    "Concat",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Mul",
+    "ReduceMean",
+    "ReduceSum",
+    "Sum",
+}
+"""Operators that give nothing below zero where nothing below zero goes in."""
+
+KEEPS_MEANS = frozenset(
+    {
+        "AveragePool",
+        "Concat",
+        "Dropout",
+        "Flatten",
+        "GlobalAveragePool",
+        "Identity",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "Split",
+    }
+)
+"""Operators that move channels, select values of one channel or average them."""
+
+WITHOUT_INTEGER_KERNELS = frozenset(
+    {
+        "Cos",
+        "Div",
+        "Erf",
+        "Exp",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "Log",
+        "LpNormalization",
+        "Neg",
+        "Pow",
+        "RMSNormalization",
+        "Reciprocal",
+        "ReduceL2",
+        "ReduceMean",
+        "ReduceSumSquare",
+        "Sin",
+        "Sqrt",
+        "Sub",
+    }
+)
+"""Parts of functions and normalisations that no runtime has integer kernels for."""
+
+
+def is_operator(node: ir.Node | None, *op_types: str) -> bool:
+    """Whether the node is one of these operators of the standard domain."""
+    return node is not None and node.domain == "" and node.op_type in op_types
