@@ -8,7 +8,7 @@ file of the model to the finished thresholds; imports are not timed, as neither 
 than once. The processor time is that of the whole process, on all cores: it says more than the
 other where a machine does other work.
 
-- zqc: ``quantize.prepare``, then ``calibrate.calibrate`` of every tensor that it quantizes,
+- zqc: ``prepare``, then ``calibrate.calibrate`` of every tensor that it quantizes,
   with the second moments of the layers' inputs, which the rounding of the weights needs.
 - ONNX Runtime: ``quant_pre_process`` (folds BatchNorm) and ``EntropyCalibrater`` of the operators
   that ``quantize_static`` calibrates, with its own defaults.

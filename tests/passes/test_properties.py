@@ -13,12 +13,13 @@ from passes import EqualizeChannels, QuantizeActivations, QuantizeWeights, Shift
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid, exponent_of
 from passes.graph import channels, with_outputs
+from tests.calibration import lowered as lowered_to
+from tests.calibration import plan_of
 from tests.passes.helpers import operator_types, relative_error, run_model
 from tests.passes.random_networks import BLOCKS, network, plans
 from tests.passes.shifted import without_rounding
 from zqc import targets
 from zqc.model_io import model_file
-from zqc.quantization import quantize
 from zqc.quantization.prepare import points_of, prepare
 from zqc.recipe.recipe import Recipe
 from zqc.runtime import session
@@ -92,7 +93,7 @@ def quantized(model, x, *, act_bits=8, multiples=None, bits=None, target="portab
     multiple of so many steps. Weights stay float without ``bits``.
     """
     asked = targets.find(target)
-    points = points_of(model, Recipe(target=target), ())
+    points = points_of(model, plan_of(Recipe(target=target)))
     values = values_of(model, [point.names[0] for point in points], x)
     grids = {}
     for point in points:
@@ -134,7 +135,7 @@ def pools_inexactly(model):
 def test_preparing_keeps_the_function(plan):
     """BatchNorm, constant arithmetic, spelled-out functions and Splits: no output changes."""
     model, pictures = network(plan)
-    prepared = prepare(model, Recipe())
+    prepared = prepare(model, plan_of())
     assert not {"BatchNormalization", "Exp"} & set(operator_types(prepared))
     onnx.checker.check_model(ir.to_proto(prepared), full_check=True)
     for x in pictures:
@@ -146,7 +147,7 @@ def test_preparing_keeps_the_function(plan):
 def test_equalizing_keeps_the_function(plan, powers_of_two):
     """Free factors to 1e-5, powers of two to the last bit."""
     model, pictures = network(plan)
-    model = prepare(model, Recipe())
+    model = prepare(model, plan_of())
     expected = [run_model(model, x=x) for x in pictures]
     equalize(model, pictures[0], powers_of_two=powers_of_two)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
@@ -162,7 +163,7 @@ def test_equalizing_keeps_the_function(plan, powers_of_two):
 def test_shifting_keeps_the_function(plan):
     """Nothing rounded, the corrected network computes what the one without shifts does."""
     model, pictures = network(plan)
-    model = quantized(prepare(model, Recipe()), pictures[0], multiples=ANY)
+    model = quantized(prepare(model, plan_of()), pictures[0], multiples=ANY)
     corrected = model.clone()
     assert ShiftNegativeCorrection()(corrected).modified is bool(shifts(model))
     assert not shifts(corrected)
@@ -189,14 +190,14 @@ def test_lowering_keeps_the_bits(target, bits, act_bits, plan, shifted, equalize
     (its optimizer cannot load all of INT4).
     """
     model, pictures = network(plan)
-    model = prepare(model, Recipe())
+    model = prepare(model, plan_of())
     if equalized:
         equalize(model, pictures[0])
     multiples = MULTIPLES.get(target) if shifted else None
     model = quantized(
         model, pictures[0], bits=bits, act_bits=act_bits, multiples=multiples, target=target
     )
-    lowered = quantize.lower(model, Recipe(target=target))
+    lowered = lowered_to(model, target)
     feeds = {"x": pictures[1]}
     expected = run_model(model, **feeds)["y"]
     assume(len(np.unique(expected)) > 1)  # a dead network would hide any error
@@ -212,8 +213,8 @@ def test_lowering_keeps_the_bits(target, bits, act_bits, plan, shifted, equalize
 def test_the_reference_implementation_sees_no_difference(target, plan):
     """Lowered or not, an implementation without any kernels computes the same to the last bit."""
     model, pictures = network(plan)
-    model = quantized(prepare(model, Recipe()), pictures[0], bits=8, multiples=None, target=target)
-    lowered = quantize.lower(model, Recipe(target=target))
+    model = quantized(prepare(model, plan_of()), pictures[0], bits=8, multiples=None, target=target)
+    lowered = lowered_to(model, target)
     one, other = (run_reference(m, x=pictures[1])["y"] for m in (model, lowered))
     np.testing.assert_array_equal(one, other)
 
@@ -227,7 +228,7 @@ def test_the_reference_implementation_agrees(plan):
     """
     model, (x, other) = network(plan)
     expected = run_reference(model, x=other)
-    model = prepare(model, Recipe())
+    model = prepare(model, plan_of())
     equalize(model, x)
     assert relative_error(expected, run_reference(model, x=other)) < TOLERANCE
     plain = quantized(model, x, multiples=ANY)
@@ -267,7 +268,7 @@ def test_real_models_keep_their_function(real_models, rng, file, size, pixels):
     patches = np.kron(rng.normal(0, pixels, (*shape[:2], 14, 14)), np.ones((32, 32)))
     x = patches[:, :, : shape[2], : shape[3]].astype(np.float32)
     feeds = {source.name: x}
-    prepared = prepare(loaded, Recipe())
+    prepared = prepare(loaded, plan_of())
     expected = run_model(prepared, **feeds)
     assert relative_error(run_model(loaded, **feeds), expected) < TOLERANCE
     equalized = prepared.clone()

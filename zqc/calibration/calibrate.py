@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from passes.analysis.bounds import known_bound
 from passes.analysis.quantization_points import Point
 from passes.arithmetic import Grid
-from zqc import targets
 from zqc.calibration.collect import Statistics, collect
 from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
 from zqc.calibration.sensitivity import Sensitivity, sensitivities, weighted
 from zqc.calibration.thresholds import Method, choose_grid, grid_up_to
-from zqc.pictures.batches import Batches, first_pictures
+from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
 from zqc.progress import Task
+from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 from zqc.targets import Target
 
@@ -58,11 +58,9 @@ def calibrate(
     model: ir.Model,
     points: Sequence[Point],
     batches: Batches,
-    recipe: Recipe,
+    plan: Plan,
     *,
-    pictures: int,
     task: Task,
-    threads: int | None,
 ) -> Ranges:
     """Choose a grid for every tensor from its values over the pictures.
 
@@ -72,27 +70,29 @@ def calibrate(
     Args:
         model: The prepared float model.
         points: Its quantization points.
-        batches: The pictures.
-        recipe: Its bits, and how thresholds and shifts are chosen.
-        pictures: How many there are.
+        batches: The calibration set.
+        plan: Its bits, and how thresholds and shifts are chosen.
         task: Advanced by the number of pictures.
-        threads: Threads of ONNX Runtime.
 
     Raises:
         RuntimeFailure: A tensor became infinite or not a number, or ONNX Runtime failed.
         UnsupportedOperatorError: Sensitivities need a gradient that an operator does not have.
     """
     tensors = [name for point in points for name in point.names]
-    samples = max(_POSITIONS // pictures, 16)
-    seen = collect(model, tensors, batches(), samples=samples, task=task, threads=threads)
+    recipe, target, threads = plan.recipe, plan.target, plan.threads
+    samples = max(_POSITIONS // len(batches), 16)
+    seen = collect(model, tensors, batches, samples=samples, task=task, threads=threads)
     weights: Mapping[str, Sensitivity] = {}
     if recipe.threshold == "sensitivity":
         weights = sensitivities(
-            model, tensors, first_pictures(batches), seed=recipe.seed, threads=threads
+            model,
+            tensors,
+            batches.first(SENSITIVITY_PICTURES),
+            seed=recipe.seed,
+            threads=threads,
         )
     values = {output.name: output for node in model.graph for output in node.outputs}
     grids: dict[str, Grid] = {}
-    target = targets.find(recipe.target)
     for point in points:
         leader, bits = point.names[0], bits_of(point, recipe)
         bound = known_bound(values[leader]) if leader in values else None

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zqc.cli.sections import option_of
-from zqc.errors import OptionError
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import ChannelOrder, InputFormat, asked_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,19 +180,15 @@ def input_format(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     bgr: bool,
-) -> InputFormat | None:
-    """Return what the input options say together; None if that is nothing, or the order alone.
+) -> InputFormat | ChannelOrder:
+    """Return what the input options say together.
 
     Raises:
         OptionError: They contradict each other, or one of a pair is missing.
     """
-    if input_range is not None and (mean or std):
-        raise OptionError("--input-range and --mean/--std exclude each other; give one of the two")
-    if bool(mean) != bool(std):
-        given, missing = ("--mean", "--std") if mean else ("--std", "--mean")
-        raise OptionError(f"{given} needs {missing}; give both")
-    if mean and std:
-        return InputFormat.from_mean_std(mean, std, bgr=bgr)
-    if input_range is None:
-        return None
-    return InputFormat.from_range(*input_range, bgr=bgr)
+    ends = None if input_range is None else ((input_range[0],), (input_range[1],))
+    return asked_format(ends, mean, std, bgr=bgr, spelled=_option)
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"

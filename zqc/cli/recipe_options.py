@@ -12,6 +12,7 @@ from zqc.cli import options
 from zqc.cli.options import F, group
 from zqc.cli.sections import option_of
 from zqc.commands.read_recipe import read_recipe
+from zqc.pictures.input_format import InputFormat, is_bgr
 from zqc.recipe.recipe import BITS, CHOICES, PRESETS, WEIGHT_BITS, Recipe
 
 if TYPE_CHECKING:
@@ -224,8 +225,8 @@ def recipe_of(
         if source_of(name) is not ParameterSource.DEFAULT
     }
     if source_of("bgr") is ParameterSource.DEFAULT:
-        bgr = base.bgr if base.input_format is None else base.input_format.bgr
+        bgr = is_bgr(base.input_format)
     input_format = options.input_format(input_range, mean, std, bgr)
-    if input_format is None and base.input_format is not None:
+    if not isinstance(input_format, InputFormat) and isinstance(base.input_format, InputFormat):
         input_format = dataclasses.replace(base.input_format, bgr=bgr)
-    return dataclasses.replace(base, input_format=input_format, bgr=bgr, **given)
+    return dataclasses.replace(base, input_format=input_format, **given)

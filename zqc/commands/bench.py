@@ -17,7 +17,7 @@ from zqc.errors import OptionError
 from zqc.files import FilePath, to_path
 from zqc.model_io import onnx_file
 from zqc.model_io.model_file import METADATA_PREFIX
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
 from zqc.progress import Silent
 from zqc.recipe.toml import METADATA_KEY, from_toml
 from zqc.runtime import cpu, session
@@ -41,7 +41,7 @@ def bench(
     quantized: FilePath,
     *,
     images: FilePath | None = None,
-    input_format: InputFormat | None = None,
+    input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
     batch: int | None = None,
     threads: int = 1,
@@ -143,19 +143,21 @@ def provider_name(provider: str) -> str:
     )
 
 
-def _input_format(given: InputFormat | None, runners: Sequence[Runner]) -> tuple[InputFormat, str]:
+def _input_format(
+    asked: InputFormat | ChannelOrder, runners: Sequence[Runner]
+) -> tuple[InputFormat, str]:
     """How pixels become input values, and who says so."""
-    if given is not None:
-        return given, ""
+    if isinstance(asked, InputFormat):
+        return asked, ""
     for runner in runners:
         metadata = runner.session.get_modelmeta().custom_metadata_map
         text = metadata.get(METADATA_PREFIX + METADATA_KEY)
         # A recipe of another version may not be readable; a range hardly changes the times.
         with suppress(OptionError):
             found = None if text is None else from_toml(text, where="the recipe").input_format
-            if found is not None:
+            if isinstance(found, InputFormat):
                 return found, " (from the recipe in the model)"
-    return InputFormat(), " (assumed)"
+    return InputFormat(bgr=is_bgr(asked)), " (assumed)"
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -18,7 +18,7 @@ from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, Run
 from zqc.files import to_path
 from zqc.model_io import model_file
 from zqc.pictures.images import holds_tensors, open_images
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
 from zqc.progress import Silent
 from zqc.runtime.session import Runner, load
 from zqc.statistics.input_choice import InputChoice, choose_input_format
@@ -77,8 +77,7 @@ def check(
     images: FilePath,
     labels: FilePath | None = None,
     anchors: FilePath | None = None,
-    input_format: InputFormat | None = None,
-    bgr: bool = False,
+    input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
     limit: int | None = None,
     threads: int | None = None,
@@ -96,9 +95,8 @@ def check(
         images: What ``zqc.pictures.images.open_images`` takes.
         labels: COCO labels of the pictures.
         anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w).
-        input_format: How pixels become input values; None to find it from the BatchNorm statistics
-            of the float model, or else take 0:1.
-        bgr: Whether the channels are in the order BGR, for an input format that is to be found.
+        input_format: How pixels become input values; ``"RGB"`` or ``"BGR"`` to find it from the
+            BatchNorm statistics of the float model, or else take 0:1, in this order of channels.
         input_shape: Height and width, where both models leave them open.
         limit: Use only the first so many pictures.
         threads: Threads inside an operator; all cores by default.
@@ -119,9 +117,9 @@ def check(
     shapes = _output_shapes(*pair, np.zeros(shape, np.float32))
     convention = recognise(shapes, height=height, width=width, anchors=anchors)
     form, choice = (
-        _input_format(pair[0], images, shape, bgr=bgr, threads=threads)
-        if input_format is None
-        else (input_format, InputChoice(str(input_format), "given"))
+        (input_format, InputChoice(str(input_format), "given"))
+        if isinstance(input_format, InputFormat)
+        else _input_format(pair[0], images, shape, input_format, threads=threads)
     )
     pictures = open_images(
         images,
@@ -226,8 +224,8 @@ def _input_format(
     model: _Model,
     images: Path,
     shape: tuple[int, int, int, int],
+    order: ChannelOrder,
     *,
-    bgr: bool,
     threads: int | None,
 ) -> tuple[InputFormat, InputChoice]:
     """Find the input format of the float model; without statistics it is taken to be 0:1.
@@ -239,12 +237,12 @@ def _input_format(
     inlined = (node for function in raw.functions.values() for node in function.all_nodes())
     nodes = (*raw.graph.all_nodes(), *inlined)
     if not any(node.op_type == "BatchNormalization" for node in nodes):
-        assumed = InputFormat(bgr=bgr)
+        assumed = InputFormat(bgr=is_bgr(order))
         return assumed, InputChoice(str(assumed), "assumed")
     size = shape[2:] if None in model.dimensions[2:] else None
     loaded = model_file.load(model.path, input_shape=size).model
     ask = not holds_tensors(images, model.input_name)
-    return choose_input_format(loaded, bgr=bgr, ask=ask, threads=threads)
+    return choose_input_format(loaded, asked=order, ask=ask, threads=threads)
 
 
 def _output_shapes(

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from zqc.commands.origin import Origin, find_statistics
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
 from zqc.model_io import model_file
+from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.images import ImageSet, holds_tensors, open_images
 from zqc.pictures.input_format import InputFormat
 from zqc.pictures.model_input import input_name, picture_shape
 from zqc.pictures.structured_noise import structured_noise
 from zqc.progress import Progress
+from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Effort, Recipe
 from zqc.statistics.input_choice import InputChoice, choose_input_format
 from zqc.synthesis.generate import synthesize
@@ -32,7 +34,7 @@ _EFFORTS: dict[Effort, tuple[int, int]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class CalibrationSource:
     """What takes the place of the model's own BatchNorm statistics: one thing, or nothing.
 
     Attributes:
@@ -59,7 +61,7 @@ class Source:
             raise OptionError(f"{' and '.join(given)} exclude each other; give one of them")
 
 
-def find_origin(model: ir.Model, recipe: Recipe, source: Source) -> Origin:
+def find_origin(model: ir.Model, recipe: Recipe, source: CalibrationSource) -> Origin:
     """Find the statistics of the layers, which nothing but the synthesis needs to have.
 
     Raises:
@@ -77,7 +79,7 @@ def find_input_format(
     model: ir.Model,
     origin: Origin,
     recipe: Recipe,
-    source: Source,
+    source: CalibrationSource,
     *,
     threads: int | None,
 ) -> tuple[InputFormat, InputChoice]:
@@ -86,13 +88,13 @@ def find_input_format(
     Raises:
         ZqcError: See ``synthesis.choose_input_format``.
     """
-    if recipe.input_format is None and origin.input_format is not None:
+    known = isinstance(recipe.input_format, InputFormat)
+    if not known and origin.input_format is not None:
         return origin.input_format, InputChoice(str(origin.input_format), "card")
     return choose_input_format(
         model,
         origin.layers,
-        given=recipe.input_format,
-        bgr=recipe.bgr,
+        asked=recipe.input_format,
         ask=source.images is None or not holds_tensors(source.images, input_name(model)),
         threads=threads,
     )
@@ -101,20 +103,20 @@ def find_input_format(
 def gather(
     model: ir.Model,
     origin: Origin,
-    recipe: Recipe,
-    input_format: InputFormat,
-    source: Source,
+    plan: Plan,
+    source: CalibrationSource,
     *,
     progress: Progress,
-    threads: int | None,
 ) -> ImageSet:
-    """Open the given pictures, or make some.
+    """Open the given pictures, or make some; the plan knows the input format.
 
     Raises:
         ZqcError: Pictures cannot be used, or the synthesis failed.
         KeyboardInterrupt: Ctrl-C came during the synthesis.
     """
-    picture = picture_shape(model)
+    recipe, picture = plan.recipe, picture_shape(model)
+    input_format = recipe.input_format
+    assert isinstance(input_format, InputFormat)  # ``begin`` found it
     if source.images is not None:
         channels, height, width = picture
         return open_images(
@@ -138,7 +140,7 @@ def gather(
         schedule=schedule(recipe),
         objective=objective(recipe),
         progress=progress,
-        threads=threads,
+        threads=plan.threads,
     )
     if made.stopped is not None:
         raise KeyboardInterrupt if made.interrupted else RuntimeFailure(made.stopped)
@@ -172,8 +174,8 @@ def objective(recipe: Recipe) -> Objective:
 
 
 def begin(
-    source: Path, recipe: Recipe, given: Source, threads: int | None
-) -> tuple[model_file.Source, Origin, InputFormat, InputChoice]:
+    source: Path, recipe: Recipe, given: CalibrationSource, threads: int | None
+) -> tuple[LoadedModel, Origin, InputFormat, InputChoice]:
     """Read the model, find its statistics, and with them how pixels become input values."""
     loaded = model_file.load(source, input_shape=recipe.input_shape)
     origin = find_origin(loaded.model, recipe, given)

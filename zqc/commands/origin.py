@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from zqc.errors import InputShapeError, NoBatchNormError, StatisticsError
 from zqc.model_io import model_file
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import ChannelOrder, InputFormat
 from zqc.pictures.model_input import picture_shape
 from zqc.statistics.batchnorm import LayerStatistics, harvest
 from zqc.statistics.card import read_card
@@ -33,7 +33,7 @@ class Origin:
 
 
 def find_statistics(
-    model: ir.Model, file: Path | None = None, *, input_format: InputFormat | None = None
+    model: ir.Model, file: Path | None = None, *, input_format: InputFormat | ChannelOrder = "RGB"
 ) -> Origin:
     """Find the statistics that pictures are synthesised from.
 
@@ -57,7 +57,7 @@ def find_statistics(
     return _from_card(model, file, input_format)
 
 
-def _from_card(model: ir.Model, file: Path, input_format: InputFormat | None) -> Origin:
+def _from_card(model: ir.Model, file: Path, asked: InputFormat | ChannelOrder) -> Origin:
     card = read_card(file)
     found = picture_shape(model)
     if found != card.shape:
@@ -65,10 +65,10 @@ def _from_card(model: ir.Model, file: Path, input_format: InputFormat | None) ->
             f"statistics card {file} is of pictures of {_size(card.shape)}, but the model's input "
             f"is {_size(found)}; make the card again with --input-shape of that height and width"
         )
-    if input_format is not None and not _alike(card.input_format, input_format, found[0]):
+    if isinstance(asked, InputFormat) and not _alike(card.input_format, asked, found[0]):
         raise StatisticsError(
             f"statistics card {file} was made for {_convention(card.input_format)}, but the "
-            f"options say {_convention(input_format)}; give the same --input-range, --mean/--std "
+            f"options say {_convention(asked)}; give the same --input-range, --mean/--std "
             "and --bgr as to zqc stats"
         )
     theirs = [entry.layer for entry in card.entries]

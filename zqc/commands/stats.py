@@ -13,7 +13,7 @@ from zqc.errors import ModelError, OptionError, RuntimeFailure
 from zqc.files import FilePath, atomic_write, check_file, to_path
 from zqc.model_io import model_file
 from zqc.pictures.images import ImageSet, holds_tensors, open_images
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import ChannelOrder, InputFormat
 from zqc.pictures.model_input import fixed_batch, input_name, picture_shape
 from zqc.progress import Progress, Silent, Task
 from zqc.runtime import session
@@ -33,8 +33,7 @@ def stats(
     output: FilePath,
     *,
     images: FilePath,
-    input_format: InputFormat | None = None,
-    bgr: bool = False,
+    input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
     allow_few: bool = False,
     progress: Progress | None = None,
@@ -50,8 +49,8 @@ def stats(
         source: A float ONNX model, BatchNorm kept or folded.
         output: Where the card goes.
         images: What ``zqc.pictures.images.open_images`` takes.
-        input_format: How pixels become input values; None to find it from BatchNorm, if any.
-        bgr: Whether the channels are in the order BGR, for an input format that is to be found.
+        input_format: How pixels become input values; ``"RGB"`` or ``"BGR"`` to find it from
+            BatchNorm, if there is any, for channels in this order.
         input_shape: Height and width for a model that leaves them open.
         allow_few: Whether fewer than ``FEWEST_PICTURES`` will do.
         progress: Where long work reports to; nowhere by default.
@@ -72,8 +71,7 @@ def stats(
     name, (channels, height, width) = input_name(model), picture_shape(model)
     form, choice = choose_input_format(
         loaded,
-        given=input_format,
-        bgr=bgr,
+        asked=input_format,
         ask=not holds_tensors(images, name),
         threads=threads,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zqc.commands import inputs
-from zqc.commands.inputs import begin
+from zqc.commands.inputs import CalibrationSource, begin
 from zqc.commands.origin import Origin
 from zqc.errors import OptionError
 from zqc.files import FilePath, atomic_directory, to_path
@@ -84,7 +84,7 @@ def synthesize_to(
     started = time.monotonic()
     recipe, progress = recipe or Recipe(), progress or Silent()
     source, directory = to_path(source), to_path(directory)
-    given = inputs.Source(statistics=to_path(statistics), no_statistics=no_statistics)
+    given = CalibrationSource(statistics=to_path(statistics), no_statistics=no_statistics)
     if resume and no_statistics:
         raise OptionError("structured noise is made at once; leave out --resume")
     loaded, origin, input_format, choice = begin(source, recipe, given, threads)

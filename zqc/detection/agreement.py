@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
-from zqc.detection.parts import output_parts
-from zqc.pictures.batches import Batches
+from zqc.detection.parts import OutputPart, output_parts
 from zqc.pictures.model_input import input_name
 from zqc.progress import Task
 from zqc.runtime import session
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from zqc.detection.parts import OutputPart
 
 DISTINCT_LIMIT = 65536  # every 16-bit grid fits; a float tensor soon reaches it
 
@@ -170,29 +164,41 @@ class PartAgreement:
 
 def output_agreement(
     model: ir.Model,
-    quantized: ir.Model | bytes,
-    batches: Batches,
+    quantized: Sequence[ir.Model | bytes],
+    batches: Iterable[NDArray[np.float32]],
     *,
     task: Task,
     threads: int | None,
-) -> tuple[PartAgreement, ...]:
-    """Compare every part of the outputs.
+) -> tuple[tuple[PartAgreement, ...], ...]:
+    """Compare every part of the outputs of some models with those of one float model.
+
+    The float model runs once, however many are compared with it.
 
     Args:
         model: A float model.
-        quantized: A model with the same input and outputs, or its file.
-        batches: The pictures.
+        quantized: Models with the same input and outputs, or their files.
+        batches: Input tensors (N, C, H, W).
         task: Advanced by the number of pictures.
         threads: Threads of ONNX Runtime.
+
+    Returns:
+        The parts of each model's outputs.
 
     Raises:
         RuntimeFailure: ONNX Runtime failed.
     """
-    source = input_name(model)
-    meter = OutputsMeter.of(output_parts(model))
-    runners = [session.load(each, threads=threads) for each in (model, quantized)]
-    for batch in batches():
-        expected, got = (runner({source: batch}) for runner in runners)
-        meter.update(expected, got)
+    source, parts = input_name(model), output_parts(model)
+    reference = session.load(model, threads=threads)
+    runners = [session.load(each, threads=threads) for each in quantized]
+    meters = [OutputsMeter.of(parts) for _ in quantized]
+    for batch in batches:
+        expected = reference({source: batch})
+        for runner, meter in zip(runners, meters, strict=True):
+            meter.update(expected, runner({source: batch}))
         task.advance(steps=len(batch))
-    return meter.results()
+    return tuple(meter.results() for meter in meters)
+
+
+def output_error(parts: Sequence[PartAgreement]) -> float:
+    """Σ (float − quantized)² / Σ float² of every part of the outputs, summed over the parts."""
+    return sum(10 ** (-part.sqnr_db / 10) for part in parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 from passes.analysis.topology import edge_layers, weighted_layers
 from passes.arithmetic import FLOAT_BITS
-from zqc import targets
-from zqc.calibration.calibrate import Ranges
 from zqc.calibration.sensitivity import sensitivities
 from zqc.mixed_precision.allocation import Allocation, Budget, allocate
 from zqc.mixed_precision.costs import latency_costs, size_costs, storages, useful_widths
 from zqc.mixed_precision.losses import Losses, weight_losses
 from zqc.model_io import model_file
-from zqc.pictures.batches import Batches, first_pictures
+from zqc.model_io.model_file import LoadedModel
+from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
 from zqc.pictures.model_input import fixed_batch, input_name
-from zqc.quantization import quantize
+from zqc.quantization.candidates import Candidate
+from zqc.quantization.quantize import quantize
+from zqc.recipe.plan import Plan
 
 if TYPE_CHECKING:
     from zqc.recipe.recipe import Recipe
@@ -99,27 +100,21 @@ def choose_bits(
 
 
 def chosen_bits(
-    model: ir.Model,
-    loaded: model_file.Source,
-    ranges: Ranges,
-    recipe: Recipe,
-    kept: Collection[str],
+    candidate: Candidate,
+    loaded: LoadedModel,
+    plan: Plan,
     batches: Batches,
     *,
     metadata: Mapping[str, str],
-    threads: int | None,
 ) -> dict[str, int]:
     """Choose the bits with the least predicted loss that reach the recipe's targets.
 
     Args:
-        model: The float model that is quantized.
+        candidate: The float model that is quantized, calibrated.
         loaded: The model as it came.
-        ranges: What calibration found out.
-        recipe: Has a target size, a target latency or both.
-        kept: Names of nodes that stay float.
-        batches: The calibration pictures.
+        plan: Its recipe has a target size, a target latency or both.
+        batches: The calibration set.
         metadata: What the file will hold, as it counts for its size.
-        threads: Threads of ONNX Runtime.
 
     Returns:
         By name of the layer; 32 for float.
@@ -129,31 +124,33 @@ def chosen_bits(
         UnsupportedOperatorError: An operator has no gradient, which sensitivities need.
         RuntimeFailure: ONNX Runtime failed.
     """
+    model, ranges, recipe = candidate.model, candidate.ranges, plan.recipe
     found = ranges.sensitivities or sensitivities(
-        model, (), first_pictures(batches), seed=recipe.seed, threads=threads
+        model, (), batches.first(SENSITIVITY_PICTURES), seed=recipe.seed, threads=plan.threads
     )
+    widths = widths_to_try(model, recipe)
     losses = weight_losses(
         model,
-        {n: w for n, w in widths_to_try(model, recipe).items() if n not in kept},
+        {name: of for name, of in widths.items() if name not in plan.excluded},
         ranges.grids,
         ranges.statistics,
         found,
         compensate=recipe.rounding != "nearest",
         second_moments=recipe.second_moments,
         corrected=recipe.bias_correction != "none",
-        per_tensor=targets.find(recipe.target).per_tensor,
+        per_tensor=plan.target.per_tensor,
     )
     # Only size and speed count here, and rounding to the nearest is the fastest.
-    bare = replace(ranges, statistics=replace(ranges.statistics, moments={}))
+    bare = candidate.without_moments().ranges
     # Where the means come from does not count, but a correction gives layers a bias.
     means = {} if recipe.bias_correction == "none" else ranges.means
 
     def build(bits_of: Mapping[str, int]) -> bytes:
-        quantized = quantize.quantize(model, bare, recipe, kept, means=means, bits_of=bits_of)
-        lowered = quantize.lower(quantized, recipe)
+        quantized = quantize(model, bare, plan, means=means, bits_of=bits_of)
+        lowered = plan.target.lower(quantized, recipe.min_runtime)
         return model_file.serialize(lowered, metadata=dict(metadata))
 
-    picture = next(iter(batches()))[: fixed_batch(model) or 1]
+    picture = next(iter(batches))[: fixed_batch(model) or 1]
     allocation = choose_bits(
         model,
         losses,

@@ -37,7 +37,7 @@ METADATA_PREFIX = "zqc."
 
 
 @dataclass(frozen=True)
-class Source:
+class LoadedModel:
     """A model as it came in.
 
     Attributes:
@@ -57,7 +57,7 @@ class Source:
     ir_version: int
 
 
-def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> Source:
+def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> LoadedModel:
     """Read a float32 detector and make it ready for the pipeline.
 
     Args:
@@ -86,7 +86,7 @@ def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> Source:
     except ModelError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
     _keep_interface(file.proto, model)
-    return Source(model, path, file.sha256, file.size, opset, file.proto.ir_version)
+    return LoadedModel(model, path, file.sha256, file.size, opset, file.proto.ir_version)
 
 
 def raise_opset(model: ir.Model, version: int) -> ir.Model:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -14,28 +15,44 @@ from zqc.pictures.model_input import fixed_batch
 _BATCH = 8
 """Pictures that are run at once where the model leaves its batch free."""
 
-
-def batches_of(pictures: ImageSet, model: ir.Model) -> Iterator[NDArray[np.float32]]:
-    """The pictures in batches that the model takes; a fixed batch is filled by repetition."""
-    fixed = fixed_batch(model)
-    for batch in pictures.batches(fixed or _BATCH):
-        yield np.resize(batch, (fixed, *batch.shape[1:])) if fixed else batch
+SENSITIVITY_PICTURES = 16
+"""Of which gradients are taken: a few are enough, and a gradient costs three runs."""
 
 
-Batches = Callable[[], Iterable[NDArray[np.float32]]]
-"""Gives the calibration pictures from the first one, as input tensors (N, C, H, W)."""
+@dataclass(frozen=True)
+class Batches:
+    """Pictures as input tensors (N, C, H, W), batch by batch, as often as they are asked for.
 
+    The length is the number of pictures.
 
-_SENSITIVITY_PICTURES = 16
+    Attributes:
+        pictures: The calibration set.
+        size: Pictures in a batch.
+        fills: Whether the last batch is filled up by repetition, for a model of a fixed batch.
+    """
 
+    pictures: ImageSet
+    size: int = _BATCH
+    fills: bool = False
 
-def first_pictures(
-    batches: Batches, count: int = _SENSITIVITY_PICTURES
-) -> list[NDArray[np.float32]]:
-    """Return batches with so many pictures at least, if there are so many."""
-    found: list[NDArray[np.float32]] = []
-    for batch in batches():
-        found.append(batch)
-        if sum(map(len, found)) >= count:
-            break
-    return found
+    @classmethod
+    def of(cls, pictures: ImageSet, model: ir.Model) -> Batches:
+        """The batches that a model takes."""
+        fixed = fixed_batch(model)
+        return cls(pictures, fixed or _BATCH, fixed is not None)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        for batch in self.pictures.batches(self.size):
+            yield np.resize(batch, (self.size, *batch.shape[1:])) if self.fills else batch
+
+    def first(self, count: int) -> list[NDArray[np.float32]]:
+        """Return batches with so many pictures at least, if there are so many."""
+        found: list[NDArray[np.float32]] = []
+        for batch in self:
+            found.append(batch)
+            if sum(map(len, found)) >= count:
+                break
+        return found

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from zqc.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+ChannelOrder = Literal["RGB", "BGR"]
+"""Stands for an input format of which only the order of the channels is known."""
+
+CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,47 @@ class InputFormat:
         low, high = (v.reshape(-1) for v in self.bounds(values.shape[-1]))
         pixels = np.clip(np.rint((values - low) / (high - low) * 255), 0, 255).astype(np.uint8)
         return np.ascontiguousarray(pixels[..., ::-1] if self.bgr else pixels)
+
+
+def asked_format(
+    input_range: tuple[Sequence[float], Sequence[float]] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    *,
+    bgr: bool,
+    spelled: Callable[[str], str] = str,
+) -> InputFormat | ChannelOrder:
+    """Return what a range, means and deviations say together; the order alone if none is given.
+
+    Args:
+        input_range: Values of pixel 0 and of pixel 255, one number or one per channel.
+        mean: What the input is normalised with; goes with ``std``.
+        std: Likewise.
+        bgr: Whether the channels stand in the order blue, green, red.
+        spelled: How messages spell ``input_range``, ``mean`` and ``std``.
+
+    Raises:
+        OptionError: They contradict each other, or one of a pair is missing.
+    """
+    if input_range is not None and (mean or std):
+        raise OptionError(
+            f"{spelled('input_range')} and {spelled('mean')}/std exclude each other; "
+            "give one of the two"
+        )
+    if bool(mean) != bool(std):
+        given, missing = ("mean", "std") if mean else ("std", "mean")
+        raise OptionError(f"{spelled(given)} needs {spelled(missing)}; give both")
+    if mean and std:
+        return InputFormat.from_mean_std(mean, std, bgr=bgr)
+    if input_range is None:
+        return "BGR" if bgr else "RGB"
+    low, high = (tuple(map(float, end)) for end in input_range)
+    return InputFormat(low, high, bgr)
+
+
+def is_bgr(asked: InputFormat | ChannelOrder) -> bool:
+    """Whether the channels stand in the order blue, green, red."""
+    return asked.bgr if isinstance(asked, InputFormat) else asked == "BGR"
 
 
 def _text(values: Sequence[float]) -> str:

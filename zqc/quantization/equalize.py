@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,9 +14,9 @@ from passes import EqualizeChannels
 from passes.arithmetic import exponent_of
 from zqc.calibration.channel_moments import ChannelMoments
 from zqc.calibration.channel_ranges import channel_thresholds
-from zqc.pictures.batches import Batches, first_pictures
+from zqc.pictures.batches import Batches
 from zqc.quantization.prepare import points_of
-from zqc.recipe.recipe import Recipe
+from zqc.recipe.plan import Plan
 
 _PICTURES = 32
 """Of which the reaches are taken: a channel has thousands of positions in each."""
@@ -67,12 +67,9 @@ class Equalized:
 
 def equalize(
     model: ir.Model,
-    recipe: Recipe,
-    kept: Collection[str],
+    plan: Plan,
     batches: Batches,
     analytic: Mapping[str, ChannelMoments],
-    *,
-    threads: int | None,
 ) -> tuple[Equalized, ...]:
     """Return the model with equalized channels, in one form or, for ``auto``, in several.
 
@@ -81,22 +78,21 @@ def equalize(
 
     Args:
         model: The prepared float model.
-        recipe: Whether, and by what reaches.
-        kept: Names of nodes that stay float.
-        batches: The calibration pictures.
+        plan: Whether, and by what ranges.
+        batches: The calibration set.
         analytic: Moments by name of the tensor, where the recipe asks for the statistics.
-        threads: Threads of ONNX Runtime.
 
     Raises:
         RuntimeFailure: ONNX Runtime failed.
     """
+    recipe = plan.recipe
     if recipe.equalization == "none" or (
         recipe.equalization == "auto" and recipe.act_bits == _ENOUGH_BITS
     ):
         return (Equalized(model),)
     points = [
         point
-        for point in points_of(model, recipe, kept)
+        for point in points_of(model, plan)
         if not (point.internal or point.edge or point.joined)
     ]
     names = [point.names[0] for point in points]
@@ -104,7 +100,7 @@ def equalize(
         reaches = {name: analytic[name].reach for name in names if name in analytic}
         tops = {name: 2.0 ** float(exponent_of(reach.max())) for name, reach in reaches.items()}
     else:
-        pictures = first_pictures(batches, _PICTURES)
+        pictures = batches.first(_PICTURES)
         found = channel_thresholds(
             model,
             names,
@@ -113,7 +109,7 @@ def equalize(
             pictures=sum(map(len, pictures)),
             nonnegative={point.names[0] for point in points if point.nonnegative},
             slightly_negative={point.names[0] for point in points if point.slightly_negative},
-            threads=threads,
+            threads=plan.threads,
         )
         reaches = {name: thresholds.reaches for name, thresholds in found.items()}
         tops = {name: thresholds.common for name, thresholds in found.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
@@ -22,10 +22,10 @@ from passes import (
 )
 from passes.analysis.quantization_points import Point, quantization_points
 from passes.canonicalize.canonical_gelu import GELU_OPSET, spelled_gelus
-from zqc import targets
 from zqc.errors import OptionError
 from zqc.model_io import lowest_opset, model_file
-from zqc.recipe.recipe import Recipe
+from zqc.pictures.input_format import InputFormat
+from zqc.recipe.plan import Plan
 from zqc.runtime import versions
 
 PREPARE: tuple[ir.passes.InPlacePass, ...] = (
@@ -45,19 +45,19 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
 """Exact passes on the float model."""
 
 
-def prepare(model: ir.Model, recipe: Recipe) -> ir.Model:
+def prepare(model: ir.Model, plan: Plan) -> ir.Model:
     """Return the float model in the form that is quantized: BatchNorm folded, opset high enough.
 
     Raises:
         OptionError: The recipe's oldest runtime cannot read it.
     """
+    recipe = plan.recipe
     newest = versions.newest_opset(recipe.min_runtime or versions.VERSIONS[-1])
     if newest >= GELU_OPSET and spelled_gelus(model.graph):
         model = model_file.raise_opset(model, GELU_OPSET)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
     fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits)
-    int4 = targets.find(recipe.target).int4
-    if int4 and (fewest <= 4 or recipe.target_size is not None):
+    if plan.target.int4 and (fewest <= 4 or recipe.target_size is not None):
         prepared = model_file.raise_opset(prepared, model_file.INT4_OPSET)
     ShapeInferencePass()(prepared)
     if recipe.min_runtime is not None:
@@ -65,29 +65,30 @@ def prepare(model: ir.Model, recipe: Recipe) -> ir.Model:
     return prepared
 
 
-def kept_float(model: ir.Model, patterns: Sequence[str]) -> frozenset[str]:
-    """Names of the nodes that match the patterns.
+def excluded_nodes(model: ir.Model, patterns: Sequence[str]) -> frozenset[str]:
+    """Names of the nodes that match the patterns of ``--keep-float``.
 
     Raises:
         OptionError: A pattern matches nothing.
     """
     names = [node.name for node in model.graph if node.name]
-    kept: set[str] = set()
+    excluded: set[str] = set()
     for pattern in patterns:
         matching = fnmatch.filter(names, pattern)
         if not matching:
             raise OptionError(
                 f"--keep-float {pattern!r} matches no node; `zqc inspect` lists the layers' names"
             )
-        kept.update(matching)
-    return frozenset(kept)
+        excluded.update(matching)
+    return frozenset(excluded)
 
 
-def points_of(model: ir.Model, recipe: Recipe, kept: Collection[str]) -> list[Point]:
+def points_of(model: ir.Model, plan: Plan) -> list[Point]:
     """Which tensors of a prepared model are quantized."""
+    input_format = plan.recipe.input_format
     return quantization_points(
         model.graph,
-        keep_float=kept,
-        nonnegative_inputs=recipe.input_format is not None and min(recipe.input_format.low) >= 0,
-        only_layer_inputs=targets.find(recipe.target).placement == "layer inputs",
+        keep_float=plan.excluded,
+        nonnegative_inputs=isinstance(input_format, InputFormat) and min(input_format.low) >= 0,
+        only_layer_inputs=plan.target.placement == "layer inputs",
     )

@@ -16,7 +16,7 @@ from passes.graph import Namer
 from passes.layers import Layer, along, layer_of
 from passes.qdq import dequantized_scale
 from passes.quantize.quantize_weights import rounded_weight
-from zqc.pictures.batches import Batches, first_pictures
+from zqc.pictures.batches import Batches
 from zqc.quantization.paired_inputs import Inputs, paired_inputs
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def reconstruct(
     bits: int = 8,
     edge_bits: int = 8,
     bits_of: Mapping[str, int] | None = None,
-    kept: Collection[str] = (),
+    keep_float: Collection[str] = (),
     per_tensor: Collection[str] = (),
     int4: bool = True,
     samples: int,
@@ -71,14 +71,13 @@ def reconstruct(
         model: The float model that is quantized.
         activations_quantized: The same with its activations behind QuantizeLinear and
             DequantizeLinear. Layers are recognised by their names.
-        batches: Returns the calibration pictures, (N, C, H, W) each, whenever it is called; 64
-            pictures are used.
+        batches: The calibration set, of which 64 pictures are used.
         refit: Whether the weights are refitted, or only the biases.
         compensate: Whether weights are rounded with compensation, or to the nearest step.
         bits: Bits of the weights, 2 to 8.
         edge_bits: Bits of the weights of the first and the last layers.
         bits_of: Bits of single layers by name, whatever ``bits`` and ``edge_bits`` say.
-        kept: Names of nodes that stay float.
+        keep_float: Names of nodes that stay float.
         per_tensor: As ``QuantizeWeights`` has it.
         int4: Likewise.
         samples: Output positions per picture at which the input of each layer is looked at.
@@ -98,10 +97,10 @@ def reconstruct(
     widths = {node.name or "": edge_bits if node in edges else bits for node in layers}
     widths |= bits_of or {}
     twins = {node.name or "": node for node in weighted_layers(quantized.graph)}
-    todo = {n for n, twin in twins.items() if n not in kept and _is_quantizable(twin)}
+    todo = {n for n, twin in twins.items() if n not in keep_float and _is_quantizable(twin)}
     name = Namer(quantized.graph)
     generator = np.random.default_rng(seed)
-    pictures = first_pictures(batches, _PICTURES)
+    pictures = batches.first(_PICTURES)
     task.advance(steps=len(layers) - len(todo))
     for stage in _stages(model.graph, todo):
         pairs = [(node, twins[node.name or ""]) for node in stage]
@@ -131,7 +130,9 @@ def reconstruct(
             )
             task.advance(layer)
     # Every weight is on a grid by now, so that this only writes it down as integers.
-    QuantizeWeights(bits_of=widths, keep_float=kept, per_tensor=per_tensor, int4=int4)(quantized)
+    QuantizeWeights(bits_of=widths, keep_float=keep_float, per_tensor=per_tensor, int4=int4)(
+        quantized
+    )
     RemoveUnusedNodesPass()(quantized)
     return quantized
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -12,9 +10,9 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from passes import ScaleOutputs
 from passes.equalize.scale_outputs import head_outputs
 from zqc.calibration.tensor_reader import TensorReader
-from zqc.pictures.batches import Batches, first_pictures
+from zqc.pictures.batches import Batches
 from zqc.quantization.prepare import points_of
-from zqc.recipe.recipe import Recipe
+from zqc.recipe.plan import Plan
 
 _PICTURES = 32
 """Of which the largest values are taken; all positions count, because boxes are rare."""
@@ -22,11 +20,8 @@ _PICTURES = 32
 
 def scale_outputs(
     model: ir.Model,
-    recipe: Recipe,
-    kept: Collection[str],
+    plan: Plan,
     batches: Batches,
-    *,
-    threads: int | None,
 ) -> ir.Model:
     """Return the model with ``ScaleOutputs`` applied: the same function.
 
@@ -35,22 +30,20 @@ def scale_outputs(
 
     Args:
         model: The prepared float model.
-        recipe: Whether.
-        kept: Names of nodes that stay float.
-        batches: The calibration pictures.
-        threads: Threads of ONNX Runtime.
+        plan: Whether.
+        batches: The calibration set.
 
     Raises:
         RuntimeFailure: ONNX Runtime failed.
     """
     heads = {value.name for value in head_outputs(model.graph)}
-    points = points_of(model, recipe, kept) if recipe.channel_outputs else []
+    points = points_of(model, plan) if plan.recipe.channel_outputs else []
     names = [p.names[0] for p in points if p.names[0] in heads and not p.squashed_by]
     if not names:
         return model
-    read = TensorReader(model, names, threads=threads)
+    read = TensorReader(model, names, threads=plan.threads)
     reaches: dict[str, NDArray[np.float64]] = {}
-    for batch in first_pictures(batches, _PICTURES):
+    for batch in batches.first(_PICTURES):
         values = read(batch)
         for name in names:
             reach = _reach(values[name])

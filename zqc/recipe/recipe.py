@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from zqc import targets
 from zqc.errors import OptionError
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import CHANNEL_ORDERS, ChannelOrder, InputFormat
 from zqc.runtime import versions
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class Recipe:
         target_latency: Likewise for this share of the float model's latency.
         samples: Number of calibration pictures; None leaves it to the effort.
         seed: Seed of everything random.
-        input_format: How pixel values become the input tensor; None to find it from the statistics.
-        bgr: Whether the channels are in the order BGR, for an input format that is to be found.
+        input_format: How pixel values become the input tensor; ``"RGB"`` or ``"BGR"`` where that is
+            to be found from the statistics, for channels in this order.
         input_shape: Height and width for inputs that leave them open.
         target: Name of what the output is lowered for, see ``zqc.targets``.
         min_runtime: The oldest ONNX Runtime that has to run the output, such as ``1.16``; None for
@@ -124,8 +124,7 @@ class Recipe:
     target_latency: float | None = None
     samples: int | None = None
     seed: int = 0
-    input_format: InputFormat | None = None
-    bgr: bool = False
+    input_format: InputFormat | ChannelOrder = "RGB"
     input_shape: tuple[int, int] | None = None
     target: str = "ort-x86"
     min_runtime: str | None = None
@@ -142,6 +141,13 @@ class Recipe:
             if value not in choices:
                 known = ", ".join(map(str, choices))
                 raise OptionError(f"{name} is {value!r}, but must be one of {known}")
+        if not isinstance(self.input_format, InputFormat) and (
+            self.input_format not in CHANNEL_ORDERS
+        ):
+            raise OptionError(
+                f"input_format is {self.input_format!r}, but must be an InputFormat, "
+                f"or {' or '.join(CHANNEL_ORDERS)} for one that is to be found"
+            )
         targets.check_name(self.target)
         if self.min_runtime is not None:
             self._check_runtime(self.min_runtime)
@@ -187,9 +193,19 @@ class Recipe:
         return min(bits, _REDUCED_BITS) if self.reduce_range else bits
 
     @property
+    def chooses_bits(self) -> bool:
+        """Whether bits are chosen layer by layer, for a target size or latency."""
+        return self.target_size is not None or self.target_latency is not None
+
+    @property
+    def refits(self) -> bool:
+        """Whether weights or biases make up for what the layers before them have become."""
+        return self.rounding == "refitted" or self.bias_correction == "outputs"
+
+    @property
     def precision(self) -> str:
         """The usual short name: ``int8`` for W8A8, else ``w4a8``, ``w4a4``, ``w8a4``; ``mixed``."""
-        if self.target_size is not None or self.target_latency is not None:
+        if self.chooses_bits:
             return "mixed"
         if self.bits == self.act_bits == 8:
             return "int8"

@@ -21,14 +21,14 @@ from collections.abc import Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from zqc.errors import OptionError
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import ChannelOrder, InputFormat, asked_format, is_bgr
 from zqc.recipe.recipe import CHOICES, PRESETS, Recipe
 
 METADATA_KEY = "recipe"
 """Where a compiled model keeps its recipe."""
 
 _TYPES = {name: hint for name, hint in get_type_hints(Recipe).items() if name != "input_format"}
-_FORMAT = ("input_range", "mean", "std")
+_FORMAT = ("input_range", "mean", "std", "bgr")
 KEYS = ("preset", *_TYPES, *_FORMAT)
 """Everything that may stand in a file."""
 
@@ -63,14 +63,13 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
-        if isinstance(value, InputFormat):
-            table |= _format_table(value)
+        if field.name == "input_format":
+            table |= _format_table(value) if isinstance(value, InputFormat) else {}
+            table["bgr"] = is_bgr(value)
         elif isinstance(value, tuple):
             table[field.name] = list(value)
         elif value is not None:
             table[field.name] = value
-    if recipe.input_format is not None:
-        table["bgr"] = recipe.input_format.bgr
     return table
 
 
@@ -85,9 +84,8 @@ def _of_table(table: Mapping[str, Any]) -> Recipe:
         _checked("preset", preset, preset in list(PRESETS), f"one of {', '.join(PRESETS)}")
     base = Recipe() if preset is None else PRESETS[preset]
     fields = {key: _typed(key, value) for key, value in table.items() if key in _TYPES}
-    input_format = _input_format(table, bgr=fields.get("bgr", base.bgr))
-    if input_format is not None:
-        fields["input_format"] = input_format
+    if any(key in table for key in _FORMAT):
+        fields["input_format"] = _input_format(table, base)
     return dataclasses.replace(base, **fields)
 
 
@@ -134,25 +132,27 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and value != [] and all(map(_is_number, value))
 
 
-def _input_format(table: Mapping[str, Any], *, bgr: bool) -> InputFormat | None:
-    """The input format of a file; None where it says nothing but the order of the channels."""
+def _input_format(table: Mapping[str, Any], base: Recipe) -> InputFormat | ChannelOrder:
+    """The input format of a file; the order of the channels where it says no more."""
     for key in ("mean", "std"):
         if key in table:
             _checked(key, table[key], _is_numbers(table[key]), "a list of numbers")
-    given = [key for key in _FORMAT if key in table]
-    if given in (["mean"], ["std"]):
-        raise OptionError(f"{given[0]} needs {'std' if given == ['mean'] else 'mean'}; give both")
-    if "input_range" not in table:
-        return InputFormat.from_mean_std(table["mean"], table["std"], bgr=bgr) if given else None
-    if len(given) > 1:
-        raise OptionError("input_range and mean/std exclude each other; give one of the two")
-    value = table["input_range"]
-    ends = value if isinstance(value, list) and len(value) == 2 else []
-    lists = [[end] if _is_number(end) else end for end in ends]
-    fits = ends != [] and all(map(_is_numbers, lists))
-    _checked("input_range", value, fits, "[low, high] with a number, or a list of one per channel")
-    low, high = (tuple(map(float, end)) for end in lists)
-    return InputFormat(low, high, bgr)
+    bgr = table.get("bgr", is_bgr(base.input_format))
+    _checked("bgr", bgr, isinstance(bgr, bool), "true or false")
+    lists = None
+    if "input_range" in table:
+        value = table["input_range"]
+        ends = value if isinstance(value, list) and len(value) == 2 else []
+        lists = [[end] if _is_number(end) else end for end in ends]
+        fits = ends != [] and all(map(_is_numbers, lists))
+        said = "[low, high] with a number, or a list of one per channel"
+        _checked("input_range", value, fits, said)
+    return asked_format(
+        None if lists is None else (lists[0], lists[1]),
+        table.get("mean"),
+        table.get("std"),
+        bgr=bgr,
+    )
 
 
 def _format_table(value: InputFormat) -> dict[str, Any]:

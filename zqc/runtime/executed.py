@@ -38,7 +38,7 @@ _FLOAT_BITS = 32
 def layer_reports(
     quantized: ir.Model,
     executed: ir.Model,
-    kept: Collection[str],
+    excluded: Collection[str],
     bits_of: Mapping[str, int] | None = None,
 ) -> tuple[LayerReport, ...]:
     """Say of every weighted layer what became of it.
@@ -46,7 +46,7 @@ def layer_reports(
     Args:
         quantized: The canonical quantized model, which knows the bits.
         executed: What ONNX Runtime makes of the file.
-        kept: Names of the nodes that the user keeps in float.
+        excluded: Names of the nodes that the user keeps in float.
         bits_of: By name of the layer, the bits that its weights were rounded to, 32 for float; what
             they are stored in by default.
     """
@@ -63,18 +63,20 @@ def layer_reports(
                 weight_bits=_weight_bits(node, chosen),
                 act_bits=_bits(node.inputs[0]),
                 integer=name in integer,
-                reason="" if name in integer else _reason(name, kept, chosen, floats.get(name)),
+                reason="" if name in integer else _reason(name, excluded, chosen, floats.get(name)),
             )
         )
     return tuple(reports)
 
 
-def float_operators(executed: ir.Model, kept: Collection[str] = ()) -> tuple[FloatOperators, ...]:
+def float_operators(
+    executed: ir.Model, excluded: Collection[str] = ()
+) -> tuple[FloatOperators, ...]:
     """Operators before the post-processing that compute in float, other than weighted layers.
 
     Args:
         executed: What ONNX Runtime makes of the file.
-        kept: Names of the nodes that the user keeps in float.
+        excluded: Names of the nodes that the user keeps in float.
     """
     graph = executed.graph
     before: set[ir.Node] = set()
@@ -97,7 +99,7 @@ def float_operators(executed: ir.Model, kept: Collection[str] = ()) -> tuple[Flo
             and node.outputs[0] not in integers
             and not _is_barrier(node)
         ):
-            rule = "kept by --keep-float" if node.name in kept else rule_of(node)
+            rule = "kept by --keep-float" if node.name in excluded else rule_of(node)
             found.setdefault((node.op_type, rule), []).append(label(node))
     return tuple(
         FloatOperators(kind, tuple(names), rule) for (kind, rule), names in sorted(found.items())
@@ -162,9 +164,9 @@ def _weight_bits(node: ir.Node, chosen: Mapping[str, int]) -> int:
 
 
 def _reason(
-    name: str, kept: Collection[str], chosen: Mapping[str, int], executed: ir.Node | None
+    name: str, excluded: Collection[str], chosen: Mapping[str, int], executed: ir.Node | None
 ) -> str:
-    if name in kept:
+    if name in excluded:
         return "kept by --keep-float"
     if chosen.get(name) == _FLOAT_BITS:
         return "the target latency allows it"

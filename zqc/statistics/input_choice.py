@@ -9,7 +9,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from zqc.errors import NoBatchNormError
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
 from zqc.pictures.model_input import picture_shape
 from zqc.statistics.batchnorm import LayerStatistics, harvest
 from zqc.statistics.input_convention import detect_input_format
@@ -19,8 +19,7 @@ def choose_input_format(
     model: ir.Model,
     layers: Sequence[LayerStatistics] | None = None,
     *,
-    given: InputFormat | None = None,
-    bgr: bool = False,
+    asked: InputFormat | ChannelOrder = "RGB",
     ask: bool = True,
     threads: int | None = None,
 ) -> tuple[InputFormat, InputChoice]:
@@ -29,8 +28,7 @@ def choose_input_format(
     Args:
         model: The model, as ``model_io.load`` returns it.
         layers: Its statistics; by default those of its BatchNormalization nodes, if it has any.
-        given: What the options say.
-        bgr: Whether the channels are in the order BGR, where no format is given.
+        asked: What the options say.
         ask: Whether a doubt is an error. It need not be where no pixels are turned into values.
         threads: Threads of ONNX Runtime.
 
@@ -38,18 +36,18 @@ def choose_input_format(
         OptionError: The statistics leave a doubt that has to be asked about.
         RuntimeFailure: ONNX Runtime cannot run the first layers.
     """
-    if given is not None:
-        return given, InputChoice(str(given), "given")
+    if isinstance(asked, InputFormat):
+        return asked, InputChoice(str(asked), "given")
     layers = _stored(model) if layers is None else layers
     if layers:
         picture = picture_shape(model)
-        found = detect_input_format(model, layers, picture, bgr=bgr, threads=threads)
+        found = detect_input_format(model, layers, picture, bgr=is_bgr(asked), threads=threads)
         if ask:
             found.require_certain()
         if found.certain:
             choice = InputChoice(found.name, "found", found.flags, found.order_known)
             return found.format, choice
-    assumed = InputFormat(bgr=bgr)
+    assumed = InputFormat(bgr=is_bgr(asked))
     return assumed, InputChoice(str(assumed), "assumed")
 
 

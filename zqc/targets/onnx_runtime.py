@@ -37,19 +37,17 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from zqc.recipe.recipe import Recipe
-
 _PACKED = (2, 3, 5, 6)
 """Seven bits would save an eighth of the file, and cost seven times as much to unpack as one."""
 
 
 def _lowering(
-    recipe: Recipe,
+    min_runtime: str | None,
     activations: ir.passes.InPlacePass,
     *kernels: ir.passes.InPlacePass,
 ) -> Sequence[ir.passes.InPlacePass]:
     """The passes, with those for the kernels of one kind of CPU in their place."""
-    has_int4 = versions.casts_int4(recipe.min_runtime)
+    has_int4 = versions.casts_int4(min_runtime)
     return (
         activations,
         IntegerClips(),
@@ -79,7 +77,7 @@ ORT_X86 = Target(
         "4-bit activations are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
         "The file is loaded after it is written; the layers on integer kernels are counted.",
     ),
-    lowering=lambda recipe: _lowering(recipe, UnsignedActivations(), ColumnBlocks()),
+    lowering=lambda min_runtime: _lowering(min_runtime, UnsignedActivations(), ColumnBlocks()),
     packed=_PACKED,
     kernels="here",
 )
@@ -98,9 +96,9 @@ ORT_ARM = Target(
         "The layers on integer kernels are counted by the rules that ONNX Runtime has for ARM; "
         "latencies are not measured, since its int8 kernels on x86 are others.",
     ),
-    lowering=lambda recipe: (
+    lowering=lambda min_runtime: (
         PairsBehindMoves(every=True),
-        *_lowering(recipe, SignedActivations()),
+        *_lowering(min_runtime, SignedActivations()),
     ),
     packed=_PACKED,
     kernels="arm",

@@ -30,7 +30,7 @@ OPENVINO = Target(
         "4-bit weights occupy 4 bits, and are int8 once OpenVINO has folded the Cast behind them.",
         "4-bit activations are a Clip of 8-bit integers, which computes in 8 bits.",
     ),
-    lowering=lambda _recipe: (
+    lowering=lambda _min_runtime: (
         WideActivations(),
         Int4WeightsByCast(),
         PairsBehindMoves(),

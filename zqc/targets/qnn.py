@@ -27,7 +27,7 @@ QNN = Target(
         "The batch is 1 where the float model leaves it open.",
         "Activations have 8 bits; zqc writes no 16-bit ones.",
     ),
-    lowering=lambda _recipe: (
+    lowering=lambda _min_runtime: (
         UnsignedActivations(),
         IntegerClips(keep_clips=True),
         ScalarScales(),

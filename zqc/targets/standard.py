@@ -18,7 +18,7 @@ PORTABLE = Target(
         "Weights and activations of 4 bits are INT4 and UINT4, which need opset 21.",
         "It is the canonical graph that all other targets are exactly equal to.",
     ),
-    lowering=lambda _recipe: _LOADABLE,
+    lowering=lambda _min_runtime: _LOADABLE,
 )
 
 SYMMETRIC = Target(
@@ -29,6 +29,6 @@ SYMMETRIC = Target(
         "Shifts are an addition before the pair, taken out by corrected biases and paddings.",
         "Scales are powers of two.",
     ),
-    lowering=lambda _recipe: (ShiftNegativeCorrection(), *_LOADABLE),
+    lowering=lambda _min_runtime: (ShiftNegativeCorrection(), *_LOADABLE),
     even_shifts=True,
 )

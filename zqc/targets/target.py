@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from zqc.errors import OptionError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import onnx_ir as ir
 
     from passes.quantize.quantize_activations import Constants
-    from zqc.recipe.recipe import Recipe
 
 Placement = Literal["everywhere", "layer inputs"]
 Kernels = Literal["here", "arm", "elsewhere"]
@@ -32,7 +29,7 @@ class Target:
         summary: What it is, in one line.
         guarantees: What holds of every file that is written for it, a sentence each.
         lowering: The exact passes that make of a canonical graph what the runtime takes. They may
-            depend on the recipe.
+            depend on the oldest ONNX Runtime that has to run it (``min_runtime``), or None.
         placement: Whether every tensor between layers is quantized, or only what Conv,
             ConvTranspose, Gemm and MatMul read and the shortcuts that are added to their results.
         unsigned: Whether tensors that cannot be negative may have an unsigned grid.
@@ -50,7 +47,7 @@ class Target:
     name: str
     summary: str
     guarantees: tuple[str, ...]
-    lowering: Callable[[Recipe], Sequence[ir.passes.InPlacePass]]
+    lowering: Callable[[str | None], Sequence[ir.passes.InPlacePass]]
     placement: Placement = "everywhere"
     unsigned: bool = True
     shifts: bool = True
@@ -68,24 +65,16 @@ class Target:
             return "float"
         return "any grid" if self.unsigned else "signed grid"
 
-    def check(self, recipe: Recipe) -> None:
-        """Refuse a recipe that asks for what the target cannot do.
+    def lower(self, model: ir.Model, min_runtime: str | None = None) -> ir.Model:
+        """Return a canonical model in the form that the target takes; every tensor keeps its value.
+
+        Args:
+            model: The canonical quantized model, which is not changed.
+            min_runtime: The oldest ONNX Runtime that has to run it; None for those of today.
 
         Raises:
-            OptionError: The message names the target and the remedy.
+            onnx_ir.passes.PassError: Names the pass that failed, and those that ran before it.
         """
-        if recipe.require_integer and self.kernels == "elsewhere":
-            raise OptionError(
-                f"--require-integer is about ONNX Runtime, and the target {self.name} runs "
-                "elsewhere; leave it out, or say --target ort-x86 or ort-arm"
-            )
-        for option, bits in (
-            ("--act-bits", recipe.act_bits),
-            ("--first-last-bits", recipe.first_last_bits),
-        ):
-            if bits not in self.act_bits:
-                possible = " or ".join(map(str, self.act_bits))
-                raise OptionError(
-                    f"the target {self.name} has no activations of {bits} bits; say {option} "
-                    f"{possible}, or take another target (`zqc targets` lists them)"
-                )
+        from onnx_ir.passes import Sequential  # `zqc --help` lists targets and must not wait for it
+
+        return Sequential(*self.lowering(min_runtime))(model.clone()).model

@@ -30,7 +30,7 @@ TENSORRT = Target(
         "for matrix products only, without integer arithmetic.",
         "Activations have 8 bits.",
     ),
-    lowering=lambda _recipe: (FloatBiases(), PairsBehindMoves(), RemoveUnusedNodesPass()),
+    lowering=lambda _min_runtime: (FloatBiases(), PairsBehindMoves(), RemoveUnusedNodesPass()),
     placement="layer inputs",
     unsigned=False,
     shifts=False,

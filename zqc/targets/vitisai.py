@@ -29,7 +29,7 @@ VITISAI = Target(
         "Weights of fewer than 8 bits keep their values but are stored as int8; activations have "
         "8 bits.",
     ),
-    lowering=lambda _recipe: (
+    lowering=lambda _min_runtime: (
         ScalarScales(),
         ExplicitConvolutions(),
         PairsBehindMoves(),

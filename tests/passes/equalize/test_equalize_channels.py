@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from passes import EqualizeChannels
 from passes.analysis.quantization_points import quantization_points
 from passes.graph import with_outputs
+from tests.calibration import plan_of
 from tests.passes.helpers import build_model, relative_error, run_model
 from zqc.calibration.analytic_moments import analytic_moments
 from zqc.model_io import model_file
 from zqc.quantization.prepare import prepare
-from zqc.recipe.recipe import Recipe
 from zqc.statistics.batchnorm import harvest
 
 TOLERANCE = 1e-5
@@ -331,7 +331,7 @@ def test_real_models(real_models, rng, file, size, output, layers):
     float32 alone moves a score by 10⁻⁵.
     """
     loaded = model_file.load(real_models / file, input_shape=size).model
-    model = prepare(loaded, Recipe())
+    model = prepare(loaded, plan_of())
     reaches = {n: m.reach for n, m in analytic_moments(model, harvest(loaded)).items()}
     if output is not None:
         (score,) = model.graph.outputs

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from passes.analysis.quantization_points import Point
+from tests.calibration import GivenBatches, plan_of
 from tests.passes.helpers import build_model
 from zqc.calibration.calibrate import bits_of, calibrate
 from zqc.calibration.histogram import add, empty, without_outliers
 from zqc.calibration.thresholds import choose_grid
-from zqc.pictures.batches import first_pictures
 from zqc.progress import Silent
 from zqc.recipe.recipe import Recipe
 
@@ -24,11 +24,8 @@ PLAIN = {
 
 def grids_of(model, points, batches, recipe):
     """Calibrate with few pictures."""
-    count = sum(map(len, batches))
     with Silent().task("", 0) as task:
-        return calibrate(
-            model, points, lambda: batches, recipe, pictures=count, task=task, threads=1
-        )
+        return calibrate(model, points, GivenBatches(*batches), plan_of(recipe), task=task)
 
 
 def noise(*shape, seed=0):
@@ -188,10 +185,3 @@ def test_sensitivities_weight_the_errors():
         for threshold in ("mse", "sensitivity")
     )
     assert weighted.exponent < plain.exponent
-
-
-@pytest.mark.parametrize(("sizes", "count", "expected"), [([4, 4, 4], 5, 2), ([4], 9, 1)])
-def test_first_pictures(sizes, count, expected):
-    """So many batches that there are enough pictures, or all."""
-    batches = [noise(size, 1, 2, 2) for size in sizes]
-    assert len(first_pictures(lambda: batches, count)) == expected

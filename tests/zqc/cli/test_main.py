@@ -165,7 +165,6 @@ def test_compile_like_python(zqc, detector_file, tmp_path, monkeypatch):
     assert (recipe.samples, recipe.seed, recipe.effort) == (3, 7, "thorough")
     assert (recipe.input_format.low, recipe.input_format.high) == ((-1.0,), (1.0,))
     assert recipe.input_format.bgr
-    assert recipe.bgr
     assert recipe.input_shape == (32, 48)
     assert recipe.target == "portable"
     assert recipe.keep_float == ("*a*", "b")
@@ -176,8 +175,8 @@ def test_compile_like_python(zqc, detector_file, tmp_path, monkeypatch):
 
 def test_input_options():
     """A range, or mean with standard deviation, or neither: then it is to be found."""
-    assert input_format(None, None, None, False) is None
-    assert input_format(None, None, None, True) is None
+    assert input_format(None, None, None, False) == "RGB"
+    assert input_format(None, None, None, True) == "BGR"
     assert input_format((-1.0, 1.0), None, None, True) == InputFormat((-1.0,), (1.0,), True)
     normalised = input_format(None, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), True)
     assert normalised.low == (-2.0, -2.0, -2.0)

@@ -13,6 +13,8 @@ from PIL import Image
 
 from passes.graph import constant
 from tests import nets
+from tests.calibration import plan_of
+from zqc import pipeline
 from zqc.commands import compile as compiler
 from zqc.commands import inputs
 from zqc.commands.check import check
@@ -23,7 +25,7 @@ from zqc.commands.synthesize import synthesize_to
 from zqc.errors import FloatKernelsError, NoBatchNormError, OptionError, RuntimeFailure
 from zqc.pictures.images import write_tensors
 from zqc.pictures.input_format import InputFormat
-from zqc.quantization import choose_equalization
+from zqc.quantization import candidates
 from zqc.quantization.prepare import prepare
 from zqc.recipe.recipe import PRESETS, Recipe
 from zqc.recipe.toml import from_toml
@@ -341,7 +343,7 @@ def test_where_means_come_from(source, tmp_path, given, expected):
 
 def test_synthesised_pictures_of_a_model_without_statistics(source, tmp_path):
     """Means are those of the pictures where BatchNorm is gone, whoever made them."""
-    ir.save(prepare(ir.load(source), recipe_of()), source)
+    ir.save(prepare(ir.load(source), plan_of(recipe_of())), source)
     write_tensors(tmp_path / "pictures.npz", pictures(), synthesised=True)
     graphs = []
     for chosen in ("auto", "pictures"):
@@ -484,10 +486,10 @@ def test_the_source_is_never_overwritten(source, tmp_path):
 
 STAGES = {
     "synthesis": (inputs, "synthesize"),
-    "calibration": (choose_equalization, "calibrate"),
-    "quantization": (compiler.quantize, "quantize"),
+    "calibration": (candidates, "calibrate"),
+    "quantization": (pipeline, "quantize"),
     "proof on ONNX Runtime": (session, "executed_graph"),
-    "comparison": (compiler, "output_agreement"),
+    "comparison": (pipeline, "output_agreement"),
     "latency": (compiler, "median_latencies"),
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zqc.commands.inputs import Source, noise, objective, schedule
+from zqc.commands.inputs import CalibrationSource, noise, objective, schedule
 from zqc.errors import OptionError
 from zqc.pictures.input_format import InputFormat
 from zqc.pictures.structured_noise import structured_noise
@@ -46,6 +46,8 @@ def test_tied_channels_of_noise_are_the_same():
 
 def test_one_source_or_none(tmp_path):
     """No source is the model itself; two exclude each other by the names of their options."""
-    assert Source() == Source(images=None, statistics=None, no_statistics=False)
+    assert CalibrationSource() == CalibrationSource(
+        images=None, statistics=None, no_statistics=False
+    )
     with pytest.raises(OptionError, match="--images and --no-statistics exclude each other"):
-        Source(images=tmp_path, no_statistics=True)
+        CalibrationSource(images=tmp_path, no_statistics=True)

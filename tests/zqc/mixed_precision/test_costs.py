@@ -10,13 +10,13 @@ from passes import QuantizeActivations, QuantizeWeights
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid
 from passes.lower.file_size.packed_weights import CHAIN_BYTES
+from tests.calibration import lowered as lowered_to
 from tests.passes.helpers import build_model
 from zqc.errors import OptionError
 from zqc.mixed_precision import costs
 from zqc.mixed_precision.choice import choose_bits, widths_to_try
 from zqc.mixed_precision.costs import latency_costs, size_costs, storages, useful_widths
 from zqc.model_io import model_file
-from zqc.quantization import quantize
 from zqc.recipe.recipe import Recipe
 from zqc.runtime.kernel_times import KernelTime
 
@@ -53,7 +53,7 @@ def make(rng):
             QuantizeActivations(grids)(quantized)
             floats = [name for name, b in bits.items() if b == 32]
             QuantizeWeights(bits_of=bits, keep_float=floats)(quantized)
-            lowered = quantize.lower(quantized, Recipe(target="ort-x86"))
+            lowered = lowered_to(quantized, "ort-x86")
             return model_file.serialize(lowered, metadata={})
 
         return model, written

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from passes.graph import with_outputs
+from tests.calibration import GivenBatches, plan_of
 from tests.passes.helpers import build_model, operator_types, relative_error, run_model
 from zqc.calibration.channel_moments import ChannelMoments
 from zqc.quantization.equalize import Equalized, equalize
@@ -57,8 +58,8 @@ def forms_of(mode, act_bits=4, insert="auto"):
     """The network, and what equalization by its own pictures or statistics makes of it."""
     model = network()
     recipe = Recipe(equalization=mode, act_bits=act_bits, insert_factors=insert)
-    batches = [pictures()[:2], pictures()[2:]]
-    return model, equalize(model, recipe, (), lambda: batches, moments_of(model), threads=1)
+    batches = GivenBatches(pictures()[:2], pictures()[2:])
+    return model, equalize(model, plan_of(recipe), batches, moments_of(model))
 
 
 def equalized_of(mode, act_bits=4, insert="auto"):
@@ -108,7 +109,7 @@ def test_auto_without_a_channel_to_scale():
         w1=np.ones((4, 8, 1, 1), np.float32),
     )
     recipe = Recipe(act_bits=4)
-    (form,) = equalize(model, recipe, (), lambda: [pictures()], {}, threads=1)
+    (form,) = equalize(model, plan_of(recipe), GivenBatches(*[pictures()]), {})
     assert not form.factors
     assert set(form.refused) == {"make_a", "make_y"}
 
@@ -173,7 +174,7 @@ def test_unknown_statistics_are_refused():
     model = network()
     recipe = Recipe(equalization="statistics", act_bits=4)
     known = {name: m for name, m in moments_of(model).items() if name != "f"}
-    (equalized,) = equalize(model, recipe, (), lambda: [pictures()], known, threads=1)
+    (equalized,) = equalize(model, plan_of(recipe), GivenBatches(*[pictures()]), known)
     assert "not known" in equalized.refused["make_e"]
     assert "h" in equalized.factors
     assert "f" not in equalized.factors

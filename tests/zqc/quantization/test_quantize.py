@@ -8,13 +8,14 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from tests.calibration import GivenBatches, plan_of
+from tests.calibration import lowered as lowered_to
 from tests.passes.helpers import build_model, operator_types, relative_error, run_model
 from zqc.calibration.calibrate import calibrate
-from zqc.errors import OptionError
 from zqc.pictures.input_format import InputFormat
 from zqc.progress import Silent
-from zqc.quantization import quantize
-from zqc.quantization.prepare import kept_float, points_of, prepare
+from zqc.quantization.prepare import excluded_nodes, points_of, prepare
+from zqc.quantization.quantize import quantize
 from zqc.recipe.recipe import Recipe
 from zqc.runtime import session
 
@@ -178,14 +179,13 @@ def pictures(seed, count=4):
 
 def quantized_of(model, recipe, batch):
     """Prepare, calibrate and quantize; return the prepared and the canonical model."""
-    prepared = prepare(model, recipe)
-    kept = kept_float(prepared, recipe.keep_float)
-    points = points_of(prepared, recipe, kept)
+    plan = plan_of(recipe)
+    prepared = prepare(model, plan)
+    plan = plan.excluding(excluded_nodes(prepared, recipe.keep_float))
+    points = points_of(prepared, plan)
     with Silent().task("", 0) as task:
-        ranges = calibrate(
-            prepared, points, lambda: [batch], recipe, pictures=len(batch), task=task, threads=1
-        )
-    return prepared, quantize.quantize(prepared, ranges, recipe, kept, means=ranges.means)
+        ranges = calibrate(prepared, points, GivenBatches(batch), plan, task=task)
+    return prepared, quantize(prepared, ranges, plan, means=ranges.means)
 
 
 @cache
@@ -213,7 +213,7 @@ def test_random_networks_survive_every_stage(seed):
     assert operator_types(model) == before
     assert "BatchNormalization" not in operator_types(prepared)
     assert relative_error(run_model(model, x=x), run_model(prepared, x=x)) < 1e-4
-    lowered = quantize.lower(canonical, Recipe(target="ort-x86"))
+    lowered = lowered_to(canonical, "ort-x86")
     expected, actual = run_model(canonical, x=x), run_model(lowered, x=x)
     assert len(np.unique(expected["y"])) > 1
     np.testing.assert_array_equal(actual["y"], expected["y"])
@@ -223,7 +223,7 @@ def test_random_networks_survive_every_stage(seed):
 def test_every_convolution_fuses(bits, act_bits):
     """In the network with every block, ONNX Runtime runs each Conv on its integer kernel."""
     prepared, canonical = whole(bits, act_bits)
-    lowered = quantize.lower(canonical, Recipe(target="ort-x86"))
+    lowered = lowered_to(canonical, "ort-x86")
     executed = Counter(operator_types(session.executed_graph(lowered)))
     assert executed["QLinearConv"] == operator_types(prepared).count("Conv") > 8
     assert executed["Conv"] == executed["FusedConv"] == 0
@@ -244,7 +244,7 @@ def test_the_quantized_network_is_near_the_float_one(bits, act_bits):
 def test_results_are_valid_onnx(bits, act_bits, target):
     """The opset is the lowest with the types that are stored, and the checker passes."""
     _, canonical = whole(bits, act_bits, target)
-    lowered = quantize.lower(canonical, Recipe(target=target))
+    lowered = lowered_to(canonical, target)
     onnx.checker.check_model(ir.to_proto(lowered), full_check=True)
     needs_int4 = 4 in (bits, act_bits)
     assert lowered.opset_imports[""] == (21 if needs_int4 else 14)
@@ -253,16 +253,14 @@ def test_results_are_valid_onnx(bits, act_bits, target):
 def test_portable_is_canonical():
     """No runtime in mind, nothing changes; the network moves no signed tensor in float."""
     _, canonical = whole(4, 4, "portable")
-    lowered = quantize.lower(canonical, Recipe(target="portable"))
+    lowered = lowered_to(canonical, "portable")
     assert ir.to_proto(lowered) == ir.to_proto(canonical)
 
 
 def test_the_same_input_gives_the_same_bytes():
     """Two runs write the same model."""
     again = quantized_of(whole_network(), precision_of(4, 8), pictures(1))
-    runs = [
-        quantize.lower(canonical, Recipe(target="ort-x86")) for _, canonical in (whole(4, 8), again)
-    ]
+    runs = [lowered_to(canonical, "ort-x86") for _, canonical in (whole(4, 8), again)]
     first, second = (ir.to_proto(run).SerializeToString(deterministic=True) for run in runs)
     assert first == second
 
@@ -284,35 +282,3 @@ def test_everything_can_be_kept_float():
     recipe = precision_of(8, 8, keep_float=("*",))
     prepared, canonical = quantized_of(model, recipe, pictures(1))
     assert operator_types(canonical) == operator_types(prepared)
-
-
-def test_a_pattern_that_matches_nothing_is_an_error():
-    """The message says which pattern, and where names are found."""
-    model = whole_network()
-    with pytest.raises(OptionError, match=r"'/model\.9/\*' matches no node.*zqc inspect"):
-        kept_float(model, ["make_*", "/model.9/*"])
-
-
-def test_patterns_are_united():
-    """Names of all patterns are kept, each once."""
-    model = whole_network()
-    kept = kept_float(model, ["make_y", "make_?", "make_t0"])
-    assert kept == {"make_y", "make_t0"}
-    assert kept_float(model, []) == frozenset()
-
-
-@pytest.mark.parametrize(("low", "signed"), [(0.0, False), (-1.0, True)])
-def test_the_pixels_range_decides_the_sign_of_the_input(low, signed):
-    """Pixels that cannot be negative get an unsigned grid."""
-    recipe = precision_of(8, 8, input_format=InputFormat((low,), (1.0,)))
-    points = points_of(prepare(whole_network(), recipe), recipe, frozenset())
-    assert points[0].names == ("x",)
-    assert points[0].nonnegative is not signed
-
-
-def test_a_model_that_the_oldest_runtime_cannot_read_is_refused():
-    """Before anything is calibrated, with the operator and the version that would do."""
-    model = build_model("(float[1,3,8,8] x) => (float[1,3,8,8] y) { a = Gelu(x) y = Exp(a) }")
-    prepare(model, Recipe(min_runtime="1.17"))
-    with pytest.raises(OptionError, match=r"Gelu make_a is there since opset 20; .* 1\.17"):
-        prepare(model, Recipe(min_runtime="1.16"))

@@ -9,6 +9,7 @@ from passes import QuantizeActivations, QuantizeWeights
 from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
 from passes.graph import with_outputs
+from tests.calibration import GivenBatches
 from tests.passes.helpers import build_model, run_model
 from tests.tasks import Counter
 from zqc.calibration.second_moments import input_columns
@@ -64,7 +65,7 @@ def reconstructed(model, batches, *, grids=GRIDS, refit=True, task=None, **optio
         return reconstruct(
             model,
             with_grids(model, grids),
-            lambda: iter(batches),
+            GivenBatches(*batches),
             refit=refit,
             task=task or silent,
             **options,
@@ -197,7 +198,7 @@ def test_bits_are_as_asked_for(rng):
     """Inner, edge and single layers have their own bits; a kept layer stays float."""
     model, batches = network(rng)
     quantized = reconstructed(
-        model, batches, bits=3, bits_of={"make_e": 5}, kept={"make_z"}, edge_bits=8
+        model, batches, bits=3, bits_of={"make_e": 5}, keep_float={"make_z"}, edge_bits=8
     )
     found = integers_of(quantized)
     assert found["make_z"] is None
@@ -228,7 +229,7 @@ def test_integers_are_those_that_were_looked_at(rng):
     model, batches = network(rng)
     whole = integers_of(reconstructed(model, batches, bits=4))
     others = {"make_c", "make_e", "make_g", "make_z"}
-    alone = integers_of(reconstructed(model, batches, bits=4, kept=others))
+    alone = integers_of(reconstructed(model, batches, bits=4, keep_float=others))
     np.testing.assert_array_equal(whole["make_a"].numpy(), alone["make_a"].numpy())
 
 
@@ -251,14 +252,15 @@ def test_pictures_are_read_once_for_all_layers(rng):
     model, batches = network(rng)
     rounds, task = [], Counter()
 
-    def read():
-        rounds.append(0)
-        for batch in batches * 10:
-            rounds[-1] += len(batch)
-            yield batch
+    class Read(GivenBatches):
+        def __iter__(self):
+            rounds.append(0)
+            for batch in self.arrays:
+                rounds[-1] += len(batch)
+                yield batch
 
     quantized = with_grids(model, GRIDS)
-    reconstruct(model, quantized, read, refit=True, samples=20, task=task, threads=1)
+    reconstruct(model, quantized, Read(*batches * 10), refit=True, samples=20, task=task, threads=1)
     assert rounds == [64]
     assert task.steps == 5
 

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
+from tests.calibration import GivenBatches, plan_of
 from tests.passes.helpers import build_model, run_model
 from zqc.quantization.scale_outputs import scale_outputs
 from zqc.recipe.recipe import Recipe
@@ -25,7 +26,7 @@ def test_raw_heads_are_scaled_and_squashed_ones_are_not(rng):
     """One product, behind the raw head; the outputs are what they were, bit for bit."""
     model = network(rng)
     x = rng.normal(size=(1, 3, 8, 8)).astype(np.float32)
-    scaled = scale_outputs(model, Recipe(), (), lambda: [x], threads=1)
+    scaled = scale_outputs(model, plan_of(), GivenBatches(x))
     assert isinstance(scaled, ir.Model)
     assert [node.op_type for node in scaled.graph].count("Mul") == 1
     before, after = run_model(model, x=x), run_model(scaled, x=x)
@@ -39,4 +40,4 @@ def test_only_if_the_recipe_asks(rng):
     """Without channel_outputs the model is handed back as it came."""
     model = network(rng)
     recipe = Recipe(channel_outputs=False)
-    assert scale_outputs(model, recipe, (), lambda: [], threads=1) is model
+    assert scale_outputs(model, plan_of(recipe), GivenBatches()) is model

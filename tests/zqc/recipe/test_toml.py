@@ -12,7 +12,7 @@ from tests import nets
 from zqc import targets
 from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ModelError, OptionError
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import CHANNEL_ORDERS, InputFormat
 from zqc.recipe import recipe
 from zqc.recipe.recipe import PRESETS, Recipe
 from zqc.recipe.toml import KEYS, from_toml, to_table, to_toml
@@ -56,8 +56,7 @@ FIELDS = {
     "target_latency": SHARES,
     "samples": st.none() | COUNTS,
     "seed": st.integers(0, 2**63 - 1),
-    "input_format": st.none() | input_formats(),
-    "bgr": st.booleans(),
+    "input_format": st.sampled_from(CHANNEL_ORDERS) | input_formats(),
     "input_shape": st.none() | st.tuples(COUNTS, COUNTS),
     "target": st.sampled_from(targets.BUILT_IN),
     "min_runtime": st.none() | st.sampled_from(versions.VERSIONS),
@@ -77,8 +76,6 @@ def test_round_trip(fields):
     if not fields["target"].startswith("ort-"):
         fields["min_runtime"] = None
     expected = Recipe(**fields)
-    if expected.input_format is not None:  # it has an order of channels of its own
-        expected = dataclasses.replace(expected, bgr=expected.input_format.bgr)
     text = to_toml(Recipe(**fields))
     assert from_toml(text, where="text") == expected
     assert tomllib.loads(text) == to_table(expected)
@@ -120,14 +117,15 @@ def test_presets_load():
         ("input_range = [[0, 0, 0], [1, 2, 3.5]]", InputFormat((0.0,) * 3, (1.0, 2.0, 3.5))),
         ("input_range = [0, 255]\nbgr = true", InputFormat((0.0,), (255.0,), True)),
         ("mean = [0.5]\nstd = [0.25]", InputFormat((-2.0,), (2.0,))),
-        ("bgr = true", None),
+        ("bgr = true", "BGR"),
+        ("bgr = false", "RGB"),
+        ("bits = 4", "RGB"),
     ],
 )
 def test_input_formats(text, expected):
     """A range, one per channel, or means and deviations; the order alone leaves them open."""
     found = from_toml(text, where="text")
     assert found.input_format == expected
-    assert found.bgr == ("bgr" in text)
 
 
 @pytest.mark.parametrize(

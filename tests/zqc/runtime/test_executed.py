@@ -6,10 +6,9 @@ import pytest
 from passes import QuantizeActivations, QuantizeWeights
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid
+from tests.calibration import lowered as lowered_to
 from tests.passes.helpers import build_model
 from zqc.errors import FloatKernelsError
-from zqc.quantization import quantize
-from zqc.recipe.recipe import Recipe
 from zqc.runtime import session
 from zqc.runtime.executed import float_operators, layer_reports, require_integer, tail_starts
 
@@ -42,7 +41,7 @@ def models():
     grids = {name: Grid(2, 8, not point.nonnegative) for point in points for name in point.names}
     QuantizeActivations(grids)(model)
     QuantizeWeights(bits=4, keep_float=KEPT)(model)
-    return model, session.executed_graph(quantize.lower(model, Recipe(target="ort-x86")))
+    return model, session.executed_graph(lowered_to(model, "ort-x86"))
 
 
 def test_every_layer_has_a_report(models):
@@ -137,7 +136,7 @@ def test_a_fused_net_has_no_float_operators():
     grids = {n: Grid(2, 4, not point.nonnegative) for point in points for n in point.names}
     QuantizeActivations(grids)(model)
     QuantizeWeights()(model)
-    executed = session.executed_graph(quantize.lower(model, Recipe(target="ort-x86")))
+    executed = session.executed_graph(lowered_to(model, "ort-x86"))
     assert float_operators(executed) == ()
 
 

@@ -271,7 +271,7 @@ def test_flags_say_the_same(usual):
 def test_the_given_format_is_taken(example):
     """What the options say is not questioned."""
     given = InputFormat.from_range(0, 255, bgr=True)
-    chosen = choose_input_format(example, given=given)
+    chosen = choose_input_format(example, asked=given)
     assert chosen == (given, InputChoice("0:255, BGR", "given"))
 
 
@@ -287,7 +287,7 @@ def test_without_statistics_it_is_assumed():
     """A model without BatchNorm gets 0:1 as ever, in the order that is given."""
     model = build_model("(float[1,3,4,4] x) => (float[1,3,4,4] y) { y = Relu(x) }")
     assert choose_input_format(model) == (InputFormat(), InputChoice("0:1", "assumed"))
-    _, choice = choose_input_format(model, bgr=True)
+    _, choice = choose_input_format(model, asked="BGR")
     assert choice == InputChoice("0:1, BGR", "assumed")
 
 

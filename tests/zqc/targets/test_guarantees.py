@@ -9,13 +9,14 @@ import pytest
 
 from passes.analysis.topology import post_processing, weighted_layers
 from tests import nets
+from tests.calibration import GivenBatches, plan_of
 from tests.passes.random_networks import network
 from zqc import targets
 from zqc.calibration.calibrate import calibrate
 from zqc.pictures.input_format import InputFormat
 from zqc.progress import Silent
-from zqc.quantization import quantize
 from zqc.quantization.prepare import points_of, prepare
+from zqc.quantization.quantize import quantize
 from zqc.recipe.recipe import Recipe
 from zqc.runtime import session
 
@@ -42,14 +43,13 @@ def written(target, bits=8, act_bits=8):
         bits=bits, act_bits=act_bits, first_last_bits=act_bits, target=target,
         input_format=InputFormat(), rounding="nearest",
     )  # fmt: skip
-    prepared = prepare(model, recipe)
-    points = points_of(prepared, recipe, ())
+    plan = plan_of(recipe)
+    prepared = prepare(model, plan)
     with Silent().task("", 0) as task:
-        ranges = calibrate(
-            prepared, points, lambda: [pictures[0]], recipe, pictures=1, task=task, threads=1
-        )
-    canonical = quantize.quantize(prepared, ranges, recipe, (), means={})
-    return canonical, quantize.lower(canonical, recipe), pictures[1]
+        points = points_of(prepared, plan)
+        ranges = calibrate(prepared, points, GivenBatches(pictures[0]), plan, task=task)
+    canonical = quantize(prepared, ranges, plan, means={})
+    return canonical, plan.target.lower(canonical), pictures[1]
 
 
 def grids(model):
@@ -174,7 +174,7 @@ def test_no_int4_no_newer_opset():
     before = model.opset_imports[""]
     assert before < 21
     for target, opset in (("vitisai", before), ("tensorrt", before), ("portable", 21)):
-        prepared = prepare(model, Recipe(bits=4, target=target))
+        prepared = prepare(model, plan_of(Recipe(bits=4, target=target)))
         assert prepared.opset_imports[""] == opset
 
 

@@ -1,0 +1,52 @@
+"""The float model in the form that is quantized, and what in it is."""
+
+import numpy as np
+import pytest
+
+from tests.calibration import plan_of
+from tests.passes.helpers import build_model
+from zqc.errors import OptionError
+from zqc.pictures.input_format import InputFormat
+from zqc.quantization.prepare import excluded_nodes, points_of, prepare
+from zqc.recipe.recipe import Recipe
+
+NET = """(float[1,3,8,8] x) => (float[1,3,8,8] y) {
+    t0 = Exp(x) t1 = Conv(t0, w) y = Neg(t1)
+}"""
+
+
+def network():
+    """Three nodes, of which the middle one has weights."""
+    return build_model(NET, w=np.ones((3, 3, 1, 1), np.float32))
+
+
+def test_a_pattern_that_matches_nothing_is_an_error():
+    """The message says which pattern, and where names are found."""
+    model = network()
+    with pytest.raises(OptionError, match=r"'/model\.9/\*' matches no node.*zqc inspect"):
+        excluded_nodes(model, ["make_*", "/model.9/*"])
+
+
+def test_patterns_are_united():
+    """Names of all patterns, each once."""
+    model = network()
+    excluded = excluded_nodes(model, ["make_y", "make_?", "make_t0"])
+    assert excluded == {"make_y", "make_t0"}
+    assert excluded_nodes(model, []) == frozenset()
+
+
+@pytest.mark.parametrize(("low", "signed"), [(0.0, False), (-1.0, True)])
+def test_the_pixels_range_decides_the_sign_of_the_input(low, signed):
+    """Pixels that cannot be negative get an unsigned grid."""
+    recipe = Recipe(input_format=InputFormat((low,), (1.0,)))
+    points = points_of(prepare(network(), plan_of(recipe)), plan_of(recipe))
+    assert points[0].names == ("x",)
+    assert points[0].nonnegative is not signed
+
+
+def test_a_model_that_the_oldest_runtime_cannot_read_is_refused():
+    """Before anything is calibrated, with the operator and the version that would do."""
+    model = build_model("(float[1,3,8,8] x) => (float[1,3,8,8] y) { a = Gelu(x) y = Exp(a) }")
+    prepare(model, plan_of(Recipe(min_runtime="1.17")))
+    with pytest.raises(OptionError, match=r"Gelu make_a is there since opset 20; .* 1\.17"):
+        prepare(model, plan_of(Recipe(min_runtime="1.16")))

@@ -1,0 +1,139 @@
+"""The stages on one screen: a prepared float model and a calibration set become a quantized file.
+
+    prepare → equalize → calibrate → quantize → lower → serialize → compare
+              └──────── once per candidate ───────────────────────────┘
+
+Every candidate is calibrated, quantized and written once, and all of them are compared with the
+float model in one pass over the calibration set; the one whose outputs suffer least is carried on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from passes.analysis.topology import weighted_layers
+from zqc.calibration.analytic_moments import analytic_moments
+from zqc.detection.agreement import PartAgreement, output_agreement, output_error
+from zqc.mixed_precision.choice import chosen_bits
+from zqc.model_io import model_file
+from zqc.model_io.model_file import LoadedModel
+from zqc.pictures.batches import Batches
+from zqc.progress import Progress
+from zqc.quantization.candidates import Candidate, calibrated, means_source
+from zqc.quantization.equalize import equalize
+from zqc.quantization.prepare import excluded_nodes, prepare
+from zqc.quantization.quantize import quantize, refit
+from zqc.recipe.plan import Plan
+from zqc.statistics.batchnorm import LayerStatistics
+
+
+@dataclass(frozen=True)
+class Written:
+    """A candidate as a file.
+
+    Attributes:
+        quantized: The canonical quantized model: standard QDQ, before any target.
+        content: The bytes of the file for the recipe's target.
+        batches: The calibration set in the batches that it takes, which a target may have fixed.
+    """
+
+    quantized: ir.Model
+    content: bytes
+    batches: Batches
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the pipeline ends with.
+
+    Attributes:
+        candidate: The candidate that was taken.
+        written: Its file.
+        agreement: How near its outputs come to those of the model as it was loaded.
+        bits_of: The bits that were chosen layer by layer; empty where the recipe says them.
+    """
+
+    candidate: Candidate
+    written: Written
+    agreement: tuple[PartAgreement, ...]
+    bits_of: Mapping[str, int]
+
+
+def begin(loaded: LoadedModel, plan: Plan) -> tuple[ir.Model, Plan]:
+    """Prepare the model, and find in it what stays float: all that needs no picture."""
+    model = prepare(loaded.model, plan)
+    return model, plan.excluding(excluded_nodes(model, plan.recipe.keep_float))
+
+
+def run(
+    loaded: LoadedModel,
+    model: ir.Model,
+    layers: tuple[LayerStatistics, ...],
+    batches: Batches,
+    plan: Plan,
+    *,
+    metadata: Mapping[str, str],
+    progress: Progress,
+) -> Outcome:
+    """Quantize a prepared model.
+
+    Args:
+        loaded: The model as it came.
+        model: The prepared model.
+        layers: The statistics of its layers, as far as they are known.
+        batches: The calibration set.
+        plan: What is asked for.
+        metadata: What the file holds beside the model.
+        progress: Where long work reports to.
+
+    Raises:
+        ZqcError: See ``zqc.errors``.
+    """
+    recipe = plan.recipe
+    synthesised = batches.pictures.synthesised and bool(layers)
+    means_from = means_source(recipe.bias_correction, synthesised=synthesised)
+    asks_for_statistics = "statistics" in (recipe.equalization, means_from)
+    analytic = analytic_moments(model, layers) if asks_for_statistics else {}
+    forms = equalize(model, plan, batches, analytic)
+    more = recipe.chooses_bits or recipe.refits  # needs a calibrated model, and quantizes it anew
+
+    def written(quantized: ir.Model) -> Written:
+        lowered = plan.target.lower(quantized, recipe.min_runtime)
+        content = model_file.serialize(lowered, metadata=metadata)
+        return Written(quantized, content, Batches.of(batches.pictures, lowered))
+
+    def compared(*files: Written) -> tuple[tuple[PartAgreement, ...], ...]:
+        contents, taken = [file.content for file in files], files[0].batches
+        with progress.task("Comparing", len(taken)) as task:
+            return output_agreement(loaded.model, contents, taken, task=task, threads=plan.threads)
+
+    candidates: list[Candidate] = []
+    files: list[Written] = []
+    with progress.task("Calibrating", len(batches) * len(forms)) as task:
+        for form in forms:
+            candidate = calibrated(form, plan, batches, means_from, analytic, task=task)
+            if len(forms) > 1 or not more:
+                float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
+                files.append(written(quantize(float_model, ranges, plan, means=means)))
+            candidates.append(candidate if more else candidate.without_moments())
+    agreements = compared(*files) if files else ()
+    best = min(range(len(files)), key=lambda i: output_error(agreements[i]), default=0)
+    candidate = candidates[best]
+    if not more:
+        return Outcome(candidate, files[best], agreements[best], {})
+
+    bits_of: dict[str, int] = {}
+    if recipe.chooses_bits:
+        bits_of = chosen_bits(candidate, loaded, plan, batches, metadata=metadata)
+    float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
+    if recipe.refits:
+        with progress.task("Refitting", len(weighted_layers(float_model.graph))) as task:
+            quantized = refit(float_model, ranges, plan, batches, bits_of=bits_of, task=task)
+    else:
+        quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
+    file = written(quantized)
+    (agreement,) = compared(file)
+    return Outcome(candidate, file, agreement, bits_of)

@@ -1,0 +1,88 @@
+"""Float models that are ready to be quantized: one, or several of which quantization chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from zqc.calibration.calibrate import Ranges, calibrate
+from zqc.calibration.channel_moments import ChannelMoments
+from zqc.pictures.batches import Batches
+from zqc.progress import Task
+from zqc.quantization.equalize import Equalized
+from zqc.quantization.prepare import points_of
+from zqc.quantization.scale_outputs import scale_outputs
+from zqc.recipe.plan import Plan
+from zqc.recipe.recipe import BiasCorrection
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A float model that is ready to be quantized.
+
+    Attributes:
+        equalized: What became of its channels.
+        model: The model, with scales of their own for the channels of its outputs.
+        ranges: What calibration found out about it.
+        means: The means that its biases are corrected with.
+    """
+
+    equalized: Equalized
+    model: ir.Model
+    ranges: Ranges
+    means: Mapping[str, NDArray[np.float64]]
+
+    def without_moments(self) -> Candidate:
+        """The same without the second moments of the layers' inputs, which take most memory."""
+        statistics = replace(self.ranges.statistics, moments={})
+        return replace(self, ranges=replace(self.ranges, statistics=statistics))
+
+
+def calibrated(
+    equalized: Equalized,
+    plan: Plan,
+    batches: Batches,
+    means_from: BiasCorrection,
+    analytic: Mapping[str, ChannelMoments],
+    *,
+    task: Task,
+) -> Candidate:
+    """Calibrate one form of the model.
+
+    Args:
+        equalized: The form.
+        plan: How it will be quantized.
+        batches: The calibration set.
+        means_from: Where the means come from that biases are corrected with, see ``means_source``.
+        analytic: Moments of the float model by name of the tensor, where they are known.
+        task: Advanced by the number of pictures.
+
+    Raises:
+        ZqcError: See ``zqc.calibration.calibrate``.
+    """
+    model = scale_outputs(equalized.model, plan, batches)
+    ranges = calibrate(model, points_of(model, plan), batches, plan, task=task)
+    if means_from == "statistics":
+        means = equalized.scaled({name: moments.mean for name, moments in analytic.items()})
+    else:
+        means = ranges.means if means_from == "pictures" else {}
+    return Candidate(equalized, model, ranges, means)
+
+
+def means_source(asked: BiasCorrection, *, synthesised: bool) -> BiasCorrection:
+    """What the bias correction knows means from: ``auto`` is decided here.
+
+    Synthesised pictures do not reach the means of the statistics everywhere; pictures of the user's
+    own may come from elsewhere than the training pictures.
+
+    Args:
+        asked: What the recipe says.
+        synthesised: Whether pictures were synthesised from statistics that are known.
+    """
+    if asked != "auto":
+        return asked
+    return "statistics" if synthesised else "pictures"

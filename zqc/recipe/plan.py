@@ -1,0 +1,65 @@
+"""What every stage of one compilation works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from zqc import targets
+from zqc.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zqc.recipe.recipe import Recipe
+    from zqc.targets import Target
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with all that follows from it before anything is computed.
+
+    Attributes:
+        recipe: What the user asked for.
+        target: Its target, found once.
+        excluded: Names of the nodes that stay float (``--keep-float``).
+        threads: Threads of ONNX Runtime; all cores for None.
+    """
+
+    recipe: Recipe
+    target: Target
+    excluded: frozenset[str] = frozenset()
+    threads: int | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe, *, threads: int | None = None) -> Plan:
+        """Find the target of a recipe.
+
+        Raises:
+            OptionError: There is none, or it cannot do what the recipe asks for.
+        """
+        target = targets.find(recipe.target)
+        _check(recipe, target)
+        return cls(recipe, target, threads=threads)
+
+    def excluding(self, names: Iterable[str]) -> Plan:
+        """The same plan with these nodes in float."""
+        return replace(self, excluded=frozenset(names))
+
+
+def _check(recipe: Recipe, target: Target) -> None:
+    if recipe.require_integer and target.kernels == "elsewhere":
+        raise OptionError(
+            f"--require-integer is about ONNX Runtime, and the target {target.name} runs "
+            "elsewhere; leave it out, or say --target ort-x86 or ort-arm"
+        )
+    for option, bits in (
+        ("--act-bits", recipe.act_bits),
+        ("--first-last-bits", recipe.first_last_bits),
+    ):
+        if bits not in target.act_bits:
+            possible = " or ".join(map(str, target.act_bits))
+            raise OptionError(
+                f"the target {target.name} has no activations of {bits} bits; say {option} "
+                f"{possible}, or take another target (`zqc targets` lists them)"
+            )
