@@ -1,6 +1,6 @@
 """Time and memory of calibration: zqc's streaming statistics against ONNX Runtime's entropy method.
 
-    python tools/bench_calibration.py MODEL PICTURES [--count 500] [--input-range -1:1]
+    python -m tools.bench.calibration MODEL PICTURES [--count 500] [--input-range -1:1]
 
 Both sides read the same pictures, cut out of the files below PICTURES at random places and sizes
 and prepared beforehand as 8-bit pixels, one at a time. Each works in a process of its own, from the
@@ -8,7 +8,7 @@ file of the model to the finished thresholds; imports are not timed, as neither 
 than once. The processor time is that of the whole process, on all cores: it says more than the
 other where a machine does other work.
 
-- zqc: ``quantize.prepare``, then ``calibrate.calibrate`` of every tensor that it quantizes,
+- zqc: ``prepare``, then ``calibrate.calibrate`` of every tensor that it quantizes,
   with the second moments of the layers' inputs, which the rounding of the weights needs.
 - ONNX Runtime: ``quant_pre_process`` (folds BatchNorm) and ``EntropyCalibrater`` of the operators
   that ``quantize_static`` calibrates, with its own defaults.
@@ -34,9 +34,9 @@ from pathlib import Path
 import click
 import numpy as np
 from numpy.typing import NDArray
-from peak_memory import peak_megabytes
 from PIL import Image
 
+from tools.bench.peak_memory import peak_megabytes
 from zqc.calibration import calibrate
 from zqc.model_io import model_file
 from zqc.pictures.images import SUFFIXES, ImageSet
@@ -225,8 +225,8 @@ def measured_since(started: float, count: int) -> dict[str, float]:
 
 
 def in_own_process(arguments: list[str]) -> dict[str, float]:
-    """Run this file with other arguments; the last line of its output is the result."""
-    command = [sys.executable, __file__, *arguments]
+    """Run this module with other arguments; the last line of its output is the result."""
+    command = [sys.executable, "-m", __spec__.name, *arguments]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     result: dict[str, float] = json.loads(output.splitlines()[-1])
     return result

@@ -1,6 +1,6 @@
 """Time and difference of image gradients: ONNX Runtime against PyTorch's autograd.
 
-    python tools/bench_gradients.py examples/detector.onnx
+    python -m tools.bench.gradients examples/detector.onnx
 
 The loss is the one of data synthesis in short: per-channel means and mean squares of every Conv
 output, squared and summed. Both sides get the same graph, BatchNorm folded unless told otherwise,
@@ -10,7 +10,6 @@ makes a run slower.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -19,15 +18,11 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
+from passes.canonicalize.fold_batchnorm import FoldBatchNorm
+from tools.reference.onnx_to_torch import TorchTwin
 from zqc.autodiff import engine
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # so that it runs without installation and finds its neighbour
-
-from passes.canonicalize.fold_batchnorm import FoldBatchNorm  # noqa: E402
-from tools.onnx_to_torch import TorchTwin  # noqa: E402
-from zqc.model_io import model_file  # noqa: E402
-from zqc.runtime import session  # noqa: E402
+from zqc.model_io import model_file
+from zqc.runtime import session
 
 
 @click.command()

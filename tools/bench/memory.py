@@ -1,6 +1,6 @@
 """Peak memory of the synthesis of a large set of pictures.
 
-    python tools/bench_memory.py [--pictures 1024] [--size 320] [--steps 2]
+    python -m tools.bench.memory [--pictures 1024] [--size 320] [--steps 2]
 
 ``zqc.synthesis.generate.synthesize`` with its default options on the example detector, at pictures
 of another size than it was exported for: only its last Reshapes hold on to that, and they come
@@ -18,15 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from peak_memory import peak_megabytes
 
+from tools.bench.peak_memory import peak_megabytes
+from tools.paths import DETECTOR
 from zqc.model_io import model_file
 from zqc.pictures.input_format import InputFormat
 from zqc.statistics.batchnorm import harvest
 from zqc.synthesis.generate import synthesize
 from zqc.synthesis.loop import Schedule
-
-EXAMPLE = Path(__file__).parent.parent / "examples" / "detector.onnx"
 
 
 class Peaks:
@@ -53,7 +52,7 @@ class Peaks:
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("path", default=EXAMPLE, type=click.Path(exists=True, path_type=Path))
+@click.argument("path", default=DETECTOR, type=click.Path(exists=True, path_type=Path))
 @click.option("--pictures", default=1024)
 @click.option("--size", default=320, help="Height and width of a picture.")
 @click.option("--steps", default=2)

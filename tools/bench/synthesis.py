@@ -1,6 +1,6 @@
 """Time and memory of one step of the synthesis: ONNX Runtime against PyTorch.
 
-    python tools/bench_synthesis.py [MODEL ...] [--threads 2] [--repeats 5] [--batchnorm both]
+    python -m tools.bench.synthesis [MODEL ...] [--threads 2] [--repeats 5] [--batchnorm both]
 
 Measured on the example detector and on the models that are named. One step lets each of 8 pictures
 of the model's own size make one step: forward to the last BatchNorm layer, the loss on the means
@@ -12,10 +12,10 @@ clip to the range of pixels. There is no augmentation, and no second forward pas
   Runtime session of one thread; four batches at a time step from the same pooled moments. Its
   optimiser is Adam with one second moment a picture (Adam-mini).
 - PyTorch: the same 8 pictures as one batch with as many threads inside an operator, eager, in
-  float32, with ``torch.optim.Adam`` (``torch_synthesis``). The network is built from the same ONNX
-  graph, with BatchNorm in inference mode kept in it, as a hook-based implementation has it;
-  ``--batchnorm`` also gives it the graph with BatchNorm folded, where zqc starts from. Parameters
-  need no gradient.
+  float32, with ``torch.optim.Adam`` (``tools.reference.torch_synthesis``). The network is built
+  from the same ONNX graph, with BatchNorm in inference mode kept in it, as a hook-based
+  implementation has it; ``--batchnorm`` also gives it the graph with BatchNorm folded, where zqc
+  starts from. Parameters need no gradient.
 
 First both make a step on the same 4 pictures, where all of zqc's batches start from the same pooled
 moments. Printed are the losses, and the norm of the difference of each gradient from PyTorch's in
@@ -39,8 +39,9 @@ import click
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from peak_memory import peak_megabytes
 
+from tools.bench.peak_memory import peak_megabytes
+from tools.paths import DETECTOR
 from zqc.errors import InputShapeError, ZqcError
 from zqc.model_io import model_file
 from zqc.pictures.input_format import InputFormat
@@ -50,7 +51,6 @@ from zqc.synthesis.loop import Loop, Schedule
 from zqc.synthesis.objective import Objective
 from zqc.synthesis.state import State
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "detector.onnx"
 PICTURES = 8
 COMPARED = 4
 ZQC, KEPT, FOLDED = "zqc", "PyTorch", "PyTorch, BatchNorm folded"
@@ -87,7 +87,7 @@ def main(
     print("| model | pictures | side | step | zqc is | peak memory | of it imports |")
     print("|---|---|---|---|---|---|---|")
     notes = []
-    for path in (EXAMPLE, *models):
+    for path in (DETECTOR, *models):
         try:
             model = load(path, size)
             notes.append(f"{path.name}: {difference(model, threads)}")
@@ -136,7 +136,8 @@ def side_step(side: str, model: ir.Model, threads: int) -> Step:
         loop, state = start(model, PICTURES, threads)
         return lambda: loop.advance(state)
     import torch  # not in the process in which the memory of the other side is measured
-    from torch_synthesis import TorchSynthesis
+
+    from tools.reference.torch_synthesis import TorchSynthesis
 
     torch.set_num_threads(threads)
     noise = np.random.default_rng(0).normal(0.5, 0.25, (PICTURES, *picture_shape(model)))
@@ -147,7 +148,8 @@ def side_step(side: str, model: ir.Model, threads: int) -> Step:
 def difference(model: ir.Model, threads: int) -> str:
     """Say by how much the sides differ at the same pictures."""
     import torch
-    from torch_synthesis import TorchSynthesis
+
+    from tools.reference.torch_synthesis import TorchSynthesis
 
     loop, state = start(model, COMPARED, threads)
     layers, pictures = harvest(model), _joined(state, "pictures")
@@ -181,7 +183,7 @@ def _joined(state: State, name: str) -> NDArray[np.float32]:
 def _memory(side: str, path: Path, size: int, threads: int) -> tuple[float, float]:
     """Peak memory of a process of one side, and what of it its imports need, in MB."""
     options = ["--alone", side, "--size", str(size), "--threads", str(threads)]
-    command = [sys.executable, __file__, str(path), *options]
+    command = [sys.executable, "-m", __spec__.name, str(path), *options]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     peak, imports = json.loads(output)
     return peak, imports
@@ -189,7 +191,7 @@ def _memory(side: str, path: Path, size: int, threads: int) -> tuple[float, floa
 
 def _measure_memory(side: str, path: Path, size: int, threads: int) -> None:
     if side != ZQC:
-        import torch_synthesis  # noqa: F401
+        from tools.reference import torch_synthesis  # noqa: F401
     imports = peak_megabytes()
     step = side_step(side, load(path, size), threads)
     for _ in range(4):

@@ -1,6 +1,6 @@
 """Whether other engines compute what ONNX Runtime computes from the portable files of zqc.
 
-    python tools/compare_engines.py [MODEL ...] [--images DIR] [--input-shape HxW] [--no-reference]
+    python -m tools.compare.engines [MODEL ...] [--images DIR] [--input-shape HxW] [--no-reference]
 
 Each model, the example by default, is compiled for ``--target portable`` with 8 bits and with
 4-bit weights. One picture of random pixels goes through ONNX Runtime with every node as ONNX
@@ -31,10 +31,11 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
-from peers.environment import Environment, SkippedError
 
 import zqc
 from passes.graph import constant
+from tools.compare.peers.environment import Environment, SkippedError
+from tools.paths import DETECTOR, ROOT, SCENES
 from zqc.cli.options import size
 from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ZqcError
@@ -42,9 +43,6 @@ from zqc.model_io import upgrade
 from zqc.pictures.input_format import InputFormat
 from zqc.runtime import session
 
-ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "examples" / "detector.onnx"
-SCENES = ROOT / "examples" / "scenes" / "training"
 RUNNER = Path(__file__).with_name("openvino_runner.py")
 OPENVINO = ("openvino==2026.4.1",)
 
@@ -115,8 +113,8 @@ def main(
     engines += ["onnx reference"] if reference else []
     print(_line(["model", "bits", "output", *engines]))
     print(_line(["---"] * (3 + len(engines))))
-    for model in models or (EXAMPLE,):
-        given = SCENES if images is None and model == EXAMPLE else images
+    for model in models or (DETECTOR,):
+        given = SCENES / "training" if images is None and model == DETECTOR else images
         with tempfile.TemporaryDirectory() as folder:
             try:
                 for form, probe in _written(model, given, input_shape, Path(folder)):

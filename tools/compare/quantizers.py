@@ -1,6 +1,6 @@
 """Other quantizers on the same model, with real pictures; zqc beside them, with none.
 
-    python tools/compare.py [MODEL] [--only aimet ...] [--no-peers] [--json]
+    python -m tools.compare.quantizers [MODEL] [--only aimet ...] [--no-peers] [--json]
 
 Each peer runs in a virtual environment of its own (``build/peers``, made on first use, 4 to 6 GB in
 all) and gets the float model and 64 real pictures; what is asked of it stands in
@@ -30,20 +30,20 @@ from pathlib import Path
 
 import click
 import numpy as np
-from example.accuracy import PRECISIONS
 from numpy.typing import NDArray
-from peers.catalogue import PEERS, Peer
-from peers.environment import Environment, SkippedError
-from peers.measure import Row, latencies, measure, table
 
 import zqc
+from tools.compare.peers.catalogue import PEERS, Peer
+from tools.compare.peers.environment import Environment, SkippedError
+from tools.compare.peers.measure import Row, latencies, measure, table
+from tools.example.accuracy import PRECISIONS
+from tools.paths import DETECTOR, ROOT, SCENES
 from zqc.errors import ZqcError
 from zqc.model_io import model_file
 from zqc.pictures.images import open_images
 from zqc.pictures.input_format import InputFormat
 from zqc.recipe.recipe import EFFORTS
 
-ROOT = Path(__file__).parent.parent
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 Feeds = dict[str, NDArray[np.float32]]
@@ -52,12 +52,12 @@ Feeds = dict[str, NDArray[np.float32]]
 @click.command(context_settings={"show_default": True})
 @click.argument(
     "model",
-    default=ROOT / "examples" / "detector.onnx",
+    default=DETECTOR,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
 )
 @click.option(
     "--scenes",
-    default=ROOT / "examples" / "scenes",
+    default=SCENES,
     type=FOLDER,
     help="Folder with training, heldout, heldout.json.",
 )

@@ -1,6 +1,6 @@
 """Which versions of ONNX Runtime load and run what zqc writes, and whether they compute the same.
 
-    python tools/version_matrix.py [MODEL ...] [--images DIR] [--input-shape HxW]
+    python -m tools.compare.versions [MODEL ...] [--images DIR] [--input-shape HxW]
 
 Each version runs in a virtual environment of its own (``build/runtimes``, made on first use, 100 to
 300 MB each); one that cannot be installed is skipped with the reason. Of each model, the example
@@ -26,9 +26,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from peers.environment import Environment, SkippedError
 
 import zqc
+from tools.compare.peers.environment import Environment, SkippedError
+from tools.paths import DETECTOR, ROOT, SCENES
 from zqc.cli.options import size
 from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ZqcError
@@ -36,9 +37,6 @@ from zqc.model_io import onnx_file
 from zqc.pictures.input_format import InputFormat
 from zqc.runtime.executed import INTEGER_LAYERS
 
-ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "examples" / "detector.onnx"
-SCENES = ROOT / "examples" / "scenes" / "training"
 RUNNER = Path(__file__).with_name("version_runner.py")
 
 VERSIONS = {
@@ -96,8 +94,8 @@ def main(
 ) -> None:
     """Load and run what zqc makes of MODELS in several versions of ONNX Runtime."""
     pythons = dict(_pythons(environments))
-    for model in models or (EXAMPLE,):
-        given = SCENES if images is None and model == EXAMPLE else images
+    for model in models or (DETECTOR,):
+        given = SCENES / "training" if images is None and model == DETECTOR else images
         with tempfile.TemporaryDirectory() as folder:
             try:
                 files = dict(_written(model, given, input_shape, Path(folder)))

@@ -1,19 +1,20 @@
 """Make the example detector and its labelled pictures, from nothing but packaged data.
 
-python tools/train_example.py scenes      the labelled pictures and the cache for training
-python tools/train_example.py train       the weights, within a time budget
-python tools/train_example.py export      the ONNX file
-python tools/train_example.py evaluate    average precision of the ONNX file
+python -m tools.example.train scenes      the labelled pictures and the cache for training
+python -m tools.example.train train       the weights, within a time budget
+python -m tools.example.train export      the ONNX file
+python -m tools.example.train evaluate    average precision of the ONNX file
 """
 
 from functools import partial
 from pathlib import Path
 
 import click
-from example import evaluation, exporting, store, training
-from example.scenes import load_assets
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+from tools.example import evaluation, exporting, store, training
+from tools.example.scenes import load_assets
+from tools.paths import DETECTOR, EXAMPLES, SCENES
+
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 PHOTOGRAPHS = (Path("/usr/share/backgrounds"), Path("build/photographs"))
 LABELLED = {"heldout": 200, "training": 64}
@@ -77,8 +78,8 @@ def export(work: Path, examples: Path, threads: int) -> None:
 
 
 @main.command()
-@click.option("--model", type=_file, default=EXAMPLES / "detector.onnx")
-@click.option("--labels", type=_file, default=EXAMPLES / "scenes" / "heldout.json")
+@click.option("--model", type=_file, default=DETECTOR)
+@click.option("--labels", type=_file, default=SCENES / "heldout.json")
 def evaluate(model: Path, labels: Path) -> None:
     """Print COCO's average precision of an ONNX detector on labelled pictures."""
     found = evaluation.evaluate(model, labels)

@@ -9,8 +9,8 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
-from onnx_to_torch import TorchTwin
 
+from tools.reference.onnx_to_torch import TorchTwin
 from zqc.statistics.batchnorm import LayerStatistics
 from zqc.statistics.network import matched_part
 from zqc.synthesis.matching import Targets

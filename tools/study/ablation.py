@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 import numpy as np
 import onnx
-from cases import Case
-from example.accuracy import PRECISIONS, spread
 
 import zqc
+from tools.example.accuracy import PRECISIONS, spread
+from tools.study.cases import Case
 from zqc.errors import ZqcError
 from zqc.recipe.recipe import (
     BIAS_CORRECTIONS,

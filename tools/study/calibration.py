@@ -1,6 +1,6 @@
 """Accuracy of the example detector by bits and by calibration data: the table of docs/results.md.
 
-    python tools/study_calibration.py [--seeds 3] [--effort standard]
+    python -m tools.study.calibration [--seeds 3] [--effort standard]
 
 Every cell is the COCO mAP (0.50:0.95, in percent) on the 200 held-out scenes. Synthetic pictures
 are made once per seed as ``zqc compile`` makes them and, like the 64 real scenes and 64 pictures of
@@ -14,12 +14,11 @@ import tempfile
 from pathlib import Path
 
 import click
-from example.accuracy import cell, measure, write_noise
 
 import zqc
+from tools.example.accuracy import cell, measure, write_noise
+from tools.paths import DETECTOR, SCENES
 from zqc.recipe.recipe import EFFORTS
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @click.command()
@@ -30,16 +29,15 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(seeds: int, effort: str, as_json: bool) -> None:
     """Print the table."""
-    model = EXAMPLES / "detector.onnx"
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        sources = {"real": [EXAMPLES / "scenes" / "training"], "synthetic": [], "noise": []}
+        sources = {"real": [SCENES / "training"], "synthetic": [], "noise": []}
         for seed in range(seeds):
             recipe = zqc.Recipe(seed=seed, effort=effort)
-            zqc.synthesize(model, work / f"synthetic{seed}", recipe=recipe)
+            zqc.synthesize(DETECTOR, work / f"synthetic{seed}", recipe=recipe)
             sources["synthetic"].append(work / f"synthetic{seed}" / "pictures.npz")
             sources["noise"].append(write_noise(work / f"noise{seed}.npz", seed=seed))
-        float_map, rows = measure(model, EXAMPLES / "scenes", sources)
+        float_map, rows = measure(DETECTOR, SCENES, sources)
     if as_json:
         print(json.dumps({"float": float_map, **rows}))
         return

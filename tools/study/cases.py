@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import zqc
+from tools.paths import DETECTOR, SCENES
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 _IMAGENET = zqc.InputFormat.from_mean_std((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), bgr=True)
 
 
@@ -45,10 +45,10 @@ class Case:
 
 
 EXAMPLE = Case(
-    EXAMPLES / "detector.onnx",
-    EXAMPLES / "scenes" / "heldout",
+    DETECTOR,
+    SCENES / "heldout",
     zqc.InputFormat(),
-    labels=EXAMPLES / "scenes" / "heldout.json",
+    labels=SCENES / "heldout.json",
 )
 
 

@@ -1,6 +1,6 @@
 """Whether the input format is found: scores of the usual conventions on real models.
 
-    python tools/study_conventions.py DIRECTORY_OF_MODELS [--input-shape 320x320]
+    python -m tools.study.conventions DIRECTORY_OF_MODELS [--input-shape 320x320]
 
 The first table is of the example and of every model in the directory that has BatchNorm. For the
 second one each of them is changed so that it expects pixels in another range, exactly, by a Mul and
@@ -22,6 +22,7 @@ import onnx_ir as ir
 from onnx_ir.tape import Tape
 
 from passes.graph import add_initializer
+from tools.paths import DETECTOR
 from zqc.cli.options import size
 from zqc.errors import InputShapeError, NoBatchNormError
 from zqc.model_io import model_file
@@ -30,7 +31,6 @@ from zqc.pictures.model_input import picture_shape
 from zqc.statistics.batchnorm import LayerStatistics, harvest
 from zqc.statistics.input_convention import CONVENTIONS, DetectedFormat, detect_input_format
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "detector.onnx"
 RANGES = {c.name: c.range for c in CONVENTIONS}
 ONE_OF_EACH = [c for c in CONVENTIONS if not c.format.bgr]
 TRUE_RANGES = {
@@ -89,7 +89,7 @@ class Case:
 )
 def main(models: Path, input_shape: tuple[int, int]) -> None:
     """Print the three tables."""
-    cases = list(_cases([EXAMPLE, *sorted(models.glob("*.onnx"))], input_shape))
+    cases = list(_cases([DETECTOR, *sorted(models.glob("*.onnx"))], input_shape))
     print("| model | " + " | ".join(c.name for c in CONVENTIONS) + " | picked | margin |")
     print("|---" * (len(CONVENTIONS) + 3) + "|")
     for case in cases:

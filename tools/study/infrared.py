@@ -1,6 +1,6 @@
 """Zero-shot calibration in the infrared: the table of docs/results.md.
 
-    python tools/study_infrared.py [--minutes 8] [--seeds 1] [--samples 64] [--effort standard]
+    python -m tools.study.infrared [--minutes 8] [--seeds 1] [--samples 64] [--effort standard]
 
 The question is that of arXiv 2408.13925: does what a detector's BatchNorm statistics say of the
 pictures suffice for one that was fine-tuned on thermal pictures, and which of the statistics does
@@ -21,12 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from example import thermal, thermal_model
-from example.accuracy import cell, compare, measure, write_noise
-from example.scenes import load_objects
-from train_example import EXAMPLES, FASHION, LABELLED
 
 import zqc
+from tools.example import thermal, thermal_model
+from tools.example.accuracy import cell, compare, measure, write_noise
+from tools.example.scenes import load_objects
+from tools.example.train import FASHION, LABELLED
+from tools.paths import DETECTOR, SCENES
 from zqc.pictures.input_format import InputFormat
 from zqc.recipe.recipe import EFFORTS, Effort, Recipe
 
@@ -71,19 +72,18 @@ def main(
     as_json: bool,
 ) -> None:
     """Print the table."""
-    visible = EXAMPLES / "detector.onnx"
     base = Recipe(effort=effort, samples=samples, input_format=InputFormat())
     recipes = [replace(base, seed=seed) for seed in range(seeds)]
     for split, count in LABELLED.items():
         objects = load_objects(split, fashion)
         thermal.write_labelled(objects, work / "scenes" / split, count=count, seed=0)
     model = model or thermal_model.fine_tune(
-        visible, work, fashion, minutes=minutes, threads=threads
+        DETECTOR, work, fashion, minutes=minutes, threads=threads
     )
-    before, _ = compare(visible, model, work / "scenes")
-    folders = EXAMPLES / "scenes", work / "scenes"
+    before, _ = compare(DETECTOR, model, work / "scenes")
+    folders = SCENES, work / "scenes"
     found = {
-        "visible": _study(visible, *folders, recipes, grey=False),
+        "visible": _study(DETECTOR, *folders, recipes, grey=False),
         "thermal": _study(model, *reversed(folders), recipes, grey=True),
     }
     if as_json:

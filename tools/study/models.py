@@ -1,6 +1,6 @@
 """What compiling does to real detectors: kernels, size, speed, agreement with the float model.
 
-    python tools/study_models.py DIRECTORY_OF_MODELS DIRECTORY_OF_PICTURES
+    python -m tools.study.models DIRECTORY_OF_MODELS DIRECTORY_OF_PICTURES
 
 The directory holds ``ssdlite_mnv2_person_bn.onnx``, ``yolov3tiny_coco_bn.onnx`` and
 ``ppocrv3_det_bn.onnx`` (models that are not there are skipped), the other one ``street`` and
@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 
 import click
-from cases import Case, shared_cases
 
 import zqc
+from tools.study.cases import Case, shared_cases
 from zqc.recipe.recipe import EFFORTS
 
 

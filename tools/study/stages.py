@@ -1,9 +1,9 @@
 """What each stage of the quantization is worth: the ablation tables of docs/results.md.
 
-    python tools/study_stages.py [DIRECTORY_OF_MODELS DIRECTORY_OF_PICTURES] [--effort thorough]
-    python tools/study_stages.py --rows 'shift=*' --bits 'W4*' --models detector
+    python -m tools.study.stages [DIRECTORY_OF_MODELS DIRECTORY_OF_PICTURES] [--effort thorough]
+    python -m tools.study.stages --rows 'shift=*' --bits 'W4*' --models detector
 
-One table for the example detector and, with the two directories that ``study_models.py`` takes, one
+One table for the example detector and, with the two directories that ``study.models`` takes, one
 for each of the shared models. The rows are the default recipe, that recipe with one stage changed,
 the presets, and ``nothing``: every stage off and ranges from the smallest to the largest value. A
 row that equals the default recipe is marked with ``*``; a cell with ``=`` is of the very network
@@ -29,11 +29,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import click
-from ablation import DEFAULT, ROWS, Bench, Plan, line, plan, score
-from cases import EXAMPLE, Case, shared_cases
-from example.accuracy import PRECISIONS
 
 import zqc
+from tools.example.accuracy import PRECISIONS
+from tools.study.ablation import DEFAULT, ROWS, Bench, Plan, line, plan, score
+from tools.study.cases import EXAMPLE, Case, shared_cases
 from zqc.recipe.recipe import EFFORTS
 
 

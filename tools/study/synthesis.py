@@ -1,7 +1,7 @@
 """What each part of the synthesis is worth: the ablation table of docs/results.md.
 
-    python tools/study_synthesis.py [--samples 128] [--steps 200] [--seeds 3] [--rows 'joint*']
-    python tools/study_synthesis.py --convergence
+    python -m tools.study.synthesis [--samples 128] [--steps 200] [--seeds 3] [--rows 'joint*']
+    python -m tools.study.synthesis --convergence
 
 Each row is one way to make the pictures of the example detector; the next group of rows builds on
 the one before. ``loss`` is that of the finished pictures over the whole set, with the same terms
@@ -26,9 +26,10 @@ from pathlib import Path
 
 import click
 import numpy as np
-from example.accuracy import PRECISIONS, cell, measure, write_noise
-from example.scenes import SIZE
 
+from tools.example.accuracy import PRECISIONS, cell, measure, write_noise
+from tools.example.scenes import SIZE
+from tools.paths import DETECTOR, SCENES
 from zqc.model_io.model_file import load
 from zqc.pictures.images import write_tensors
 from zqc.pictures.input_format import InputFormat
@@ -39,8 +40,6 @@ from zqc.synthesis.loop import Schedule
 from zqc.synthesis.matching import Targets
 from zqc.synthesis.objective import Objective
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-MODEL = EXAMPLES / "detector.onnx"
 PER_BATCH = {"joint": False, "batch": 8}
 
 Found = dict[str, list[float]]
@@ -111,7 +110,7 @@ def _ablate(schedules: list[Schedule], pattern: str, *, as_json: bool) -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             paths, made = _pictures(name, schedules, Path(folder))
-            accuracy, cells = measure(MODEL, EXAMPLES / "scenes", {name: paths})
+            accuracy, cells = measure(DETECTOR, SCENES, {name: paths})
         found[name] = made | {precision: cells[precision][name] for precision in PRECISIONS}
         if not as_json:
             print(_row(name, found[name]), flush=True)
@@ -124,7 +123,7 @@ def _ablate(schedules: list[Schedule], pattern: str, *, as_json: bool) -> None:
 def _pictures(name: str, schedules: list[Schedule], folder: Path) -> tuple[list[Path], Found]:
     """Write the pictures of a row, and say how well they match and how long they took."""
     if name == REAL:
-        return [EXAMPLES / "scenes" / "training"], {}
+        return [SCENES / "training"], {}
     paths = [folder / f"{schedule.seed}.npz" for schedule in schedules]
     if name == NOISE:
         return [
@@ -143,7 +142,7 @@ def _pictures(name: str, schedules: list[Schedule], folder: Path) -> tuple[list[
 
 def synthesized(objective: Objective, schedule: Schedule) -> Synthesis:
     """Make the pictures."""
-    model = load(MODEL).model
+    model = load(DETECTOR).model
     return synthesize(
         model,
         harvest(model),
@@ -157,7 +156,7 @@ def synthesized(objective: Objective, schedule: Schedule) -> Synthesis:
 
 def _set_loss(made: Synthesis) -> float:
     """The loss of all finished pictures together, in the default terms and weights."""
-    return Targets.of(harvest(load(MODEL).model)).loss(*made.state.pooled())
+    return Targets.of(harvest(load(DETECTOR).model)).loss(*made.state.pooled())
 
 
 def _row(name: str, found: Found) -> str:

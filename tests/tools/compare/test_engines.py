@@ -1,24 +1,12 @@
 """Comparing engines: what needs no other engine."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 from tests.passes.helpers import build_model
+from tools.compare import engines
 from zqc.runtime import session
-
-TOOLS = Path(__file__).parents[2] / "tools"
-
-
-@pytest.fixture
-def tool(monkeypatch):
-    """The tool imports as it does when it runs."""
-    monkeypatch.syspath_prepend(TOOLS)
-    import compare_engines
-
-    return compare_engines
 
 
 @pytest.fixture
@@ -45,9 +33,9 @@ def path(tmp_path):
     return file
 
 
-def test_the_last_grids_are_shown(tool, path):
+def test_the_last_grids_are_shown(path):
     """For each output those behind which no other one comes, with their steps."""
-    probe = tool._probe(path)
+    probe = engines._probe(path)
     assert probe.grids == {"scores": ("b",), "both": ("a",)}
     assert probe.steps == {"a": 0.25, "b": 0.5}
     x = np.array([[0.3, 1.0, -2.0, 9.0]], np.float32)
@@ -64,8 +52,8 @@ def test_the_last_grids_are_shown(tool, path):
         (-0.75, "bf16", "3 steps, 75.00 % equal (bf16)"),
     ],
 )
-def test_cells(tool, away, precision, text):
+def test_cells(away, precision, text):
     """Differences count in steps of their grid, rounded, whatever their sign."""
     expected = {"a": np.zeros((2, 2), np.float32)}
-    found = tool.Result({"a": np.array([[0, 0], [0, away]], np.float32)}, precision)
-    assert tool._cell(expected, found, ("a",), {"a": 0.25}) == text
+    found = engines.Result({"a": np.array([[0, 0], [0, away]], np.float32)}, precision)
+    assert engines._cell(expected, found, ("a",), {"a": 0.25}) == text

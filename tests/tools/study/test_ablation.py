@@ -1,27 +1,15 @@
 """The ablation of the quantization: its rows, marks and scores."""
 
-from pathlib import Path
-
-import pytest
 from onnx import parser
 
+from tools.study import ablation
 from zqc.commands.check import CheckResult
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
 from zqc.recipe.recipe import PRESETS, Recipe
 from zqc.statistics.input_choice import InputChoice
 
-TOOLS = Path(__file__).parents[2] / "tools"
 EVERY = ("W8A8", "W4A8", "W4A4")
-
-
-@pytest.fixture
-def ablation(monkeypatch):
-    """The module, imported as the tools import each other."""
-    monkeypatch.syspath_prepend(TOOLS)
-    import ablation
-
-    return ablation
 
 
 def checked(*sqnr, accuracy=None, agreement=None):
@@ -36,7 +24,7 @@ def checked(*sqnr, accuracy=None, agreement=None):
     )
 
 
-def test_every_row_is_a_recipe(ablation):
+def test_every_row_is_a_recipe():
     """Every value of a stage is one that recipes can have, and each stage is in some row."""
     table = ablation.plan(Recipe(), ablation.ROWS, EVERY)
     assert list(table) == list(ablation.ROWS)
@@ -45,7 +33,7 @@ def test_every_row_is_a_recipe(ablation):
     assert table["default"]["W4A4"] == Recipe(bits=4, act_bits=4)
 
 
-def test_each_stage_is_once_as_in_the_default(ablation):
+def test_each_stage_is_once_as_in_the_default():
     """Whatever the default recipe is, one row of each stage equals it."""
     default = Recipe()
     for stage in set(ablation.NOTHING) - {"insert_factors", "lp"}:
@@ -53,7 +41,7 @@ def test_each_stage_is_once_as_in_the_default(ablation):
         assert [row[stage] for row in rows].count(getattr(default, stage)) == 1
 
 
-def test_presets_differ_in_stages_alone(ablation):
+def test_presets_differ_in_stages_alone():
     """Effort and samples of a preset do not matter, since the pictures are given."""
     table = ablation.plan(Recipe(effort="thorough"), ["preset fast"], EVERY)
     recipe = table["preset fast"]["W4A4"]
@@ -61,7 +49,7 @@ def test_presets_differ_in_stages_alone(ablation):
     assert (recipe.bits, recipe.act_bits, recipe.effort) == (4, 4, "thorough")
 
 
-def test_factors_only_where_activations_have_four_bits(ablation):
+def test_factors_only_where_activations_have_four_bits():
     """Rows of inserted factors have no networks with 8-bit activations."""
     names = [name for name in ablation.ROWS if "insert_factors" in name]
     assert len(names) == 2
@@ -70,7 +58,7 @@ def test_factors_only_where_activations_have_four_bits(ablation):
     assert ablation.plan(Recipe(), names, ["W8A8"]) == {}
 
 
-def test_score_takes_labels_before_agreement_before_noise(ablation):
+def test_score_takes_labels_before_agreement_before_noise():
     """Of several parts the worst one counts."""
     both = checked(3.0, accuracy=Accuracy(0.5, 0.6), agreement=Accuracy(0.25, 0.3))
     assert ablation.score(both)[0] == 50
@@ -78,7 +66,7 @@ def test_score_takes_labels_before_agreement_before_noise(ablation):
     assert ablation.score(checked(3.0, 1.5, 7.0)) == (1.5, "SQNR in dB")
 
 
-def test_digest_sees_the_network_alone(ablation):
+def test_digest_sees_the_network_alone():
     """Metadata do not change it, a node does, and the model is left as it is."""
     text = '<ir_version: 9, opset_import: ["" : 17]> g (float[1] x) => (float[1] y) {{ y = {}(x) }}'
     first, other, third = (parser.parse_model(text.format(op)) for op in ("Relu", "Relu", "Exp"))
@@ -87,7 +75,7 @@ def test_digest_sees_the_network_alone(ablation):
     assert len(other.metadata_props) == 1
 
 
-def test_line_marks_the_default_network_failures_and_what_is_not_made(ablation):
+def test_line_marks_the_default_network_failures_and_what_is_not_made():
     """Each kind of cell, with the range where there are several seeds."""
     default = {"W8A8": [ablation.Cell(70.0, "a", 4)], "W4A8": [None], "W4A4": [None]}
     row = {"W8A8": [ablation.Cell(70.0, "a", 2)], "W4A8": [None]}
@@ -97,7 +85,7 @@ def test_line_marks_the_default_network_failures_and_what_is_not_made(ablation):
     assert ablation.line("s", seeds, seeds) == "| s | 71.0 (70.0…72.0) | 1 |"
 
 
-def test_nothing_is_made_twice(ablation, monkeypatch, tmp_path):
+def test_nothing_is_made_twice(monkeypatch, tmp_path):
     """A recipe is compiled once, a network that two recipes lead to is compared once."""
     compiled, compared = [], []
 

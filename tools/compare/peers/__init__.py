@@ -1,1 +1,1 @@
-"""Other quantizers, each in an environment of its own, for ``tools/compare.py``."""
+"""Other quantizers, each in an environment of its own, for ``tools.compare.quantizers``."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from example.accuracy import compare
 from numpy.typing import NDArray
 
+from tools.example.accuracy import compare
 from zqc.runtime import session
 from zqc.runtime.latency import alternating_times
 
