@@ -6,15 +6,8 @@ import numpy as np
 
 import zqc
 from zqc.commands import inputs
-from zqc.files import to_path
 
 TINY = zqc.Recipe(samples=2, effort="quick", input_format=zqc.InputFormat())
-
-
-def test_a_string_is_a_path():
-    """A string, a path and nothing become a path, the same path and nothing."""
-    assert to_path("a/b.onnx") == to_path(Path("a/b.onnx")) == Path("a/b.onnx")
-    assert to_path(None) is None
 
 
 def test_every_function_takes_strings(detector_file, tmp_path, rng, monkeypatch):
