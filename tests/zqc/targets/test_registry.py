@@ -93,22 +93,3 @@ def test_a_broken_target_is_one_clear_error(added, zqc, value, words):
         assert (code, out) == (1, "")
         assert err.startswith("Error: the target 'mine' cannot be used: ")
         assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("option", ["act_bits", "first_last_bits"])
-def test_bits_that_a_target_lacks_are_refused(zqc, option):
-    """The error names the target, the option and what is possible."""
-    flag = f"--{option.replace('_', '-')}"
-    with pytest.raises(OptionError, match=f"tensorrt has no activations of 4 bits; say {flag} 8"):
-        targets.find("tensorrt").check(Recipe(**{option: 4}))
-    code, _, err = zqc("compile", "x.onnx", "--target", "qnn", flag, "4", "--dry-run")
-    assert code == 1
-    assert "the target qnn has no activations of 4 bits" in err
-    targets.find("ort-x86").check(Recipe(**{option: 4}))
-
-
-def test_integer_kernels_cannot_be_required_elsewhere():
-    """What ONNX Runtime fuses says nothing about another engine."""
-    with pytest.raises(OptionError, match="target openvino runs elsewhere; leave it out, or say"):
-        targets.find("openvino").check(Recipe(require_integer=True))
-    targets.find("ort-arm").check(Recipe(require_integer=True))
