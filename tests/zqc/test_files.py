@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zqc.errors import OutputError
-from zqc.files import atomic_directory, atomic_write
+from zqc.files import atomic_directory, atomic_write, to_path
 
 
 def entries(folder):
@@ -204,3 +204,9 @@ def test_directory_interrupted_while_it_takes_its_place(step, before, tmp_path, 
         fill(path, ["a", "b"])
     assert entries(tmp_path) == ["pictures"]
     assert entries(path) == (["a", "b"] if (step, before) == (2, False) else ["a"])
+
+
+def test_a_string_is_a_path():
+    """A string, a path and nothing become a path, the same path and nothing."""
+    assert to_path("a/b.onnx") == to_path(Path("a/b.onnx")) == Path("a/b.onnx")
+    assert to_path(None) is None

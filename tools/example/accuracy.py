@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 import zqc
-from example.scenes import SIZE
+from tools.example.scenes import SIZE
 from zqc.pictures.input_format import InputFormat
 
 PRECISIONS = {"W8A8": (8, 8), "W4A8": (4, 8), "W4A4": (4, 4)}

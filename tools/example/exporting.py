@@ -14,9 +14,9 @@ from onnx_ir import passes
 from onnx_ir.passes import common
 from torch import nn
 
-from example.network import Detector
-from example.scenes import NAMES, SIZE
-from example.store import write_atomically
+from tools.example.network import Detector
+from tools.example.scenes import NAMES, SIZE
+from tools.example.store import write_atomically
 
 OPSET = 17
 DESCRIPTION = "Fashion-MNIST objects on photographs: the example detector of zqc"

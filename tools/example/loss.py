@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from example.network import BINS, anchor_points
+from tools.example.network import BINS, anchor_points
 
 BEST = 10  # anchors per object
 SCORE_POWER, IOU_POWER = 0.5, 6.0

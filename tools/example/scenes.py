@@ -15,8 +15,8 @@ import click
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from example import photographs
-from example.photographs import Photograph
+from tools.example import photographs
+from tools.example.photographs import Photograph
 
 SIZE = 192
 NAMES = (

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from example.photographs import LICENCES
-from example.scenes import MOST_OBJECTS, NAMES, SIZE, Assets, load_assets, make_scene
+from tools.example.photographs import LICENCES
+from tools.example.scenes import MOST_OBJECTS, NAMES, SIZE, Assets, load_assets, make_scene
 
 CHUNK = 256
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from example.scenes import NAMES, SIZE, Layout, Objects, Placed, load_objects, make_layout
-from example.store import Example, write_coco
+from tools.example.scenes import NAMES, SIZE, Layout, Objects, Placed, load_objects, make_layout
+from tools.example.store import Example, write_coco
 
 COLDEST_CLASS, WARMEST_CLASS = 25.0, 38.0  # mean temperatures, evenly apart in the order of NAMES
 OBJECT_SPREAD = 2.0  # standard deviation of an object's temperature within its class

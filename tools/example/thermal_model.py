@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from example import exporting, store, thermal, training
+from tools.example import exporting, store, thermal, training
 
 CACHED = 16384
 MEASURED = 4096  # scenes behind the BatchNorm statistics

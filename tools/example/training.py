@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from example.loss import DetectionLoss
-from example.network import Detector
-from example.scenes import SIZE
-from example.store import Cache
+from tools.example.loss import DetectionLoss
+from tools.example.network import Detector
+from tools.example.scenes import SIZE
+from tools.example.store import Cache
 
 WARM_UP = 0.02  # of the budget
 SMALLEST_RATE = 0.01  # of the highest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 VERSIONS = tuple(f"1.{minor}" for minor in range(16, 32))
-"""Those that a result can be asked to run on; ``tools/version_matrix.py`` tries some of them."""
+"""Those that a result can be asked to run on; ``tools.compare.versions`` tries some of them."""
 
 _OPSETS = {16: 19, 17: 20, 18: 21, 21: 22, 23: 23, 31: 26}
 """The newest operator set, by the minor version from which on it was found to be read.

@@ -166,7 +166,7 @@ def detect_input_format(
     ``LayerStatistics.unit``, so that dead channels agree with each other.
 
     The range is certain when conventions of another range score at least twice as high, and the
-    best at most 0.1; ``tools/study_conventions.py`` measures what these bounds are worth. The order
+    best at most 0.1; ``tools.study.conventions`` measures what these bounds are worth. The order
     of the channels shows only as far as colours do: BGR is taken where RGB scores 1.25 times
     as high.
 

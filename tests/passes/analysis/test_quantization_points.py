@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from passes import SplitBranches
 from passes.analysis.bounds import absorbs_negative
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid
+from tests.passes.helpers import build_model
 
 WEIGHTS = {
     "w": np.ones((4, 3, 1, 1), np.float32),
@@ -397,3 +400,51 @@ def test_products_of_computed_matrices_are_layer_inputs(build):
     )
     points = quantization_points(model.graph, only_layer_inputs=True)
     assert {point.names for point in points} == {("a",), ("b",)}
+
+
+HEAD = """(float[1,3,4,4] x) => (float[n,a,m] boxes, float[n,b,m] scores) {
+    box_logits = Conv(x, box_weight)
+    class_logits = Conv(x, class_weight)
+    head = Concat<axis=1>(box_logits, class_logits)
+    flat = Reshape(head, shape)
+    near, far = Split<axis=1>(flat, sizes)
+    bins = Reshape(near, binned)
+    turned = Transpose<perm=[0,2,1,3]>(bins)
+    shares = Softmax<axis=1>(turned)
+    boxes = Reshape(shares, unbinned)
+    scores = Sigmoid(far)
+}"""
+
+
+def head(rng):
+    """A YOLOv8 head: four sides of five bins, six classes, on 16 places."""
+    return build_model(
+        HEAD,
+        box_weight=rng.normal(size=(20, 3, 1, 1)).astype(np.float32),
+        class_weight=rng.normal(size=(6, 3, 1, 1)).astype(np.float32),
+        shape=np.array([1, 26, 16]),
+        sizes=np.array([20, 6]),
+        binned=np.array([1, 4, 5, 16]),
+        unbinned=np.array([1, 20, 16]),
+    )
+
+
+def squashed_by(model):
+    """What squashes the values of each point, by the point's first tensor."""
+    return {p.names[0]: p.squashed_by for p in quantization_points(model.graph)}
+
+
+def test_branches_of_a_head_are_seen_through_after_they_are_split(rng):
+    """On one Concat box bins and classes count as they are; apart, each counts as what it becomes.
+
+    The tensor before and after moves of values is meant: Reshape, Transpose, Concat and Split.
+    """
+    model = head(rng)
+    before = squashed_by(model)
+    assert before == {"x": "", "box_logits": "", "class_logits": ""}
+    SplitBranches()(model)
+    RemoveUnusedNodesPass()(model)
+    after = squashed_by(model)
+    assert after["x"] == ""
+    assert after["box_logits"] == "Softmax"
+    assert after["class_logits"] == "Sigmoid"

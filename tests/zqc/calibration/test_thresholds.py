@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from passes.arithmetic import MIN_EXPONENT, Grid, fake_quantize
-from zqc.calibration.distances import divergence, sigmoid, softplus
+from zqc.calibration.distances import divergence, identity, sigmoid, softplus
 from zqc.calibration.histogram import add, empty
-from zqc.calibration.thresholds import CANDIDATES, Method, choose_grid
+from zqc.calibration.thresholds import CANDIDATES, Method, choose_grid, grid_up_to
 from zqc.recipe.recipe import SHIFTS
 
 METHODS = get_args(Method)
@@ -237,3 +237,37 @@ def test_nothing_seen_gets_a_small_grid(method, shift):
     """A tensor without values has the smallest threshold, whatever the method."""
     grid = choose_grid(empty(), bits=4, signed=True, method=method, shift=shift)
     assert grid == Grid(MIN_EXPONENT, 4, signed=True)
+
+
+@pytest.mark.parametrize(("bound", "threshold"), [(1.0, 1), (6.0, 8), (0.7, 1), (8.5, 16)])
+def test_the_grid_is_the_smallest_that_reaches_the_bound(bound, threshold):
+    """Its threshold is the next power of two."""
+    grid = grid_up_to(bound, bits=4)
+    assert (grid.threshold, grid.signed, grid.shift) == (threshold, False, 0)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("function", [sigmoid, softplus])
+def test_a_long_negative_tail_does_not_widen_the_grid(rng, function, bits):
+    """The threshold is smaller than the one of least squared error, and so is the error of f(x)."""
+    logits = np.append(rng.normal(-18, 5, 20000), rng.normal(0, 2, 600)).astype(np.float32)
+    histogram = add(empty(), logits)
+    plain, seen = (
+        choose_grid(histogram, bits=bits, signed=True, seen_through=f) for f in (identity, function)
+    )
+    assert seen.exponent < plain.exponent
+    exact = function(logits.astype(np.float64))
+    errors = []
+    for grid in (plain, seen):
+        rounded = fake_quantize(logits, grid.scale, bits=bits, signed=True)
+        errors.append(np.mean((function(rounded.astype(np.float64)) - exact) ** 2))
+    assert errors[1] < errors[0] / 2
+
+
+@pytest.mark.parametrize("function", [sigmoid, softplus])
+def test_every_grid_is_good_enough_for_logits_that_say_nothing(function):
+    """Where all scores are 0 on any grid, a choice is still made and holds the scores at 0."""
+    logits = np.linspace(-300, -200, 1000).astype(np.float32)
+    grid = choose_grid(add(empty(), logits), bits=8, signed=True, seen_through=function)
+    rounded = fake_quantize(logits, grid.scale, bits=8, signed=True)
+    assert function(rounded.astype(np.float64)).max() < 1e-3

@@ -3,15 +3,13 @@
 import dataclasses
 import tomllib
 
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import nets
 from zqc import targets
 from zqc.commands.read_recipe import read_recipe
-from zqc.errors import ModelError, OptionError
+from zqc.errors import OptionError
 from zqc.pictures.input_format import CHANNEL_ORDERS, InputFormat
 from zqc.recipe import recipe
 from zqc.recipe.recipe import PRESETS, Recipe
@@ -189,33 +187,3 @@ def test_bad_files(tmp_path, text, words):
     assert message.startswith(str(path))
     assert all(word in message for word in words)
     assert "\n" not in message
-
-
-def test_unreadable_files(tmp_path):
-    """What is no file, no text or no compiled model is said to be so."""
-    with pytest.raises(OptionError, match=r"hqtp does not exist.*hptq, fast, best"):
-        read_recipe("hqtp")
-    with pytest.raises(OptionError, match="cannot be read"):
-        read_recipe(tmp_path)
-    path = tmp_path / "picture.png"
-    path.write_bytes(b"\x89PNG\xff")
-    with pytest.raises(OptionError, match="is no text"):
-        read_recipe(path)
-    with pytest.raises(ModelError, match="does not exist"):
-        read_recipe(tmp_path / "model.onnx")
-
-
-def test_models_are_recipes(tmp_path):
-    """A compiled model gives its recipe back; another one says that it has none."""
-    path, proto = tmp_path / "model.onnx", nets.detector()
-    onnx.save(proto, path)
-    with pytest.raises(OptionError, match="holds no recipe"):
-        read_recipe(path)
-    expected = Recipe(bits=4, keep_float=("größe*",), input_format=InputFormat())
-    onnx.helper.set_model_props(proto, {"zqc.recipe": to_toml(expected)})
-    onnx.save(proto, path)
-    assert read_recipe(path) == expected
-    onnx.helper.set_model_props(proto, {"zqc.recipe": "bit = 4"})
-    onnx.save(proto, path)
-    with pytest.raises(OptionError, match=r"the recipe in .*model\.onnx: unknown key 'bit'"):
-        read_recipe(path)

@@ -8,7 +8,7 @@ from onnx_ir.tape import Tape
 
 from passes.graph import add_initializer, constant
 from tests.conftest import ROOT
-from tests.passes.helpers import build_model
+from tests.zqc.statistics.small_nets import untrained
 from zqc.cli import options
 from zqc.errors import OptionError
 from zqc.model_io import model_file
@@ -16,7 +16,6 @@ from zqc.pictures.dead_leaves import dead_leaves
 from zqc.pictures.input_format import InputFormat
 from zqc.statistics import input_convention
 from zqc.statistics.batchnorm import LayerStatistics, harvest
-from zqc.statistics.input_choice import InputChoice, choose_input_format
 from zqc.statistics.input_convention import CONVENTIONS, detect_input_format
 
 IMAGENET = "ImageNet mean and standard deviation"
@@ -194,23 +193,6 @@ def test_dead_channels_do_not_count(example):
     assert (found.name, found.certain) == ("0:1", True)
 
 
-def untrained(rng, **changes):
-    """A layer whose statistics were never those of pictures."""
-    arrays = {
-        "w": rng.normal(size=(8, 3, 3, 3)),
-        "g": np.ones(8),
-        "b": np.zeros(8),
-        "m": rng.normal(0, 3, 8),
-        "v": rng.uniform(0.5, 2, 8),
-    }
-    graph = """(float[N,3,16,16] x) => (float[N,8,14,14] y) {
-        c = Conv(x, w)
-        y = BatchNormalization(c, g, b, m, v)
-    }"""
-    arrays = {name: np.asarray(a, np.float32) for name, a in (arrays | changes).items()}
-    return build_model(graph, **arrays)
-
-
 def test_in_doubt_it_asks(rng):
     """Where nothing fits the error names at least two candidates with the options to give."""
     found = detected(untrained(rng), (3, 16, 16))
@@ -266,34 +248,3 @@ def test_flags_say_the_same(usual):
 
     typed = command.main(usual.flags.split(), standalone_mode=False)
     assert typed == usual.format
-
-
-def test_the_given_format_is_taken(example):
-    """What the options say is not questioned."""
-    given = InputFormat.from_range(0, 255, bgr=True)
-    chosen = choose_input_format(example, asked=given)
-    assert chosen == (given, InputChoice("0:255, BGR", "given"))
-
-
-def test_what_is_found_is_taken(example):
-    """The choice tells how it came about and how to say it."""
-    expect(example, InputFormat.from_range(-1, 1))
-    form, choice = choose_input_format(example, threads=1)
-    assert form == InputFormat.from_range(-1, 1)
-    assert choice == InputChoice("-1:1", "found", "--input-range=-1:1", order_known=True)
-
-
-def test_without_statistics_it_is_assumed():
-    """A model without BatchNorm gets 0:1 as ever, in the order that is given."""
-    model = build_model("(float[1,3,4,4] x) => (float[1,3,4,4] y) { y = Relu(x) }")
-    assert choose_input_format(model) == (InputFormat(), InputChoice("0:1", "assumed"))
-    _, choice = choose_input_format(model, asked="BGR")
-    assert choice == InputChoice("0:1, BGR", "assumed")
-
-
-def test_a_doubt_matters_where_pixels_are_read(rng):
-    """It is an error, but not for ready tensors."""
-    model = untrained(rng)
-    with pytest.raises(OptionError):
-        choose_input_format(model, threads=1)
-    assert choose_input_format(model, ask=False, threads=1)[1].origin == "assumed"

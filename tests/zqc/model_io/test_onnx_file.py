@@ -1,0 +1,68 @@
+"""Everything that can be wrong with a file is told apart."""
+
+import errno
+
+import onnx
+import pytest
+from onnx import helper
+
+from tests import nets
+from zqc.errors import ModelError
+from zqc.model_io import onnx_file
+
+
+def broken_files():
+    """File contents that are no model, each with a word of the message."""
+    content = nets.detector().SerializeToString()
+    return {
+        "empty": (b"", "empty"),
+        "text": (b"this is not a model\n", "text file"),
+        "Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        "PyTorch checkpoint": (b"PK\x03\x04" + bytes(50), "zip archive"),
+        "cut short": (content[: len(content) // 2], "damaged"),
+        "other protobuf": (helper.make_tensor("t", 1, [1], [1]).SerializeToString(), "ONNX"),
+    }
+
+
+@pytest.mark.parametrize(("content", "word"), broken_files().values(), ids=broken_files())
+def test_read_no_model(content, word, tmp_path):
+    """A file that is no model is refused with its path and what it seems to be."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=word) as caught:
+        onnx_file.read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_read_nothing_there(tmp_path):
+    """A missing file and a folder are told apart."""
+    with pytest.raises(ModelError, match=r"missing\.onnx does not exist"):
+        onnx_file.read(tmp_path / "missing.onnx")
+    with pytest.raises(ModelError, match="is a folder"):
+        onnx_file.read(tmp_path)
+
+
+def test_read_no_permission(detector_file, monkeypatch):
+    """A file that may not be read is named with what the system says."""
+
+    def refuse(self):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(type(detector_file), "read_bytes", refuse)
+    with pytest.raises(ModelError, match=r"detector\.onnx cannot be read: Permission denied"):
+        onnx_file.read(detector_file)
+
+
+def test_read_missing_external_data(tmp_path):
+    """The file with the parameters is named when it is missing or cut short."""
+    path = tmp_path / "model.onnx"
+    onnx.save_model(
+        nets.detector(), path, save_as_external_data=True, location="data.bin", size_threshold=0
+    )
+    data = tmp_path / "data.bin"
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(ModelError, match=r"external data of .*model\.onnx"):
+        onnx_file.read(path)
+    data.unlink()
+    with pytest.raises(ModelError, match=r"data\.bin, which does not exist"):
+        onnx_file.read(path)

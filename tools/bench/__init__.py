@@ -1,0 +1,1 @@
+"""What one part of zqc costs in time and memory, and against what else."""

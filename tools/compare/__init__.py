@@ -1,0 +1,1 @@
+"""zqc beside other quantizers, in other engines, and in other versions of ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""Other quantizers, each in an environment of its own, for ``tools.compare.quantizers``."""

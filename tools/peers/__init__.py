@@ -1,1 +1,0 @@
-"""Other quantizers, each in an environment of its own, for ``tools/compare.py``."""

@@ -1,0 +1,1 @@
+"""The same computation in PyTorch, written independently, to compare with."""

@@ -1,0 +1,69 @@
+"""Detectors that studies compare with their float models, each with the options that it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import zqc
+from tools.paths import DETECTOR, SCENES
+
+_IMAGENET = zqc.InputFormat.from_mean_std((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), bgr=True)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A float model, and the real pictures that it is compared on."""
+
+    model: Path
+    pictures: Path
+    input_format: zqc.InputFormat
+    input_shape: tuple[int, int] | None = None
+    anchors: Path | None = None
+    labels: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.model.stem
+
+    def recipe(self, **options: object) -> zqc.Recipe:
+        """Return a recipe with what the model needs."""
+        return zqc.Recipe(input_format=self.input_format, input_shape=self.input_shape, **options)
+
+    def check(self, quantized: Path) -> zqc.CheckResult:
+        """Compare a quantized model with the float one."""
+        return zqc.check(
+            self.model,
+            quantized,
+            images=self.pictures,
+            labels=self.labels,
+            anchors=self.anchors,
+            input_format=self.input_format,
+            input_shape=self.input_shape,
+        )
+
+
+EXAMPLE = Case(
+    DETECTOR,
+    SCENES / "heldout",
+    zqc.InputFormat(),
+    labels=SCENES / "heldout.json",
+)
+
+
+def shared_cases(models: Path, pictures: Path) -> tuple[Case, ...]:
+    """The shared models in a folder, with the pictures in ``street`` and ``text`` of another one.
+
+    They need not exist.
+    """
+    return (
+        Case(
+            models / "ssdlite_mnv2_person_bn.onnx",
+            pictures / "street",
+            zqc.InputFormat.from_range(-1, 1),
+            anchors=models / "ssdlite_mnv2_person_anchors.npy",
+        ),
+        Case(models / "yolov3tiny_coco_bn.onnx", pictures / "street", zqc.InputFormat()),
+        Case(models / "ppocrv3_det_bn.onnx", pictures / "text", _IMAGENET, (320, 320)),
+    )
