@@ -108,7 +108,7 @@ def _in_child(
     if text := printed.decode(errors="replace").strip():
         logger.debug("the child process printed: %s", text)
     if not reply.startswith(READY):
-        raise _NotStartedError(f"the child process {fault}")
+        raise _NotStartedError(f"the child process {fault or 'gave no answer'}")
     if fault:
         raise _DiedError(fault)
     return _result(reply.removeprefix(READY))
@@ -142,6 +142,6 @@ def _fault(code: int) -> str:
 
 def _import_path() -> str:
     """Where modules come from here, so that the child imports the same ones."""
-    path = [str(Path(entry).absolute()) for entry in sys.path]
+    path = [str(Path(entry).absolute()) for entry in sys.path if entry]
     root = str(Path(__file__).absolute().parents[2])
     return os.pathsep.join(path if root in path else [root, *path])

@@ -1,8 +1,6 @@
 """The border: what comes in is understood or refused by name, what goes out is whole or absent."""
 
 import errno
-import logging
-import os
 
 import numpy as np
 import onnx
@@ -12,7 +10,7 @@ from onnx import TensorProto, helper
 
 from tests import nets
 from zqc.errors import AlreadyQuantizedError, InputShapeError, ModelError, OutputError
-from zqc.model_io import model_file, upgrade
+from zqc.model_io import model_file, preparation
 from zqc.runtime import session
 
 CONV_NORM = """
@@ -135,7 +133,7 @@ def test_load_old_opset(opset, text, as_inputs, tmp_path, rng):
     proto = nets.initializers_as_inputs(proto) if as_inputs else proto
     source = load(proto, tmp_path)
     assert source.opset == opset
-    assert source.model.opset_imports[""] == model_file.MINIMUM_OPSET
+    assert source.model.opset_imports[""] == preparation.MINIMUM_OPSET
     assert operators(source.model).count("BatchNormalization") == 1
     assert [value.name for value in source.model.graph.inputs] == ["x"]
     assert_same_values(source, proto.SerializeToString(), rng)
@@ -259,43 +257,6 @@ def test_load_keeps_metadata(tmp_path):
     assert model.metadata_props == {"stride": "32", "names": "{0: 'person'}"}
     assert model.producer_name == "exporter"
     assert not any(node.doc_string for node in model.graph)
-
-
-def test_load_without_simplification(tmp_path, rng, monkeypatch, caplog):
-    """A failure of the simplifier is logged, and the model is used as it is."""
-
-    def fail(*arguments, **options):
-        raise RuntimeError("no luck\nat all")
-
-    monkeypatch.setattr("onnxsim.simplify", fail)
-    with caplog.at_level(logging.WARNING):
-        source = load(nets.detector(), tmp_path)
-    assert "onnxsim failed, the model is used unsimplified: no luck" in caplog.text
-    assert_same_values(source, nets.detector().SerializeToString(), rng)
-
-
-def test_load_when_simplifier_loses_batch_norm(tmp_path, monkeypatch, caplog):
-    """A simplified model with less BatchNorm is not used."""
-    stripped = nets.detector()
-    del stripped.graph.node[1:]
-    monkeypatch.setattr("onnxsim.simplify", lambda *_, **__: (stripped, True))
-    with caplog.at_level(logging.WARNING):
-        source = load(nets.detector(), tmp_path)
-    assert "onnxsim left 0 of 1 BatchNormalization" in caplog.text
-    assert "BatchNormalization" in operators(source.model)
-
-
-def test_simplify_keeps_the_standard_streams_clean(capfd, monkeypatch):
-    """What native code prints while it simplifies reaches neither results nor progress."""
-
-    def noisy(model, **options):
-        os.write(1, b"WARNING from C++\n")
-        os.write(2, b"WARNING from C++\n")
-        return model, True
-
-    monkeypatch.setattr("onnxsim.simplify", noisy)
-    upgrade.simplify(nets.detector())
-    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("batch", ["N", 1, 4])
