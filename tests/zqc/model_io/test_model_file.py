@@ -13,6 +13,8 @@ from zqc.errors import AlreadyQuantizedError, InputShapeError, ModelError, Outpu
 from zqc.model_io import model_file, preparation
 from zqc.runtime import session
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 CONV_NORM = """
     conv = Conv <pads = [1, 1, 1, 1]> (x, weight)
     normed = BatchNormalization <epsilon = 0.0001> (conv, scale, bias, mean, variance)
