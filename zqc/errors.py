@@ -16,7 +16,8 @@
 
 Each message is complete on its own: it names the thing, says what was found, and what to do. The
 command line prints it without a traceback. Errors of other libraries are translated where they
-arise (``model_io``, ``runtime``, ``images``) and kept as ``__cause__``.
+arise (``model_io``, ``runtime``, ``images``) and kept as ``__cause__``; those of a model's child
+process stand in the log.
 """
 
 

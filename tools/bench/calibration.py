@@ -28,7 +28,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import click
@@ -37,13 +36,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tools.bench.peak_memory import peak_megabytes
-from zqc.calibration import calibrate
+from zqc.calibration.calibrate import calibrate
 from zqc.model_io import model_file
+from zqc.pictures.batches import Batches
 from zqc.pictures.images import SUFFIXES, ImageSet
 from zqc.pictures.input_format import InputFormat
 from zqc.pictures.model_input import picture_shape
 from zqc.progress import Silent
 from zqc.quantization.prepare import points_of, prepare
+from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 
 ZQC, ORT = "zqc", "ONNX Runtime"
@@ -158,24 +159,16 @@ def run_zqc(path: Path, reader: Reader, threads: int) -> dict[str, float]:
     """Calibrate every quantized tensor."""
     before, started = peak_megabytes(), time.perf_counter()
     model = model_file.load(path).model
-    recipe = Recipe(input_format=reader.input_format)
-    prepared = prepare(model, recipe)
-    points = points_of(prepared, recipe, frozenset())
+    plan = Plan.of(Recipe(input_format=reader.input_format), threads=threads)
+    prepared = prepare(model, plan)
+    points = points_of(prepared, plan)
     pictures = ImageSet(
         tuple(map(str, range(reader.count))),
         "crops",
         lambda start, stop: (np.concatenate([reader.picture(i) for i in range(start, stop)]), ()),
     )
     with Silent().task("", reader.count) as task:
-        calibrate.calibrate(
-            prepared,
-            points,
-            partial(pictures.batches, 1),
-            recipe,
-            pictures=reader.count,
-            task=task,
-            threads=threads,
-        )
+        calibrate(prepared, points, Batches(pictures, 1), plan, task=task)
     return measured_since(started, reader.count) | {"before": before}
 
 

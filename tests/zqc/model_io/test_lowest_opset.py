@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from onnx.reference import ReferenceEvaluator
 
+from tests.calibration import plan_of
 from tests.passes.helpers import build_model, mixed_model, relative_error, run_model
 from tests.passes.random_networks import BLOCKS, network, plans
 from zqc.errors import OptionError
 from zqc.model_io import lowest_opset, model_file
-from zqc.quantization import quantize
 from zqc.quantization.prepare import prepare
 from zqc.recipe.recipe import Recipe
 from zqc.runtime import session
@@ -173,7 +173,7 @@ def test_networks_compute_the_same(plan):
 def test_the_standard_says_the_same(plan):
     """So does the reference of onnx, whose BatchNormalization-9 and grouped ConvTranspose fail."""
     model, pictures = network(plan)
-    model = prepare(model, Recipe(bits=4))
+    model = prepare(model, plan_of(Recipe(bits=4)))
     lowered = lowest_opset.lowered(model)
     assert lowered.opset_imports[""] < model.opset_imports[""]
     before, after = (_reference(each, x=pictures[0])["y"] for each in (model, lowered))
@@ -196,7 +196,7 @@ def _reference(model, **feeds):
 )
 def test_quantized_nets(bits, recipe, opset):
     """INT4 needs opset 21; without it every lowered net is at opset 13, fused alike."""
-    model = quantize.lower(mixed_model(bits, 8), recipe)
+    model = plan_of(recipe).target.lower(mixed_model(bits, 8), recipe.min_runtime)
     lowered = lowest_opset.lowered(model)
     assert lowered.opset_imports[""] == opset
     kernels = [

@@ -1,13 +1,14 @@
 """Old spellings, functions and what the simplifier does: the same values at a newer opset."""
 
 import logging
-import os
 
 import pytest
 
 from tests import nets
 from tests.zqc.model_io.helpers import CONV_NORM, IMAGE, assert_same_values, load, operators
-from zqc.model_io import model_file, upgrade
+from zqc.model_io import preparation, upgrade
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 # One network for each way in which an operator was written before opset 13.
 OLD = {
@@ -89,7 +90,7 @@ def test_load_old_opset(opset, text, as_inputs, tmp_path, rng):
     proto = nets.initializers_as_inputs(proto) if as_inputs else proto
     source = load(proto, tmp_path)
     assert source.opset == opset
-    assert source.model.opset_imports[""] == model_file.MINIMUM_OPSET
+    assert source.model.opset_imports[""] == preparation.MINIMUM_OPSET
     assert operators(source.model).count("BatchNormalization") == 1
     assert [value.name for value in source.model.graph.inputs] == ["x"]
     assert_same_values(source, proto.SerializeToString(), rng)
@@ -114,38 +115,25 @@ def test_load_inlines_functions(tmp_path, rng):
     assert_same_values(source, proto.SerializeToString(), rng)
 
 
-def test_load_without_simplification(tmp_path, rng, monkeypatch, caplog):
+def test_simplify_that_fails(monkeypatch, caplog):
     """A failure of the simplifier is logged, and the model is used as it is."""
 
     def fail(*arguments, **options):
         raise RuntimeError("no luck\nat all")
 
     monkeypatch.setattr("onnxsim.simplify", fail)
+    model = nets.detector()
     with caplog.at_level(logging.WARNING):
-        source = load(nets.detector(), tmp_path)
+        assert upgrade.simplify(model) is model
     assert "onnxsim failed, the model is used unsimplified: no luck" in caplog.text
-    assert_same_values(source, nets.detector().SerializeToString(), rng)
 
 
-def test_load_when_simplifier_loses_batch_norm(tmp_path, monkeypatch, caplog):
+def test_simplify_that_loses_batch_norm(monkeypatch, caplog):
     """A simplified model with less BatchNorm is not used."""
     stripped = nets.detector()
     del stripped.graph.node[1:]
     monkeypatch.setattr("onnxsim.simplify", lambda *_, **__: (stripped, True))
+    model = nets.detector()
     with caplog.at_level(logging.WARNING):
-        source = load(nets.detector(), tmp_path)
+        assert upgrade.simplify(model) is model
     assert "onnxsim left 0 of 1 BatchNormalization" in caplog.text
-    assert "BatchNormalization" in operators(source.model)
-
-
-def test_simplify_keeps_the_standard_streams_clean(capfd, monkeypatch):
-    """What native code prints while it simplifies reaches neither results nor progress."""
-
-    def noisy(model, **options):
-        os.write(1, b"WARNING from C++\n")
-        os.write(2, b"WARNING from C++\n")
-        return model, True
-
-    monkeypatch.setattr("onnxsim.simplify", noisy)
-    upgrade.simplify(nets.detector())
-    assert capfd.readouterr() == ("", "")

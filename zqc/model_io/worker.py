@@ -1,0 +1,73 @@
+"""What runs in the child process that ``child`` starts: a model comes in, the ready one goes out.
+
+The model is read from the standard input. The standard output gets ``READY``, a line of JSON with
+the log and the error, and the ready model. Everything that is printed goes to the standard error.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+
+import onnx
+
+from zqc.errors import ModelError
+from zqc.model_io import preparation
+from zqc.model_io.child import READY
+
+
+class _Kept(logging.Handler):
+    """Keeps records for the parent: logger, level and message of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append((record.name, record.levelno, record.getMessage()))
+
+
+def main() -> None:
+    """Answer one request."""
+    options = json.loads(sys.argv[1])
+    # Ctrl-C reaches every process of a terminal. The parent decides, and kills this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    # The parent kills in time; should it be gone, nothing else would end an endless loop.
+    faulthandler.dump_traceback_later(options["seconds"] + 5, exit=True)
+    # onnxsim imports these where they are installed, for seconds, and needs neither here.
+    for name in ("torch", "sympy"):
+        sys.modules[name] = None  # type: ignore[assignment]
+    # From here on C++, too, prints to the standard error.
+    reply = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    kept = _Kept()
+    for name in ("zqc", "passes"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
+        logging.getLogger(name).addHandler(kept)
+    reply.write(READY)
+    reply.flush()
+    error, content = None, b""
+    shape = options["input_shape"]
+    try:
+        content = preparation.prepared(
+            onnx.ModelProto.FromString(sys.stdin.buffer.read()),
+            input_shape=tuple(shape) if shape else None,
+            simplify=options["simplify"],
+        ).SerializeToString()
+    except ModelError as caught:
+        traceback.print_exc()
+        error = type(caught).__name__, str(caught)
+    reply.write(json.dumps({"log": kept.records, "error": error}).encode() + b"\n" + content)
+    reply.flush()
+    # What C++ does when a process ends can go wrong, too, and nothing needs it.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
