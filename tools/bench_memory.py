@@ -22,6 +22,7 @@ from peak_memory import peak_megabytes
 
 from zqc.model_io import model_file
 from zqc.pictures.input_format import InputFormat
+from zqc.progress import Silent
 from zqc.statistics.batchnorm import harvest
 from zqc.synthesis.generate import synthesize
 from zqc.synthesis.loop import Schedule
@@ -29,7 +30,7 @@ from zqc.synthesis.loop import Schedule
 EXAMPLE = Path(__file__).parent.parent / "examples" / "detector.onnx"
 
 
-class Peaks:
+class Peaks(Silent):
     """Tells the peak memory where others tell their progress."""
 
     def __init__(self) -> None:
@@ -46,10 +47,10 @@ class Peaks:
         self._done += steps
         self.say(f"step {self._done} {note}")
 
-    def say(self, when: str) -> None:
+    def say(self, text: str) -> None:
         """Tell it."""
         seconds = time.perf_counter() - self._started
-        print(f"{peak_megabytes():6.0f} MB after {seconds:4.0f} s: {when}", flush=True)
+        print(f"{peak_megabytes():6.0f} MB after {seconds:4.0f} s: {text}", flush=True)
 
 
 @click.command(context_settings={"show_default": True})

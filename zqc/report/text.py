@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -313,8 +314,26 @@ _LABEL_WIDTH = 17
 
 
 def line(label: str, value: str, style: str = "") -> Text:
-    """A label in bold, and what is said of it."""
-    return Text.assemble((f"{label:<{_LABEL_WIDTH}}", "bold"), (value, style))
+    """A label in bold, and what is said of it, on one line."""
+    said = "; ".join(value.splitlines())  # metadata of a model can be a whole file
+    return Text.assemble((f"{label:<{_LABEL_WIDTH - 1}} ", "bold"), (said, style))
+
+
+def hanging(text: Text, width: int) -> Text:
+    """Wrap the lines of a summary at spaces, and what goes on stays to the right of the labels.
+
+    A word that is longer than a line, such as the path of a file, stays whole.
+    """
+    console = Console(width=width)
+    indent = Text(" " * _LABEL_WIDTH)
+    lines: list[Text] = []
+    for each in text.split("\n", allow_blank=True):
+        label, value = each.divide([_LABEL_WIDTH]) if len(each) > _LABEL_WIDTH else (each, Text())
+        first, *others = value.wrap(console, width - _LABEL_WIDTH, overflow="ignore") or [Text()]
+        lines += [label + first, *(indent + other for other in others)]
+    for each in lines:
+        each.rstrip()
+    return Text("\n").join(lines)
 
 
 def bytes_text(count: float) -> str:

@@ -106,7 +106,7 @@ def made(
     )
 
 
-class Recorder:
+class Recorder(Silent):
     """Writes down what it is told; the n-th advance can be where Ctrl-C is pressed."""
 
     def __init__(self, interrupted=None):
