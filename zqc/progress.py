@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LINE_EVERY_SHARE = 0.1
 _LINE_EVERY_SECONDS = 5.0
-_BEAT_SECONDS = 8.0
+_BEAT_SECONDS = 7.0
 """A line at least so often; less than the ten seconds after which people think that it hangs."""
 
 _TICK_SECONDS = 0.5

@@ -92,11 +92,11 @@ def compile_command(
 ) -> None:
     """Quantize MODEL, a float32 detector in ONNX."""
     screen.log(verbose)
-    with _working("Compiling", model) as progress:
+    recipe = recipe_of(**choices)
+    with _working("Reading" if dry_run else "Compiling", model) as progress:
         from zqc.commands.compile import compile_model, effective_recipe
         from zqc.report import text
 
-        recipe = recipe_of(**choices)
         if dry_run:
             recipe = effective_recipe(
                 model,
@@ -155,14 +155,15 @@ def synthesize(
 ) -> int:
     """Make calibration pictures from the BatchNorm statistics in MODEL."""
     screen.log(verbose)
-    with _working("Synthesising for", model) as progress:
+    recipe = recipe_of(**choices)
+    with _working("Synthesising pictures for", model) as progress:
         from zqc.commands.synthesize import synthesize_to
         from zqc.report import text
 
         result = synthesize_to(
             model,
             directory,
-            recipe=recipe_of(**choices),
+            recipe=recipe,
             statistics=statistics,
             no_statistics=no_statistics,
             resume=resume,
@@ -241,11 +242,11 @@ def stats(
 def inspect(model: Path, input_shape: tuple[int, int] | None, as_json: bool, verbose: int) -> None:
     """Print what MODEL is made of and where its post-processing begins."""
     screen.log(verbose)
-    with _working("Inspecting", model) as progress:
+    with _working("Inspecting", model):
         from zqc.commands import inspect
         from zqc.report import text
 
-        result = inspect.inspect(model, input_shape=input_shape, progress=progress)
+        result = inspect.inspect(model, input_shape=input_shape)
     _print(result, text.inspected, as_json=as_json)
 
 

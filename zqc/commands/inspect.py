@@ -12,13 +12,10 @@ import onnx_ir as ir
 from passes.analysis.topology import post_processing, weighted_layers
 from zqc.model_io import model_file
 from zqc.model_io.admission import dimensions
-from zqc.progress import Silent
 from zqc.runtime.executed import tail_starts
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from zqc.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -84,21 +81,17 @@ class Inspection:
     metadata: dict[str, str]
 
 
-def inspect(
-    path: Path, *, input_shape: tuple[int, int] | None = None, progress: Progress | None = None
-) -> Inspection:
+def inspect(path: Path, *, input_shape: tuple[int, int] | None = None) -> Inspection:
     """Say what a model is made of.
 
     Args:
         path: An ONNX file.
         input_shape: Height and width for a model that leaves them open.
-        progress: Where long work reports to; nowhere by default.
 
     Raises:
         ModelError: The model cannot be used.
     """
-    with (progress or Silent()).stage(f"Loading {path.name}"):
-        source = model_file.load(path, input_shape=input_shape)
+    source = model_file.load(path, input_shape=input_shape)
     model = source.model
     graph = model.graph
     operators = Counter(node.op_type for node in graph)

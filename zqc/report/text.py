@@ -7,10 +7,10 @@ output is no terminal; nothing is said by colour alone.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -324,16 +324,26 @@ def hanging(text: Text, width: int) -> Text:
 
     A word that is longer than a line, such as the path of a file, stays whole.
     """
-    console = Console(width=width)
     indent = Text(" " * _LABEL_WIDTH)
     lines: list[Text] = []
     for each in text.split("\n", allow_blank=True):
-        label, value = each.divide([_LABEL_WIDTH]) if len(each) > _LABEL_WIDTH else (each, Text())
-        first, *others = value.wrap(console, width - _LABEL_WIDTH, overflow="ignore") or [Text()]
-        lines += [label + first, *(indent + other for other in others)]
+        first, *others = each.divide(_breaks(each.plain, width))
+        lines += [first, *(indent + other for other in others)]
     for each in lines:
         each.rstrip()
     return Text("\n").join(lines)
+
+
+def _breaks(said: str, width: int) -> list[int]:
+    """Where a line with a label is broken: before the words that find no room."""
+    breaks: list[int] = []
+    begin = 0  # of what is in the same line, its indent included
+    for word in re.finditer(r"\S+", said[_LABEL_WIDTH:]):
+        first, last = (_LABEL_WIDTH + place for place in word.span())
+        if last - begin > width and first > (breaks[-1] if breaks else _LABEL_WIDTH):
+            breaks.append(first)
+            begin = first - _LABEL_WIDTH
+    return breaks
 
 
 def bytes_text(count: float) -> str:

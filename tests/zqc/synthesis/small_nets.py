@@ -90,6 +90,7 @@ def made(
     progress=None,
     threads=1,
     state=None,
+    afterwards=0.0,
     **options,
 ):
     """Synthesise, on one thread unless said otherwise."""
@@ -103,6 +104,7 @@ def made(
         objective=objective,
         threads=threads,
         state=state,
+        afterwards=afterwards,
     )
 
 
