@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,7 @@ def synthesize(
     objective: Objective | None = None,
     threads: int | None = None,
     state: State | None = None,
-    afterwards: float = 0.0,
+    afterwards: Callable[[float], float] | None = None,
 ) -> Synthesis:
     """Optimise a set of pictures until its pooled statistics are those that the model carries.
 
@@ -81,8 +81,8 @@ def synthesize(
         objective: Terms of the loss and augmentation; the defaults if None.
         threads: Batches that are worked on at once; all cores by default.
         state: Where an earlier run of the same options stopped.
-        afterwards: Work on the same pictures that the caller goes on with, in steps of the
-            synthesis; it counts in what is told alone.
+        afterwards: Seconds that the caller goes on to work with the pictures, from the seconds of
+            a step; they count in what is told, and nowhere else.
 
     Raises:
         UnsupportedOperatorError: The model has an operator without a gradient rule.
@@ -101,8 +101,10 @@ def synthesize(
             while stopped is None and state.iteration < schedule.steps:
                 if loop.advance(state):
                     if state.iteration == begun_with + 1:
-                        left = schedule.steps - state.iteration + afterwards
-                        estimate(progress, (time.monotonic() - began) * left, _plan(schedule))
+                        step = time.monotonic() - began
+                        rest = step * (schedule.steps - state.iteration)
+                        rest += afterwards(step) if afterwards else 0.0
+                        estimate(progress, rest, _plan(schedule))
                     task.advance(note=f"loss {state.losses[-1]:.3f}")
                 else:
                     stopped = _DIVERGED.format(state.iteration + 1)

@@ -90,7 +90,7 @@ def made(
     progress=None,
     threads=1,
     state=None,
-    afterwards=0.0,
+    afterwards=None,
     **options,
 ):
     """Synthesise, on one thread unless said otherwise."""
