@@ -23,12 +23,13 @@ from tools.bench.peak_memory import peak_megabytes
 from tools.paths import DETECTOR
 from zqc.model_io import model_file
 from zqc.pictures.input_format import InputFormat
+from zqc.progress import Silent
 from zqc.statistics.batchnorm import harvest
 from zqc.synthesis.generate import synthesize
 from zqc.synthesis.loop import Schedule
 
 
-class Peaks:
+class Peaks(Silent):
     """Tells the peak memory where others tell their progress."""
 
     def __init__(self) -> None:
@@ -45,10 +46,10 @@ class Peaks:
         self._done += steps
         self.say(f"step {self._done} {note}")
 
-    def say(self, when: str) -> None:
+    def say(self, text: str) -> None:
         """Tell it."""
         seconds = time.perf_counter() - self._started
-        print(f"{peak_megabytes():6.0f} MB after {seconds:4.0f} s: {when}", flush=True)
+        print(f"{peak_megabytes():6.0f} MB after {seconds:4.0f} s: {text}", flush=True)
 
 
 @click.command(context_settings={"show_default": True})

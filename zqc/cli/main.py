@@ -7,49 +7,64 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zqc.cli import options, recipe_options
+from zqc.cli import options, recipe_options, screen
 from zqc.cli.options import PATH
 from zqc.cli.recipe_options import recipe_of
-from zqc.cli.sections import SectionedCommand
+from zqc.cli.sections import WIDTH, SectionedCommand, SectionedGroup
 from zqc.errors import RuntimeFailure, ZqcError
 from zqc.recipe.toml import to_table, to_toml
 from zqc.report.json_text import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.text import Text
 
     from zqc.progress import Progress
 
 # ONNX Runtime and everything that needs it are imported inside the commands, so that --help and a
-# mistyped option answer at once.
+# mistyped option answer at once, and after a command has said what it is about.
 
 _EXIT_ERROR = 1
 _EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=SectionedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
+)
 @click.version_option(package_name="zqc", message="%(prog)s %(version)s")
 def cli() -> None:
     """Quantize object detectors in ONNX, without data."""
 
 
-@cli.command("compile", cls=SectionedCommand)
+@cli.command(
+    "compile",
+    cls=SectionedCommand,
+    tables=recipe_options.PRESET_TABLE | recipe_options.EFFORT_TABLE,
+    examples=(
+        "zqc compile model.onnx                    8 bits, no pictures needed",
+        "zqc compile model.onnx --bits 4           weights of 4 bits",
+        "zqc compile model.onnx --images photos/   calibrated with your pictures",
+        "zqc compile model.onnx --target openvino --input-shape 640x640",
+        "zqc compile model.onnx --bits 4 --dry-run > recipe.toml",
+    ),
+)
 @click.argument("model", type=PATH)
 @click.option(
     "-o",
     "--output",
     type=PATH,
     metavar="FILE",
-    help="Where the result goes.  [default: MODEL.int8.onnx, MODEL.w4a8.onnx, … beside MODEL]",
+    help="The file to write.  [default: MODEL.int8.onnx, …]",
 )
 @recipe_options.recipe_option
 @recipe_options.precision_options
@@ -76,37 +91,40 @@ def compile_command(
     **choices: Any,
 ) -> None:
     """Quantize MODEL, a float32 detector in ONNX."""
-    _log(verbose)
-    from zqc.commands.compile import compile_model, effective_recipe
-    from zqc.report import text
-
+    screen.log(verbose)
     recipe = recipe_of(**choices)
+    with _working("Reading" if dry_run else "Compiling", model) as progress:
+        from zqc.commands.compile import compile_model, effective_recipe
+        from zqc.report import text
+
+        if dry_run:
+            recipe = effective_recipe(
+                model,
+                output,
+                recipe=recipe,
+                images=images,
+                statistics=statistics,
+                no_statistics=no_statistics,
+                threads=threads,
+            )
+        else:
+            result = compile_model(
+                model,
+                output,
+                recipe=recipe,
+                images=images,
+                statistics=statistics,
+                no_statistics=no_statistics,
+                progress=progress,
+                threads=threads,
+            )
     if dry_run:
-        recipe = effective_recipe(
-            model,
-            output,
-            recipe=recipe,
-            images=images,
-            statistics=statistics,
-            no_statistics=no_statistics,
-            threads=threads,
-        )
         click.echo(json_text(to_table(recipe)) if as_json else to_toml(recipe).rstrip())
-        return
-    result = compile_model(
-        model,
-        output,
-        recipe=recipe,
-        images=images,
-        statistics=statistics,
-        no_statistics=no_statistics,
-        progress=_progress(),
-        threads=threads,
-    )
-    _print(result, text.compiled, as_json=as_json)
+    else:
+        _print(result, text.compiled, as_json=as_json)
 
 
-@cli.command(cls=SectionedCommand)
+@cli.command(cls=SectionedCommand, tables=recipe_options.EFFORT_TABLE)
 @click.argument("model", type=PATH)
 @click.option(
     "-o",
@@ -136,20 +154,22 @@ def synthesize(
     **choices: Any,
 ) -> int:
     """Make calibration pictures from the BatchNorm statistics in MODEL."""
-    _log(verbose)
-    from zqc.commands.synthesize import synthesize_to
-    from zqc.report import text
+    screen.log(verbose)
+    recipe = recipe_of(**choices)
+    with _working("Synthesising pictures for", model) as progress:
+        from zqc.commands.synthesize import synthesize_to
+        from zqc.report import text
 
-    result = synthesize_to(
-        model,
-        directory,
-        recipe=recipe_of(**choices),
-        statistics=statistics,
-        no_statistics=no_statistics,
-        resume=resume,
-        progress=_progress(),
-        threads=threads,
-    )
+        result = synthesize_to(
+            model,
+            directory,
+            recipe=recipe,
+            statistics=statistics,
+            no_statistics=no_statistics,
+            resume=resume,
+            progress=progress,
+            threads=threads,
+        )
     if result.stopped is None:
         _print(result, text.synthesized, as_json=as_json)
         return 0
@@ -191,24 +211,25 @@ def stats(
     **choices: Any,
 ) -> None:
     """Write a card of what pictures are like inside MODEL, for --statistics elsewhere."""
-    _log(verbose)
-    from zqc.commands import stats
-    from zqc.report import text
+    screen.log(verbose)
+    with _working("Measuring", model) as progress:
+        from zqc.commands import stats
+        from zqc.report import text
 
-    result = stats.stats(
-        model,
-        output,
-        images=images,
-        input_format=options.input_format(**choices),
-        input_shape=input_shape,
-        allow_few=allow_few,
-        progress=_progress(),
-        threads=threads,
-    )
+        result = stats.stats(
+            model,
+            output,
+            images=images,
+            input_format=options.input_format(**choices),
+            input_shape=input_shape,
+            allow_few=allow_few,
+            progress=progress,
+            threads=threads,
+        )
     _print(result, text.card_written, as_json=as_json)
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @click.argument("model", type=PATH)
 @click.option(
     "--input-shape",
@@ -219,19 +240,20 @@ def stats(
 @options.output_options
 def inspect(model: Path, input_shape: tuple[int, int] | None, as_json: bool, verbose: int) -> None:
     """Print what MODEL is made of and where its post-processing begins."""
-    _log(verbose)
-    from zqc.commands import inspect
-    from zqc.report import text
+    screen.log(verbose)
+    with _working("Inspecting", model):
+        from zqc.commands import inspect
+        from zqc.report import text
 
-    result = inspect.inspect(model, input_shape=input_shape)
+        result = inspect.inspect(model, input_shape=input_shape)
     _print(result, text.inspected, as_json=as_json)
 
 
-@cli.command("targets")
+@cli.command("targets", cls=SectionedCommand)
 @options.output_options
 def targets_command(as_json: bool, verbose: int) -> None:
     """List what --target can be, and what holds of the files that are written for it."""
-    _log(verbose)
+    screen.log(verbose)
     from zqc.commands.list_targets import list_targets
     from zqc.report import text
 
@@ -266,21 +288,22 @@ def check(
     **choices: Any,
 ) -> None:
     """Compare FLOAT with QUANTIZED on real pictures."""
-    _log(verbose)
-    from zqc.commands import check
-    from zqc.report import text
+    screen.log(verbose)
+    with _working("Checking", quantized) as progress:
+        from zqc.commands import check
+        from zqc.report import text
 
-    result = check.check(
-        float_model,
-        quantized,
-        images=images,
-        labels=labels,
-        anchors=anchors,
-        input_format=options.input_format(**choices),
-        input_shape=input_shape,
-        threads=threads,
-        progress=_progress(),
-    )
+        result = check.check(
+            float_model,
+            quantized,
+            images=images,
+            labels=labels,
+            anchors=anchors,
+            input_format=options.input_format(**choices),
+            input_shape=input_shape,
+            threads=threads,
+            progress=progress,
+        )
     _print(result, text.checked, as_json=as_json)
 
 
@@ -309,28 +332,30 @@ def bench(
     Any two models with the same inputs will do, whoever wrote them. Without an input range, that of
     the recipe in a compiled model counts, or else 0:1.
     """
-    _log(verbose)
-    from zqc.commands import bench
-    from zqc.report.bench_text import benched
+    screen.log(verbose)
+    with _working("Measuring", quantized) as progress:
+        from zqc.commands import bench
+        from zqc.report.bench_text import benched
 
-    result = bench.bench(
-        float_model,
-        quantized,
-        images=images,
-        input_format=options.input_format(**choices),
-        input_shape=input_shape,
-        batch=batch,
-        threads=threads,
-        provider=provider,
-        runs=runs,
-        progress=_progress(),
-    )
+        result = bench.bench(
+            float_model,
+            quantized,
+            images=images,
+            input_format=options.input_format(**choices),
+            input_shape=input_shape,
+            batch=batch,
+            threads=threads,
+            provider=provider,
+            runs=runs,
+            progress=progress,
+        )
     named = (10 if verbose else 0) if top is None else top
     _print(result, partial(benched, top=named), as_json=as_json)
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    screen.use_utf8()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -345,7 +370,7 @@ def run(arguments: Sequence[str]) -> int:
         return int(cli.main(list(arguments), prog_name="zqc", standalone_mode=False) or 0)
     except click.ClickException as error:
         if not as_json:
-            error.show()
+            screen.complain(error)
             return error.exit_code
         return _fail(error, error.format_message(), error.exit_code, as_json=True)
     except (click.Abort, KeyboardInterrupt) as error:
@@ -362,28 +387,19 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(error, message, _EXIT_UNEXPECTED, as_json=as_json)
 
 
-def _progress() -> Progress:
-    from zqc.progress import terminal_or_lines
-
-    return terminal_or_lines()
-
-
-def _log(verbose: int) -> None:
-    """Send the log to the standard error: warnings, with -v news, with -vv everything."""
-    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR, force=True)
-    for name in ("zqc", "passes"):
-        logging.getLogger(name).setLevel(levels[min(verbose, 2)])
+@contextmanager
+def _working(on: str, model: Path) -> Iterator[Progress]:
+    """Say at once what a command does to which model, and now and then that it still does."""
+    progress = screen.progress()
+    with progress.stage(f"{on} {model.name}"):
+        yield progress
 
 
 def _print(result: Any, render: Callable[[Any], Text], *, as_json: bool) -> None:
     if as_json:
         click.echo(json_text(dataclasses.asdict(result)))
         return
-    from rich.console import Console
-
-    # Soft wrapping leaves lines whole: a terminal breaks them, and grep finds them in a pipe.
-    Console(file=sys.stdout, highlight=False).print(render(result), soft_wrap=True)
+    screen.show(render(result))
 
 
 def _fail(
@@ -399,7 +415,7 @@ def _fail(
         said = {"type": type(error).__name__, "message": message}
         click.echo(json_text({**known, "error": said}))
     else:
-        click.echo(f"Error: {message}", err=True)
+        screen.complain(message)
     if log.isEnabledFor(logging.DEBUG) or (
         code == _EXIT_UNEXPECTED and log.isEnabledFor(logging.INFO)
     ):

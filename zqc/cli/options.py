@@ -67,20 +67,20 @@ input_options = group(
         "--input-range",
         type=_range,
         metavar="LO:HI",
-        help="Input values for pixels 0 and 255, such as -1:1 (write --input-range=-1:1)."
-        "  [default: found from the BatchNorm statistics, else 0:1]",
+        help="Values of pixels 0 and 255, such as --input-range=-1:1."
+        "  [default: found from BatchNorm, else 0:1]",
     ),
     _input(
         "--mean",
         type=_numbers,
         metavar="M,M,M",
-        help="Mean that inputs are normalised with, per channel of the model; goes with --std.",
+        help="Mean of each channel, for inputs that are normalised.",
     ),
     _input(
         "--std",
         type=_numbers,
         metavar="S,S,S",
-        help="Standard deviation that inputs are normalised with; goes with --mean.",
+        help="Standard deviation likewise; goes with --mean.",
     ),
     _input("--bgr/--rgb", default=False, help="Order of the model's channels."),
     _input(
@@ -95,7 +95,7 @@ images_option = _pictures(
     "--images",
     type=PATH,
     metavar="DIR_OR_NPZ",
-    help="Calibrate with these pictures instead of synthesised ones.",
+    help="Calibrate with these instead of synthesised ones.",
 )
 
 statistics_options = group(
@@ -103,13 +103,13 @@ statistics_options = group(
         "--statistics",
         type=PATH,
         metavar="FILE",
-        help="For a model whose BatchNorm is folded: a card made with zqc stats (.json), or the"
-        " model as it was before (.onnx).",
+        help="For a model whose BatchNorm is folded: a card made with zqc stats, or the model"
+        " as it was before.",
     ),
     _pictures(
         "--no-statistics",
         is_flag=True,
-        help="Make do with structured noise, at the risk of lower accuracy.",
+        help="Use structured noise, at the risk of low accuracy.",
     ),
 )
 
@@ -148,7 +148,7 @@ bench_options = group(
         "--top",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Name so many of the slowest kernels of each model.  [default: 0; 10 with --verbose]",
+        help="Name so many of the slowest kernels of each model.  [default: 0, with -v 10]",
     ),
     click.option(
         "--images",
@@ -169,7 +169,7 @@ output_options = group(
         "--json",
         "as_json",
         is_flag=True,
-        help="Print one JSON object, errors included; numbers that are not finite become null.",
+        help="Print one JSON object, errors included.",
     ),
     click.option("-v", "--verbose", count=True, help="Tell more; -vv tells everything."),
 )

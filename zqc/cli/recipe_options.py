@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from zqc.cli import options
+from zqc.cli import completion, options
 from zqc.cli.options import F, group
 from zqc.cli.sections import option_of
 from zqc.commands.read_recipe import read_recipe
@@ -21,9 +21,25 @@ if TYPE_CHECKING:
 _DEFAULT = Recipe()
 """What the help calls the defaults."""
 
-_precision, _quantization, _pictures = map(
-    option_of, ("Precision", "Quantization", "Calibration pictures")
+_precision, _quantization, _pictures, _target = map(
+    option_of, ("Precision", "Quantization", "Calibration pictures", "Target")
 )
+
+PRESET_TABLE = {
+    "Presets (--recipe)": (
+        ("fast", "To try options: --effort quick --equalization none."),
+        ("best", "Where minutes do not matter: thorough, sensitivity, refitted."),
+        ("hptq", "The stages of the paper HPTQ, to compare with it."),
+    )
+}
+EFFORT_TABLE = {
+    "Efforts (time to synthesise for examples/detector.onnx, 192x192, on 2 cores)": (
+        ("quick", "16 pictures of 40 steps, 11 s."),
+        ("standard", "32 pictures of 100 steps, 39 s."),
+        ("thorough", "128 pictures of 60 steps, 4 min."),
+    )
+}
+"""What choices mean and cost, for the end of a help; the times are measured, see docs/recipe.md."""
 
 
 def _choice(choices: Sequence[object]) -> click.Choice[str]:
@@ -48,17 +64,19 @@ def _whole(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 recipe_option = click.option(
     "--recipe",
     metavar="FILE_OR_PRESET",
-    help=f"Where options not given come from: {', '.join(PRESETS)}, a TOML file (--dry-run prints"
-    " one), or a model that zqc has compiled.",
+    shell_complete=completion.recipes,
+    help=f"Where options not given come from: {', '.join(PRESETS)}, a TOML file or a compiled"
+    " model.",
 )
 
 precision_options = group(
     _precision(
         "--bits",
+        metavar="N",
         type=click.IntRange(min(WEIGHT_BITS), max(WEIGHT_BITS)),
         default=_DEFAULT.bits,
         show_default=True,
-        help="Bits of the weights.",
+        help=f"Bits of the weights, {min(WEIGHT_BITS)} to {max(WEIGHT_BITS)}.",
     ),
     _precision(
         "--act-bits",
@@ -74,7 +92,7 @@ precision_options = group(
         callback=_whole,
         default=str(_DEFAULT.first_last_bits),
         show_default=True,
-        help="Bits of the first and the last layers.",
+        help="Bits of first and last layers.",
     ),
     _precision(
         "--target-size",
@@ -92,7 +110,8 @@ precision_options = group(
         "--keep-float",
         multiple=True,
         metavar="GLOB",
-        help="Keep layers whose names match in float; may be repeated.",
+        shell_complete=completion.layer_names,
+        help="Keep matching layers in float; may be repeated.",
     ),
 )
 
@@ -129,19 +148,18 @@ quantization_options = group(
         "--z-score",
         type=float,
         metavar="Z",
-        help="Leave out values beyond Z standard deviations; usual are 5 to 20."
-        "  [default: leave out none]",
+        help="Leave out values beyond Z standard deviations; usual are 5 to 20.",
     ),
     _one_of(
         _quantization,
         "rounding",
-        "Round weights to the nearest, or so that a layer's errors compensate each other.",
+        "To the nearest step, or so that a layer's errors compensate each other.",
     ),
     _one_of(
         _quantization,
         "bias_correction",
-        "Where the means come from that are corrected; auto: from the pictures, but from the"
-        " statistics that pictures are synthesised from.",
+        "Where the means that are corrected come from; auto: from the statistics for"
+        " synthesised pictures, else from the pictures.",
     ),
     _quantization(
         "--second-moments/--no-second-moments",
@@ -151,30 +169,31 @@ quantization_options = group(
     _quantization(
         "--channel-outputs/--no-channel-outputs",
         default=_DEFAULT.channel_outputs,
-        help="Give each channel of the last layers' outputs a step of its own.",
+        help="Steps by channel for the outputs of the last layers.",
     ),
 )
 
-target_option = click.option(
+target_option = _target(
     "--target",
     metavar="NAME",
+    shell_complete=completion.target_names,
     default=_DEFAULT.target,
     show_default=True,
-    help="What the result is for; `zqc targets` lists what there is.",
+    help="What to write for, see `zqc targets`.",
 )
 
 runtime_options = group(
-    click.option(
+    _target(
         "--min-runtime",
         metavar="VERSION",
-        help="The oldest ONNX Runtime that has to run the result, such as 1.16.  [default: 1.23]",
+        help="The oldest ONNX Runtime that is to run it, such as 1.16.  [default: 1.23]",
     ),
-    click.option(
+    _target(
         "--reduce-range/--no-reduce-range",
         default=_DEFAULT.reduce_range,
-        help="Weights of 7 bits at most, for x86 CPUs with AVX2 but without VNNI.",
+        help="7-bit weights, for x86 CPUs with AVX2 but no VNNI.",
     ),
-    click.option(
+    _target(
         "--require-integer/--no-require-integer",
         default=_DEFAULT.require_integer,
         help="Write nothing if a layer or an operator before the post-processing stays float.",
@@ -186,17 +205,22 @@ synthesis_options = group(
         "--samples",
         type=int,
         metavar="N",
-        help="Number of calibration pictures.  [default: by effort]",
+        help="Number of pictures.  [default: by effort]",
     ),
     _pictures(
-        "--seed", type=int, default=_DEFAULT.seed, show_default=True, help="Seed of the synthesis."
+        "--seed",
+        type=int,
+        metavar="N",
+        default=_DEFAULT.seed,
+        show_default=True,
+        help="Seed of the synthesis.",
     ),
-    _one_of(_pictures, "effort", "How long the synthesis works."),
-    _one_of(_pictures, "bn_terms", "BatchNorm statistics that the pictures match."),
+    _one_of(_pictures, "effort", "How long to synthesise."),
+    _one_of(_pictures, "bn_terms", "Statistics to match."),
     _pictures(
         "--tie-channels/--no-tie-channels",
         default=_DEFAULT.tie_channels,
-        help="Synthesise grey pictures, for a model that gets one channel three times.",
+        help="Grey pictures, for a model that gets one channel three times.",
     ),
 )
 

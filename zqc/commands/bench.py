@@ -79,9 +79,11 @@ def bench(
             "must be at least 1"
         )
     chosen = provider_name(provider)
+    steps = progress or Silent()
     images, paths = to_path(images), (to_path(float_model), to_path(quantized))
-    sizes = [onnx_file.read(path).size for path in paths]
-    runners = [session.load(path, threads=threads, provider=chosen) for path in paths]
+    with steps.stage("Loading the models"):
+        sizes = [onnx_file.read(path).size for path in paths]
+        runners = [session.load(path, threads=threads, provider=chosen) for path in paths]
     taken = model_inputs.common_inputs(
         [(p, model_inputs.inputs_of(r)) for p, r in zip(paths, runners, strict=True)],
         batch=batch,
@@ -94,7 +96,6 @@ def bench(
     else:
         feeds = model_inputs.picture_feeds(taken, images, form)
         data = f"{images}, {form}{origin}"
-    steps = progress or Silent()
     with steps.task("Measuring", 2 * runs + 3) as task:
         times = alternating_times(runners, feeds, rounds=runs, each=task.advance)
         kernels = [

@@ -111,16 +111,18 @@ def check(
         OptionError: Labels or anchors were given for outputs of an unknown convention, or the
             statistics do not show the input format.
     """
+    progress = progress or Silent()
     images, labels, anchors = to_path(images), to_path(labels), to_path(anchors)
-    pair = (_open(to_path(float_model), threads), _open(to_path(quantized), threads))
+    with progress.stage("Loading the models"):
+        pair = (_open(to_path(float_model), threads), _open(to_path(quantized), threads))
     batch, channels, height, width = shape = _common_shape(*pair, input_shape)
     shapes = _output_shapes(*pair, np.zeros(shape, np.float32))
     convention = recognise(shapes, height=height, width=width, anchors=anchors)
-    form, choice = (
-        (input_format, InputChoice(str(input_format), "given"))
-        if isinstance(input_format, InputFormat)
-        else _input_format(pair[0], images, shape, input_format, threads=threads)
-    )
+    if isinstance(input_format, InputFormat):
+        form, choice = input_format, InputChoice(str(input_format), "given")
+    else:
+        with progress.stage("Finding how pixels become input values"):
+            form, choice = _input_format(pair[0], images, shape, input_format, threads=threads)
     pictures = open_images(
         images,
         channels=channels,
@@ -133,7 +135,7 @@ def check(
     )
     truth = None if labels is None else _read_truth(labels, pictures, convention, shapes)
     parts = output_parts(_with_shapes(pair[0], shape, shapes))
-    seen = _observe(pair, pictures, batch, parts, convention, progress or Silent())
+    seen = _observe(pair, pictures, batch, parts, convention, progress)
     return CheckResult(
         images=len(pictures),
         input_choice=choice,
@@ -157,7 +159,7 @@ def _observe(
 ) -> _Observed:
     meter = OutputsMeter.of(parts)
     found: tuple[list[Detections], list[Detections]] = ([], [])
-    with progress.task("check", len(pictures)) as task:
+    with progress.task("Comparing", len(pictures)) as task:
         for tensors, placements in pictures.placed_batches(batch):
             outputs = [model(tensors) for model in pair]
             _check_shapes(pair, *outputs)

@@ -61,20 +61,23 @@ def stats(
             too few pictures.
     """
     started = time.monotonic()
+    progress = progress or Silent()
     source, output, images = to_path(source), to_path(output), to_path(images)
     check_file(output)
-    loaded = model_file.load(source, input_shape=input_shape).model
-    model = folded(loaded)
+    with progress.stage(f"Loading {source.name}"):
+        loaded = model_file.load(source, input_shape=input_shape).model
+        model = folded(loaded)
     layers = layers_of(model)
     if not layers:
         raise ModelError(f"{source}: no Conv, ConvTranspose or Gemm with constant weights")
     name, (channels, height, width) = input_name(model), picture_shape(model)
-    form, choice = choose_input_format(
-        loaded,
-        asked=input_format,
-        ask=not holds_tensors(images, name),
-        threads=threads,
-    )
+    with progress.stage("Finding how pixels become input values"):
+        form, choice = choose_input_format(
+            loaded,
+            asked=input_format,
+            ask=not holds_tensors(images, name),
+            threads=threads,
+        )
     pictures = open_images(
         images,
         channels=channels,
@@ -91,7 +94,7 @@ def stats(
         )
     outputs = [layer.output for layer in layers]
     runner = session.load(with_outputs(model, outputs), outputs=outputs, threads=threads)
-    with (progress or Silent()).task("Measuring", len(pictures)) as task:
+    with progress.task("Measuring", len(pictures)) as task:
         seen = _measured(runner, name, pictures, fixed_batch(model), task)
     entries = tuple(_entry(layer, seen[layer.output]) for layer in layers)
     card = Card(len(pictures), (channels, height, width), form, entries)

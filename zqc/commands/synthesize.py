@@ -87,7 +87,8 @@ def synthesize_to(
     given = CalibrationSource(statistics=to_path(statistics), no_statistics=no_statistics)
     if resume and no_statistics:
         raise OptionError("structured noise is made at once; leave out --resume")
-    loaded, origin, input_format, choice = begin(source, recipe, given, threads)
+    with progress.stage(f"Loading {source.name}"):
+        loaded, origin, input_format, choice = begin(source, recipe, given, threads)
     origin = Origin((), "") if no_statistics else origin
     schedule = inputs.schedule(recipe)
     objective = inputs.objective(recipe)
@@ -114,11 +115,12 @@ def synthesize_to(
                 state=state,
             )
             tensors = made.tensors
-        write_pictures(folder, tensors, input_format, synthesised=made is not None)
-        if made is not None:
-            write_course(folder, made, options)
-            if made.interrupted:
-                checkpoint.write(folder / checkpoint.NAME, made.state, options)
+        with progress.stage(f"Writing {directory}"):
+            write_pictures(folder, tensors, input_format, synthesised=made is not None)
+            if made is not None:
+                write_course(folder, made, options)
+                if made.interrupted:
+                    checkpoint.write(folder / checkpoint.NAME, made.state, options)
     return SynthesisResult(
         directory=directory,
         count=len(tensors),

@@ -159,7 +159,7 @@ def asked_format(
     """
     if input_range is not None and (mean or std):
         raise OptionError(
-            f"{spelled('input_range')} and {spelled('mean')}/std exclude each other; "
+            f"{spelled('input_range')} and {spelled('mean')}/{spelled('std')} exclude each other; "
             "give one of the two"
         )
     if bool(mean) != bool(std):

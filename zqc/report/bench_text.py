@@ -110,7 +110,7 @@ def _profile(model: ModelBench, provider: str, top: int) -> list[Text]:
     said = ", ".join(f"{_percent(model.shares[kind])} in {_KINDS[kind]}" for kind in _KINDS)
     lines = [
         Text(),
-        Text(str(model.path), "bold"),
+        line("Model", str(model.path), "bold"),
         line("Kernels", f"{len(model.kernels)} in {model.kernels_ms:.3g} ms: {said}"),
     ]
     if model.elsewhere:
@@ -152,7 +152,8 @@ def _operators(operators: Sequence[Operators]) -> list[tuple[str, str]]:
 
 
 def _row(name: str, count: int, ms: float, share: float) -> str:
-    return f"{name:<22}{count:>5}{ms:>9.3f} ms{_percent(share):>8}  "
+    """A row that fits 80 columns, with its label and the longest kind of kernel."""
+    return f"{name:<18} {count:>4} {ms:>7.3f} ms {_percent(share):>6}  "
 
 
 def _kernel(kernel: Kernel) -> tuple[str, str]:

@@ -7,6 +7,7 @@ output is no terminal; nothing is said by colour alone.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -313,8 +314,36 @@ _LABEL_WIDTH = 17
 
 
 def line(label: str, value: str, style: str = "") -> Text:
-    """A label in bold, and what is said of it."""
-    return Text.assemble((f"{label:<{_LABEL_WIDTH}}", "bold"), (value, style))
+    """A label in bold, and what is said of it, on one line."""
+    said = "; ".join(value.splitlines())  # metadata of a model can be a whole file
+    return Text.assemble((f"{label:<{_LABEL_WIDTH - 1}} ", "bold"), (said, style))
+
+
+def hanging(text: Text, width: int) -> Text:
+    """Wrap the lines of a summary at spaces, and what goes on stays to the right of the labels.
+
+    A word that is longer than a line, such as the path of a file, stays whole.
+    """
+    indent = Text(" " * _LABEL_WIDTH)
+    lines: list[Text] = []
+    for each in text.split("\n", allow_blank=True):
+        first, *others = each.divide(_breaks(each.plain, width))
+        lines += [first, *(indent + other for other in others)]
+    for each in lines:
+        each.rstrip()
+    return Text("\n").join(lines)
+
+
+def _breaks(said: str, width: int) -> list[int]:
+    """Where a line with a label is broken: before the words that find no room."""
+    breaks: list[int] = []
+    begin = 0  # of what is in the same line, its indent included
+    for word in re.finditer(r"\S+", said[_LABEL_WIDTH:]):
+        first, last = (_LABEL_WIDTH + place for place in word.span())
+        if last - begin > width and first > (breaks[-1] if breaks else _LABEL_WIDTH):
+            breaks.append(first)
+            begin = first - _LABEL_WIDTH
+    return breaks
 
 
 def bytes_text(count: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from zqc.pictures.input_format import InputFormat
-from zqc.progress import Progress
+from zqc.progress import Progress, estimate
 from zqc.statistics.batchnorm import LayerStatistics
 from zqc.synthesis.loop import LayerGap, Loop, Schedule
 from zqc.synthesis.objective import Objective
@@ -64,6 +65,7 @@ def synthesize(
     objective: Objective | None = None,
     threads: int | None = None,
     state: State | None = None,
+    afterwards: Callable[[float], float] | None = None,
 ) -> Synthesis:
     """Optimise a set of pictures until its pooled statistics are those that the model carries.
 
@@ -75,25 +77,34 @@ def synthesize(
         picture: Shape of one picture, (C, H, W).
         input_format: The input convention.
         schedule: Number of pictures, steps and seed.
-        progress: Gets one step per pass over the set.
+        progress: Gets one step per pass over the set, and is told how long all of them will take.
         objective: Terms of the loss and augmentation; the defaults if None.
         threads: Batches that are worked on at once; all cores by default.
         state: Where an earlier run of the same options stopped.
+        afterwards: Seconds that the caller goes on to work with the pictures, from the seconds of
+            a step; they count in what is told, and nowhere else.
 
     Raises:
         UnsupportedOperatorError: The model has an operator without a gradient rule.
         RuntimeFailure: ONNX Runtime failed.
     """
-    loop = Loop.of(
-        model, layers, picture, input_format, schedule, objective or Objective(), threads
-    )
-    state = state or loop.start()
+    with progress.stage("Preparing the synthesis"):
+        loop = Loop.of(
+            model, layers, picture, input_format, schedule, objective or Objective(), threads
+        )
+        state = state or loop.start()
     stopped, interrupted = None, False
+    begun_with, began = state.iteration, time.monotonic()
     with progress.task("Synthesising", schedule.steps) as task:
         task.advance(steps=state.iteration)
         try:
             while stopped is None and state.iteration < schedule.steps:
                 if loop.advance(state):
+                    if state.iteration == begun_with + 1:
+                        step = time.monotonic() - began
+                        rest = step * (schedule.steps - state.iteration)
+                        rest += afterwards(step) if afterwards else 0.0
+                        estimate(progress, rest, _plan(schedule))
                     task.advance(note=f"loss {state.losses[-1]:.3f}")
                 else:
                     stopped = _DIVERGED.format(state.iteration + 1)
@@ -104,6 +115,11 @@ def synthesize(
         state.end()  # before the tensors are made
     tensors = np.empty((schedule.samples, *picture), np.float32)
     ends = np.cumsum(schedule.sizes)
-    for end, finished in zip(ends, loop.measure(state), strict=True):
-        tensors[end - len(finished) : end] = finished
+    with progress.stage("Measuring the pictures"):
+        for end, finished in zip(ends, loop.measure(state), strict=True):
+            tensors[end - len(finished) : end] = finished
     return Synthesis(tensors, tuple(state.losses), loop.gaps(state), state, stopped, interrupted)
+
+
+def _plan(schedule: Schedule) -> str:
+    return f"{schedule.samples} pictures, {schedule.steps} steps each"

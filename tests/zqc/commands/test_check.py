@@ -19,6 +19,7 @@ from zqc.errors import (
     RuntimeFailure,
 )
 from zqc.pictures.input_format import InputFormat
+from zqc.progress import Silent
 
 # A detector in the convention of YOLO for 64 x 64 pictures (64 + 16 + 4 cells of the strides 8, 16
 # and 32) that finds one square, of one class: the score of its only candidate is the mean of the
@@ -244,7 +245,7 @@ def test_progress_counts_every_picture(tmp_path, pictures):
     """One task with as many steps as pictures."""
     seen = []
 
-    class Recorder:
+    class Recorder(Silent):
         @contextmanager
         def task(self, name, total):
             seen.append((name, total))
@@ -255,4 +256,4 @@ def test_progress_counts_every_picture(tmp_path, pictures):
 
     model = write_detector(tmp_path / "m.onnx")
     check(model, model, images=pictures, progress=Recorder())
-    assert seen == [("check", 3), 1, 1, 1]
+    assert seen == [("Comparing", 3), 1, 1, 1]

@@ -134,3 +134,12 @@ def test_what_is_not_known():
     assert found["Peak memory"] == "unknown on this system"
     assert found["Elsewhere"] == "25.0 % of the time is not on CPUExecutionProvider"
     assert "Integer peak" not in found
+
+
+def test_rows_fit_80_columns():
+    """The table of operators is no wider than 80 columns with long names and slow kernels."""
+    operators = (Operators("DequantizeLinear", "conversion", 1234, 999.999, 1.0),)
+    text = benched(replace(RESULT, float_model=replace(FLOAT, operators=operators))).plain
+    (row,) = [row for row in text.splitlines() if "1234" in row]
+    assert len(row) <= 80
+    assert row.endswith("quantize/dequantize")

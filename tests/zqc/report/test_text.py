@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
 from zqc.commands.check import CheckResult
 from zqc.commands.compile import CompileResult
@@ -240,3 +241,34 @@ def test_checked_without_convention():
     found = lines(text.checked(CheckResult(1, GIVEN, (BOXES,))))
     assert set(found) == {"Input", "Pictures", "Agreement", "Detections"}
     assert "no known convention" in found["Detections"][0]
+
+
+def test_hanging():
+    """Lines are broken before words that find no room, and go on to the right of the labels."""
+    said = Text("\n").join(
+        [text.line("Label", "ab " * 40, "bold"), Text(), text.line("File", "at /" + "x" * 90)]
+    )
+    first, second, empty, file, path = text.hanging(said, 80).plain.split("\n")
+    assert first == "Label".ljust(17) + " ".join(["ab"] * 21)
+    assert second == " " * 17 + " ".join(["ab"] * 19)
+    assert (empty, file, path) == ("", "File".ljust(17) + "at", " " * 17 + "/" + "x" * 90)
+    assert text.hanging(said, 200).plain.split("\n")[2] == said.plain.split("\n")[2]
+
+
+def test_styles_survive_hanging():
+    """A warning is yellow on all its lines."""
+    said = text.hanging(text.line("Warning", "word " * 40, "yellow"), 80)
+    coloured = [said.plain[span.start : span.end] for span in said.spans if span.style == "yellow"]
+    assert " ".join("".join(coloured).split()).count("word") == 40
+
+
+def test_a_fact_is_one_line():
+    """Metadata of several lines become one, which grep finds with its key."""
+    assert text.line("Metadata", "recipe = bits = 4\nseed = 1\n").plain == (
+        "Metadata".ljust(17) + "recipe = bits = 4; seed = 1"
+    )
+
+
+def test_long_labels():
+    """A label that is longer than its column, such as a target of a package, is kept apart."""
+    assert text.line("a-target-of-somebody", "for it").plain == "a-target-of-somebody for it"

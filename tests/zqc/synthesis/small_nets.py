@@ -90,6 +90,7 @@ def made(
     progress=None,
     threads=1,
     state=None,
+    afterwards=None,
     **options,
 ):
     """Synthesise, on one thread unless said otherwise."""
@@ -103,10 +104,11 @@ def made(
         objective=objective,
         threads=threads,
         state=state,
+        afterwards=afterwards,
     )
 
 
-class Recorder:
+class Recorder(Silent):
     """Writes down what it is told; the n-th advance can be where Ctrl-C is pressed."""
 
     def __init__(self, interrupted=None):

@@ -136,6 +136,23 @@ def test_progress_gets_one_step_per_pass():
     assert all(note.startswith("loss ") for note in told)
 
 
+def test_the_whole_time_is_told_after_the_first_step(monkeypatch):
+    """It is the first step times those that are left, and what the caller does afterwards."""
+    clock = iter(range(0, 1000, 7))
+    monkeypatch.setattr("zqc.synthesis.generate.time.monotonic", lambda: next(clock))
+    said = []
+    seen = Recorder()
+    seen.say = said.append
+    made(
+        net(np.random.default_rng(0)),
+        samples=2,
+        steps=3,
+        progress=seen,
+        afterwards=lambda step: 4 * step,
+    )
+    assert said == ["About 42 s to go: 2 pictures, 3 steps each"]
+
+
 def through_a_file(state, schedule):
     """The state as another process would read it."""
     file = io.BytesIO()
