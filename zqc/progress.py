@@ -113,7 +113,8 @@ class Lines:
         """Write a line."""
         with self._lock:
             self._last = self._clock()
-            print(text, file=self._stream, flush=True)
+            self._stream.write(f"{text}\n")  # at once: other threads and processes write, too
+            self._stream.flush()
 
     def beat(self) -> None:
         """Write what goes on, unless something was written a moment ago."""

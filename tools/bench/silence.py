@@ -34,7 +34,7 @@ def main(command: tuple[str, ...], terminal: bool, show: bool) -> None:
             longest, since = now - last, last - begun
         last = now
         if show:
-            for line in content.decode(errors="replace").splitlines():
+            for line in filter(None, content.decode(errors="replace").splitlines()):
                 print(f"{now - begun:7.1f} {line}")
     click.echo(f"first byte       {'never' if first is None else f'{first:.1f} s'}")
     click.echo(f"longest silence  {longest:.1f} s, from second {since:.0f} on")
