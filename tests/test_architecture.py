@@ -169,6 +169,7 @@ def test_public_names_of_zqc():
         "CheckResult",
         "CompileResult",
         "InputFormat",
+        "Inspection",
         "Recipe",
         "StatsResult",
         "SynthesisResult",
@@ -177,6 +178,7 @@ def test_public_names_of_zqc():
         "bench",
         "check",
         "compile",
+        "inspect",
         "stats",
         "synthesize",
     ]

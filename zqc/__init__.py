@@ -1,4 +1,15 @@
-"""zqc: a quantization compiler for object detectors in ONNX that needs no calibration data."""
+"""zqc: a quantization compiler for object detectors in ONNX that needs no calibration data.
+
+    import zqc
+
+    result = zqc.compile("model.onnx", bits=4)   # writes model.w4a8.onnx
+    print(result)                                # what it cost and gained
+    print(zqc.check("model.onnx", result.output, images="pictures"))
+
+``compile``, ``synthesize``, ``stats``, ``inspect``, ``check`` and ``bench`` do what the commands of
+the same names do. Models are paths, ``onnx.ModelProto`` or ``onnx_ir.Model``; ``help(zqc.compile)``
+says what else they take.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +24,7 @@ if TYPE_CHECKING:
     from zqc.commands.check import CheckResult, check
     from zqc.commands.compile import CompileResult
     from zqc.commands.compile import compile_model as compile  # noqa: A004 - the name users expect
+    from zqc.commands.inspect import Inspection, inspect
     from zqc.commands.stats import StatsResult, stats
     from zqc.commands.synthesize import SynthesisResult
     from zqc.commands.synthesize import synthesize_to as synthesize
@@ -26,6 +38,7 @@ __all__ = [
     "CheckResult",
     "CompileResult",
     "InputFormat",
+    "Inspection",
     "Recipe",
     "StatsResult",
     "SynthesisResult",
@@ -34,6 +47,7 @@ __all__ = [
     "bench",
     "check",
     "compile",
+    "inspect",
     "stats",
     "synthesize",
 ]
@@ -44,6 +58,7 @@ _HOMES = {
     "CheckResult": ("zqc.commands.check", "CheckResult"),
     "CompileResult": ("zqc.commands.compile", "CompileResult"),
     "InputFormat": ("zqc.pictures.input_format", "InputFormat"),
+    "Inspection": ("zqc.commands.inspect", "Inspection"),
     "Recipe": ("zqc.recipe.recipe", "Recipe"),
     "StatsResult": ("zqc.commands.stats", "StatsResult"),
     "SynthesisResult": ("zqc.commands.synthesize", "SynthesisResult"),
@@ -51,6 +66,7 @@ _HOMES = {
     "bench": ("zqc.commands.bench", "bench"),
     "check": ("zqc.commands.check", "check"),
     "compile": ("zqc.commands.compile", "compile_model"),
+    "inspect": ("zqc.commands.inspect", "inspect"),
     "stats": ("zqc.commands.stats", "stats"),
     "synthesize": ("zqc.commands.synthesize", "synthesize_to"),
 }
@@ -61,3 +77,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'zqc' has no attribute {name!r}")
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -96,8 +96,9 @@ def run(
     synthesised = batches.pictures.synthesised and bool(layers)
     means_from = means_source(recipe.bias_correction, synthesised=synthesised)
     asks_for_statistics = "statistics" in (recipe.equalization, means_from)
-    analytic = analytic_moments(model, layers) if asks_for_statistics else {}
-    forms = equalize(model, plan, batches, analytic)
+    with progress.stage("Finding the ranges of channels"):
+        analytic = analytic_moments(model, layers) if asks_for_statistics else {}
+        forms = equalize(model, plan, batches, analytic)
     more = recipe.chooses_bits or recipe.refits  # needs a calibrated model, and quantizes it anew
 
     def written(quantized: ir.Model) -> Written:
@@ -127,13 +128,15 @@ def run(
 
     bits_of: dict[str, int] = {}
     if recipe.chooses_bits:
-        bits_of = chosen_bits(candidate, loaded, plan, batches, metadata=metadata)
+        with progress.stage("Choosing bits by layer"):
+            bits_of = chosen_bits(candidate, loaded, plan, batches, metadata=metadata)
     float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
     if recipe.refits:
         with progress.task("Refitting", len(weighted_layers(float_model.graph))) as task:
             quantized = refit(float_model, ranges, plan, batches, bits_of=bits_of, task=task)
     else:
-        quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
+        with progress.stage("Quantizing"):
+            quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
     file = written(quantized)
     (agreement,) = compared(file)
     return Outcome(candidate, file, agreement, bits_of)

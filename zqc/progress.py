@@ -1,6 +1,6 @@
 """How long work tells of its progress: to nobody, or as lines that a pipe or a log can hold.
 
-What a terminal shows is in ``zqc.cli.bar``.
+What a terminal shows is in ``zqc.report.bar``.
 """
 
 from __future__ import annotations

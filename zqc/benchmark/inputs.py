@@ -152,7 +152,7 @@ def random_feeds(
 
 
 def picture_feeds(
-    inputs: Sequence[Input], images: Path, input_format: InputFormat
+    inputs: Sequence[Input], images: Path | NDArray[np.generic], input_format: InputFormat
 ) -> dict[str, NDArray[np.generic]]:
     """Fill the one input of a detector with the first pictures; too few are repeated.
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from zqc.report.printing import Printable
+
 Kind = Literal["integer", "float", "conversion", "layout"]
 """What a kernel does: compute on integers, compute in float, quantize or dequantize, move data."""
 
@@ -151,7 +153,7 @@ class ModelBench:
 
 
 @dataclass(frozen=True)
-class BenchResult:
+class BenchResult(Printable):
     """The outcome of ``zqc.bench``.
 
     Attributes:
@@ -168,6 +170,8 @@ class BenchResult:
         speedup: Latency of the first model by that of the second; the median is the ratio of both
             medians, the quartiles are those of the rounds.
     """
+
+    text_by = ("zqc.report.bench_text", "benched")
 
     machine: Machine
     provider: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import sys
@@ -20,7 +19,7 @@ from zqc.cli.recipe_options import recipe_of
 from zqc.cli.sections import WIDTH, SectionedCommand, SectionedGroup
 from zqc.errors import RuntimeFailure, ZqcError
 from zqc.recipe.toml import to_table, to_toml
-from zqc.report.json_text import json_text
+from zqc.report.json_text import json_text, result_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,6 +104,7 @@ def compile_command(
                 images=images,
                 statistics=statistics,
                 no_statistics=no_statistics,
+                progress=progress,
                 threads=threads,
             )
         else:
@@ -397,7 +397,7 @@ def _working(on: str, model: Path) -> Iterator[Progress]:
 
 def _print(result: Any, render: Callable[[Any], Text], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json_text(dataclasses.asdict(result)))
+        click.echo(result_text(result))
         return
     screen.show(render(result))
 
@@ -411,9 +411,8 @@ def _fail(
     if code == _EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
         message += "; --verbose shows where, please report it"
     if as_json:
-        known = {} if result is None else dataclasses.asdict(result)
         said = {"type": type(error).__name__, "message": message}
-        click.echo(json_text({**known, "error": said}))
+        click.echo(result_text(result, error=said))
     else:
         screen.complain(message)
     if log.isEnabledFor(logging.DEBUG) or (

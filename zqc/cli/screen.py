@@ -32,10 +32,10 @@ def use_utf8() -> None:
 def progress() -> Progress:
     """Moving bars on a terminal and plain lines for everything else, on the standard error.
 
-    Results have the standard output to themselves.
+    Without a terminal nothing has to wait for rich.
     """
     if sys.stderr.isatty():
-        from zqc.cli.bar import Bar
+        from zqc.report.bar import Bar
 
         return Bar(sys.stderr)
     from zqc.progress import Lines

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zqc.benchmark import inputs as model_inputs
 from zqc.benchmark import profile
 from zqc.benchmark.memory import peak_memory
 from zqc.benchmark.peak import integer_peak
 from zqc.benchmark.results import BenchResult, IntegerPeak, Machine, ModelBench, Spread
+from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
 from zqc.errors import OptionError
-from zqc.files import FilePath, to_path
 from zqc.model_io import onnx_file
 from zqc.model_io.model_file import METADATA_PREFIX
+from zqc.model_io.onnx_file import as_file
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
-from zqc.progress import Silent
 from zqc.recipe.toml import METADATA_KEY, from_toml
 from zqc.runtime import cpu, session
 from zqc.runtime.latency import alternating_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from zqc.progress import Progress
     from zqc.runtime.kernel_times import KernelTime
@@ -37,26 +38,31 @@ _SUFFIX = "ExecutionProvider"
 
 
 def bench(
-    float_model: FilePath,
-    quantized: FilePath,
+    float_model: ModelLike,
+    quantized: ModelLike,
     *,
-    images: FilePath | None = None,
+    images: ImagesLike | None = None,
     input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
     batch: int | None = None,
     threads: int = 1,
     provider: str = "CPU",
     runs: int = 50,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> BenchResult:
     """Measure two models that take the same inputs: latency, kernels, memory, size.
 
     Any two will do: both float, both quantized, whoever wrote them.
 
+    Example:
+        >>> import zqc
+        >>> print(zqc.bench("model.onnx", "model.int8.onnx"))
+
     Args:
-        float_model: The first ONNX file, which the other one is compared with.
-        quantized: The second one.
-        images: Feed pictures, see ``zqc.pictures.images.open_images``; random pixels by default.
+        float_model: The first model, which the other one is compared with: its path, an
+            ``onnx.ModelProto`` or an ``onnx_ir.Model``.
+        quantized: The second one, likewise.
+        images: Feed pictures, as ``zqc.compile`` takes them; random pixels by default.
         input_format: How pixels become input values; what the recipe in a model that zqc has
             compiled says by default, or else 0:1.
         input_shape: Height and width, where the models leave them open.
@@ -64,7 +70,10 @@ def bench(
         threads: Threads inside an operator.
         provider: An execution provider of ONNX Runtime, such as ``CPU`` or ``CUDA``.
         runs: Runs of each model, which take turns.
-        progress: Where to report; nowhere by default.
+        progress: Where to report: True for bars; nowhere by default.
+
+    Returns:
+        Latencies, kernels, memory and sizes of both; ``print`` shows it as the command does.
 
     Raises:
         ModelError: A file is no ONNX model, or the inputs differ.
@@ -78,9 +87,33 @@ def bench(
             f"{runs} runs on {threads} threads with a batch of {batch} cannot be measured; each "
             "must be at least 1"
         )
-    chosen = provider_name(provider)
-    steps = progress or Silent()
-    images, paths = to_path(images), (to_path(float_model), to_path(quantized))
+    with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
+        return _benched(
+            (first, second),
+            images_of(images),
+            input_format=input_format,
+            input_shape=input_shape,
+            batch=batch,
+            threads=threads,
+            chosen=provider_name(provider),
+            runs=runs,
+            steps=progress_of(progress),
+        )
+
+
+def _benched(
+    paths: tuple[Path, Path],
+    images: Path | NDArray[Any] | None,
+    *,
+    input_format: InputFormat | ChannelOrder,
+    input_shape: tuple[int, int] | None,
+    batch: int | None,
+    threads: int,
+    chosen: str,
+    runs: int,
+    steps: Progress,
+) -> BenchResult:
+    """``bench`` of files."""
     with steps.stage("Loading the models"):
         sizes = [onnx_file.read(path).size for path in paths]
         runners = [session.load(path, threads=threads, provider=chosen) for path in paths]
@@ -95,7 +128,8 @@ def bench(
         data = f"random in {form}{origin}"
     else:
         feeds = model_inputs.picture_feeds(taken, images, form)
-        data = f"{images}, {form}{origin}"
+        where = images if isinstance(images, Path) else "the given pictures"
+        data = f"{where}, {form}{origin}"
     with steps.task("Measuring", 2 * runs + 3) as task:
         times = alternating_times(runners, feeds, rounds=runs, each=task.advance)
         kernels = [

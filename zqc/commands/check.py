@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
+from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
 from zqc.detection.agreement import OutputsMeter, PartAgreement
 from zqc.detection.average_precision import Accuracy, agreement, coco_accuracy, read_labels
 from zqc.detection.boxes import to_picture
@@ -17,9 +18,10 @@ from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
 from zqc.files import to_path
 from zqc.model_io import model_file
+from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
-from zqc.progress import Silent
+from zqc.report.printing import Printable
 from zqc.runtime.session import Runner, load
 from zqc.statistics.input_choice import InputChoice, choose_input_format
 
@@ -71,17 +73,17 @@ class _Observed:
 
 
 def check(
-    float_model: FilePath,
-    quantized: FilePath,
+    float_model: ModelLike,
+    quantized: ModelLike,
     *,
-    images: FilePath,
+    images: ImagesLike,
     labels: FilePath | None = None,
     anchors: FilePath | None = None,
     input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
     limit: int | None = None,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> CheckResult:
     """Run both models over pictures and compare what comes out.
 
@@ -89,10 +91,15 @@ def check(
     (``zqc.detection.conventions``) the detections are compared too, and with labels the average
     precision of both models is measured.
 
+    Example:
+        >>> import zqc
+        >>> print(zqc.check("model.onnx", "model.int8.onnx", images="pictures"))
+
     Args:
-        float_model: The ONNX file that was compiled.
-        quantized: The ONNX file that came out.
-        images: What ``zqc.pictures.images.open_images`` takes.
+        float_model: The model that was compiled: its path, an ``onnx.ModelProto`` or an
+            ``onnx_ir.Model``.
+        quantized: The model that came out, likewise.
+        images: Pictures, as ``zqc.compile`` takes them.
         labels: COCO labels of the pictures.
         anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w).
         input_format: How pixels become input values; ``"RGB"`` or ``"BGR"`` to find it from the
@@ -100,7 +107,11 @@ def check(
         input_shape: Height and width, where both models leave them open.
         limit: Use only the first so many pictures.
         threads: Threads inside an operator; all cores by default.
-        progress: Where to report; nowhere by default.
+        progress: Where to report: True for bars; nowhere by default.
+
+    Returns:
+        How near the quantized model's outputs come, and its detections where the convention of the
+        outputs is known; ``print`` shows it as the command does.
 
     Raises:
         ModelError: The models cannot be compared: inputs or outputs differ.
@@ -111,10 +122,35 @@ def check(
         OptionError: Labels or anchors were given for outputs of an unknown convention, or the
             statistics do not show the input format.
     """
-    progress = progress or Silent()
-    images, labels, anchors = to_path(images), to_path(labels), to_path(anchors)
+    with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
+        return _checked(
+            (first, second),
+            images_of(images),
+            labels=to_path(labels),
+            anchors=to_path(anchors),
+            input_format=input_format,
+            input_shape=input_shape,
+            limit=limit,
+            threads=threads,
+            progress=progress_of(progress),
+        )
+
+
+def _checked(
+    paths: tuple[Path, Path],
+    images: Path | NDArray[Any],
+    *,
+    labels: Path | None,
+    anchors: Path | None,
+    input_format: InputFormat | ChannelOrder,
+    input_shape: tuple[int, int] | None,
+    limit: int | None,
+    threads: int | None,
+    progress: Progress,
+) -> CheckResult:
+    """``check`` of files."""
     with progress.stage("Loading the models"):
-        pair = (_open(to_path(float_model), threads), _open(to_path(quantized), threads))
+        pair = (_open(paths[0], threads), _open(paths[1], threads))
     batch, channels, height, width = shape = _common_shape(*pair, input_shape)
     shapes = _output_shapes(*pair, np.zeros(shape, np.float32))
     convention = recognise(shapes, height=height, width=width, anchors=anchors)
@@ -224,7 +260,7 @@ def _common_shape(
 
 def _input_format(
     model: _Model,
-    images: Path,
+    images: Path | NDArray[Any],
     shape: tuple[int, int, int, int],
     order: ChannelOrder,
     *,
@@ -309,7 +345,7 @@ def _shape(sizes: Sequence[int | None]) -> str:
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class CheckResult(Printable):
     """The outcome of ``zqc.check``.
 
     Attributes:
@@ -321,6 +357,8 @@ class CheckResult:
         accuracy_quantized: Likewise.
         agreement: AP of the quantized model's detections against the float model's.
     """
+
+    text_by = ("zqc.report.text", "checked")
 
     images: int
     input_choice: InputChoice

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import onnx
 import onnx_ir as ir
 
 from passes.analysis.topology import edge_layers
 from zqc import pipeline
 from zqc.commands import inputs
+from zqc.commands.arguments import (
+    ImagesLike,
+    ModelLike,
+    images_of,
+    model_of,
+    name_of_model,
+    progress_of,
+    recipe_of,
+)
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.origin import Origin
 from zqc.detection.agreement import PartAgreement
@@ -27,6 +38,7 @@ from zqc.quantization.quantize import bits_by_layer
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 from zqc.recipe.toml import METADATA_KEY, to_toml
+from zqc.report.printing import Printable
 from zqc.runtime import cpu, executed, saturation, session
 from zqc.runtime.executed import FloatOperators, LayerReport
 from zqc.runtime.latency import median_latencies
@@ -41,11 +53,11 @@ _NOISE_CAUTION = (
 
 
 @dataclass(frozen=True)
-class CompileResult:
+class CompileResult(Printable):
     """The outcome of ``zqc.compile``.
 
     Attributes:
-        output: The file that was written.
+        output: The file that was written; None where a model in memory was written nowhere.
         precision: ``int8``, ``w4a8``, …
         target: What it was lowered for.
         input_choice: How pixels become input values.
@@ -68,9 +80,12 @@ class CompileResult:
         post_processing: First nodes of the post-processing, which stays float.
         first_last: Names of the layers that have the first/last bits.
         seconds: Wall time of the compilation.
+        content: The bytes of the output.
     """
 
-    output: Path
+    text_by = ("zqc.report.text", "compiled")
+
+    output: Path | None
     precision: str
     target: str
     input_choice: InputChoice
@@ -90,6 +105,14 @@ class CompileResult:
     bits_chosen: bool = False
     kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
+    content: bytes = field(default=b"", repr=False)
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The output, parsed anew each time."""
+        model = onnx.ModelProto()
+        model.ParseFromString(self.content)
+        return model
 
     @property
     def integer_layers(self) -> int:
@@ -98,36 +121,54 @@ class CompileResult:
 
 
 def compile_model(
-    source: FilePath,
+    model: ModelLike,
     output: FilePath | None = None,
     *,
-    recipe: Recipe | None = None,
-    images: FilePath | None = None,
+    recipe: Recipe | FilePath | None = None,
+    images: ImagesLike | None = None,
     statistics: FilePath | None = None,
     no_statistics: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     threads: int | None = None,
+    **fields: Any,
 ) -> CompileResult:
     """Quantize a float detector.
 
+    Example:
+        >>> import zqc
+        >>> result = zqc.compile("model.onnx", bits=4)  # writes model.w4a8.onnx, as it prints
+        >>> print(result)
+
     Args:
-        source: A float ONNX model.
+        model: A float ONNX model: its path, an ``onnx.ModelProto`` or an ``onnx_ir.Model``.
         output: Where the result goes; ``MODEL.int8.onnx`` or the like beside the input by default.
-        recipe: What is asked for.
-        images: A folder of pictures or an array file to calibrate with instead of synthesised ones.
+            A model in memory is written nowhere by default: ``result.model`` holds what came out.
+        recipe: What is asked for: a ``Recipe``, the name of a preset (``"best"``), a TOML file or a
+            model that was compiled with it.
+        images: Pictures to calibrate with instead of synthesised ones: a folder, an ``.npz``, an
+            array of tensors (float N,C,H,W) or pixels (uint8 N,H,W,C), arrays or dicts of them one
+            after another, or ONNX Runtime's ``CalibrationDataReader``.
         statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
         no_statistics: Whether structured noise will do, for a model without any statistics.
-        progress: Where long work reports to; nowhere by default.
+        progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
+        **fields: Fields of ``Recipe``, such as ``bits=4`` or ``effort="quick"``, in the place of
+            those of ``recipe``.
+
+    Returns:
+        What was written and what it cost; ``print`` shows it as the command does.
 
     Raises:
         ZqcError: See ``zqc.errors``; nothing is written then.
+        TypeError: There is no such option.
     """
-    started, progress = time.monotonic(), progress or Silent()
+    started, progress = time.monotonic(), progress_of(progress)
     given = CalibrationSource(
-        images=to_path(images), statistics=to_path(statistics), no_statistics=no_statistics
+        images=images_of(images),
+        statistics=to_path(statistics),
+        no_statistics=no_statistics,
     )
-    job = _begin(to_path(source), to_path(output), recipe or Recipe(), given, threads)
+    job = _begin(model, output, recipe_of(recipe, fields), given, threads, progress)
     pictures = inputs.gather(job.loaded.model, job.origin, job.plan, given, progress=progress)
     outcome = pipeline.run(
         job.loaded,
@@ -138,20 +179,23 @@ def compile_model(
         metadata=_metadata(job, pictures),
         progress=progress,
     )
-    proof = _prove(job, outcome, pictures)
-    with atomic_write(job.output) as file:
-        file.write(outcome.written.content)
+    with progress.stage("Loading the result in ONNX Runtime, and timing it"):
+        proof = _prove(job, outcome, pictures)
+    if job.output is not None:
+        with atomic_write(job.output) as file:
+            file.write(outcome.written.content)
     return _report(job, outcome, proof, pictures, time.monotonic() - started)
 
 
 def effective_recipe(
-    source: FilePath,
+    model: ModelLike,
     output: FilePath | None = None,
     *,
     recipe: Recipe | None = None,
-    images: FilePath | None = None,
+    images: ImagesLike | None = None,
     statistics: FilePath | None = None,
     no_statistics: bool = False,
+    progress: Progress | None = None,
     threads: int | None = None,
 ) -> Recipe:
     """Return the recipe that ``compile_model`` would work with: the input format is known then.
@@ -164,9 +208,11 @@ def effective_recipe(
         ZqcError: What would stop ``compile_model`` before there are pictures.
     """
     given = CalibrationSource(
-        images=to_path(images), statistics=to_path(statistics), no_statistics=no_statistics
+        images=images_of(images),
+        statistics=to_path(statistics),
+        no_statistics=no_statistics,
     )
-    job = _begin(to_path(source), to_path(output), recipe or Recipe(), given, threads)
+    job = _begin(model, output, recipe or Recipe(), given, threads, progress or Silent())
     return job.plan.recipe
 
 
@@ -180,7 +226,7 @@ class _Job:
         origin: The statistics of its layers.
         plan: What is asked for; the input format is known.
         choice: How it came to be known.
-        output: Where the result goes.
+        output: Where the result goes, if anywhere.
         is_noise: Whether structured noise will be made.
     """
 
@@ -189,7 +235,7 @@ class _Job:
     origin: Origin
     plan: Plan
     choice: InputChoice
-    output: Path
+    output: Path | None
     is_noise: bool
 
 
@@ -204,22 +250,27 @@ class _Proof:
 
 
 def _begin(
-    source: Path,
-    output: Path | None,
+    model: ModelLike,
+    output: FilePath | None,
     recipe: Recipe,
     given: CalibrationSource,
     threads: int | None,
+    progress: Progress,
 ) -> _Job:
     """Read what the user gave, and refuse what cannot work before any long work begins."""
-    plan = Plan.of(recipe, threads=threads)
-    loaded, origin, input_format, choice = inputs.begin(source, recipe, given, threads)
-    output = output or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
-    check_file(output)
-    if output.exists() and output.samefile(source):
-        raise OptionError(f"the output {output} is the input; give another one with -o")
+    plan, source, path = Plan.of(recipe, threads=threads), model_of(model), to_path(output)
+    with progress.stage(f"Loading {name_of_model(source)}"):
+        loaded, origin, input_format, choice = inputs.begin(source, recipe, given, threads)
+    if isinstance(source, Path):
+        path = path or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
+    if path is not None:
+        check_file(path)
+        if isinstance(source, Path) and path.exists() and path.samefile(source):
+            raise OptionError(f"the output {path} is the input; give another one with -o")
     plan = replace(plan, recipe=replace(recipe, input_format=input_format))
-    prepared, plan = pipeline.begin(loaded, plan)
-    return _Job(loaded, prepared, origin, plan, choice, output, given.no_statistics)
+    with progress.stage("Preparing the model"):
+        prepared, plan = pipeline.begin(loaded, plan)
+    return _Job(loaded, prepared, origin, plan, choice, path, given.no_statistics)
 
 
 def _metadata(job: _Job, pictures: ImageSet) -> dict[str, str]:
@@ -284,4 +335,5 @@ def _report(
         bits_chosen=bool(outcome.bits_of),
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),
+        content=outcome.written.content,
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.topology import weighted_layers
 from zqc.commands.origin import Origin, find_statistics
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
 from zqc.model_io import model_file
@@ -18,6 +22,7 @@ from zqc.pictures.input_format import InputFormat
 from zqc.pictures.model_input import input_name, picture_shape
 from zqc.pictures.structured_noise import structured_noise
 from zqc.progress import Progress
+from zqc.quantization.equalize import candidates_of
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Effort, Recipe
 from zqc.statistics.input_choice import InputChoice, choose_input_format
@@ -38,7 +43,7 @@ class CalibrationSource:
     """What takes the place of the model's own BatchNorm statistics: one thing, or nothing.
 
     Attributes:
-        images: A folder of pictures or an array file to calibrate with as they are.
+        images: A folder of pictures, an array file or an array to calibrate with as they are.
         statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
         no_statistics: Whether structured noise will do.
 
@@ -46,7 +51,7 @@ class CalibrationSource:
         OptionError: More than one is given.
     """
 
-    images: Path | None = None
+    images: Path | NDArray[Any] | None = None
     statistics: Path | None = None
     no_statistics: bool = False
 
@@ -56,7 +61,9 @@ class CalibrationSource:
             "--statistics": self.statistics,
             "--no-statistics": self.no_statistics,
         }
-        given = [name for name, value in options.items() if value]
+        given = [
+            name for name, value in options.items() if value is not None and value is not False
+        ]
         if len(given) > 1:
             raise OptionError(f"{' and '.join(given)} exclude each other; give one of them")
 
@@ -141,6 +148,7 @@ def gather(
         objective=objective(recipe),
         progress=progress,
         threads=plan.threads,
+        afterwards=partial(_seconds_afterwards, model, plan),
     )
     if made.stopped is not None:
         raise KeyboardInterrupt if made.interrupted else RuntimeFailure(made.stopped)
@@ -174,7 +182,10 @@ def objective(recipe: Recipe) -> Objective:
 
 
 def begin(
-    source: Path, recipe: Recipe, given: CalibrationSource, threads: int | None
+    source: Path | onnx.ModelProto | ir.Model,
+    recipe: Recipe,
+    given: CalibrationSource,
+    threads: int | None,
 ) -> tuple[LoadedModel, Origin, InputFormat, InputChoice]:
     """Read the model, find its statistics, and with them how pixels become input values."""
     loaded = model_file.load(source, input_shape=recipe.input_shape)
@@ -196,3 +207,12 @@ def refuse_statistics(recipe: Recipe) -> None:
                 f"{option} statistics needs BatchNorm statistics, and the model has none; "
                 f"say {option} pictures, or give --statistics"
             )
+
+
+def _seconds_afterwards(model: ir.Model, plan: Plan, step: float) -> float:
+    """Roughly how long a compilation takes once there are pictures, for a step of so many seconds.
+
+    Fitted to two detectors: calibration runs the model as ten steps do, and weights take a quarter
+    of a second a layer; good for a factor of two, which an estimate can be off by.
+    """
+    return candidates_of(plan) * (10 * step + 0.25 * len(weighted_layers(model.graph)))

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from passes.analysis.topology import post_processing, weighted_layers
+from zqc.commands.arguments import ModelLike, model_of
 from zqc.model_io import model_file
 from zqc.model_io.admission import dimensions
+from zqc.report.printing import Printable
 from zqc.runtime.executed import tail_starts
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,11 @@ class NodeName:
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Printable):
     """What a model is made of, after loading: functions inlined, constants folded.
 
     Attributes:
-        path: The file.
+        path: The file, or ``the model`` for one in memory.
         sha256: Hash of the file and of its external data.
         bytes_on_disk: Size of both together.
         producer: What wrote the file.
@@ -64,7 +66,9 @@ class Inspection:
         metadata: The model's ``metadata_props``.
     """
 
-    path: Path
+    text_by = ("zqc.report.text", "inspected")
+
+    path: str
     sha256: str
     bytes_on_disk: int
     producer: str
@@ -81,25 +85,32 @@ class Inspection:
     metadata: dict[str, str]
 
 
-def inspect(path: Path, *, input_shape: tuple[int, int] | None = None) -> Inspection:
+def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> Inspection:
     """Say what a model is made of.
 
+    Example:
+        >>> import zqc
+        >>> print(zqc.inspect("model.onnx"))
+
     Args:
-        path: An ONNX file.
+        model: A model: its path, an ``onnx.ModelProto`` or an ``onnx_ir.Model``.
         input_shape: Height and width for a model that leaves them open.
+
+    Returns:
+        What it is made of; ``print`` shows it as the command does.
 
     Raises:
         ModelError: The model cannot be used.
     """
-    source = model_file.load(path, input_shape=input_shape)
-    model = source.model
-    graph = model.graph
+    source = model_file.load(model_of(model), input_shape=input_shape)
+    loaded = source.model
+    graph = loaded.graph
     operators = Counter(node.op_type for node in graph)
     return Inspection(
-        path=path,
+        path=source.name,
         sha256=source.sha256,
         bytes_on_disk=source.bytes_on_disk,
-        producer=" ".join(filter(None, (model.producer_name, model.producer_version))),
+        producer=" ".join(filter(None, (loaded.producer_name, loaded.producer_version))),
         opset=source.opset,
         ir_version=source.ir_version,
         inputs=tuple(map(_tensor, graph.inputs)),
@@ -113,8 +124,8 @@ def inspect(path: Path, *, input_shape: tuple[int, int] | None = None) -> Inspec
         layers=tuple(NodeName(n.op_type, n.name or "") for n in weighted_layers(graph)),
         batch_norms=operators["BatchNormalization"],
         post_processing=len(post_processing(graph)),
-        post_processing_begins=tail_starts(model),
-        metadata=dict(model.metadata_props),
+        post_processing_begins=tail_starts(loaded),
+        metadata=dict(loaded.metadata_props),
     )
 
 

@@ -9,13 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from passes.graph import with_outputs
+from zqc.commands.arguments import (
+    ImagesLike,
+    ModelLike,
+    images_of,
+    model_of,
+    name_of_model,
+    progress_of,
+)
 from zqc.errors import ModelError, OptionError, RuntimeFailure
 from zqc.files import FilePath, atomic_write, check_file, to_path
 from zqc.model_io import model_file
 from zqc.pictures.images import ImageSet, holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, InputFormat
 from zqc.pictures.model_input import fixed_batch, input_name, picture_shape
-from zqc.progress import Progress, Silent, Task
+from zqc.progress import Progress, Task
+from zqc.report.printing import Printable
 from zqc.runtime import session
 from zqc.statistics.batchnorm import LayerStatistics
 from zqc.statistics.card import Card, CardEntry, to_text
@@ -29,14 +38,14 @@ FEWEST_PICTURES = 16
 
 
 def stats(
-    source: FilePath,
+    model: ModelLike,
     output: FilePath,
     *,
-    images: FilePath,
+    images: ImagesLike,
     input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
     allow_few: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     threads: int | None = None,
 ) -> StatsResult:
     """Write the moments of pictures inside a network, from which others can be synthesised.
@@ -45,41 +54,49 @@ def stats(
     Gemm layers (BatchNorm counts as part of its layer, so a model gives the same card with it and
     without), over all pictures and positions, and the range of each output as a whole.
 
+    Example:
+        >>> import zqc
+        >>> zqc.stats("model.onnx", "card.json", images="pictures")
+
     Args:
-        source: A float ONNX model, BatchNorm kept or folded.
+        model: A float ONNX model, BatchNorm kept or folded: its path, an ``onnx.ModelProto`` or an
+            ``onnx_ir.Model``.
         output: Where the card goes.
-        images: What ``zqc.pictures.images.open_images`` takes.
+        images: The pictures, as ``zqc.compile`` takes them.
         input_format: How pixels become input values; ``"RGB"`` or ``"BGR"`` to find it from
             BatchNorm, if there is any, for channels in this order.
         input_shape: Height and width for a model that leaves them open.
         allow_few: Whether fewer than ``FEWEST_PICTURES`` will do.
-        progress: Where long work reports to; nowhere by default.
+        progress: Where long work reports to; True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
+
+    Returns:
+        What the card holds; ``print`` shows it as the command does.
 
     Raises:
         ZqcError: See ``zqc.errors``; nothing is written then. An OptionError says that there are
             too few pictures.
     """
     started = time.monotonic()
-    progress = progress or Silent()
-    source, output, images = to_path(source), to_path(output), to_path(images)
+    progress, pixels = progress_of(progress), images_of(images)
+    source, output = model_of(model), to_path(output)
     check_file(output)
-    with progress.stage(f"Loading {source.name}"):
-        loaded = model_file.load(source, input_shape=input_shape).model
-        model = folded(loaded)
-    layers = layers_of(model)
+    with progress.stage(f"Loading {name_of_model(source)}"):
+        loaded = model_file.load(source, input_shape=input_shape)
+        network = folded(loaded.model)
+    layers = layers_of(network)
     if not layers:
-        raise ModelError(f"{source}: no Conv, ConvTranspose or Gemm with constant weights")
-    name, (channels, height, width) = input_name(model), picture_shape(model)
+        raise ModelError(f"{loaded.name}: no Conv, ConvTranspose or Gemm with constant weights")
+    name, (channels, height, width) = input_name(network), picture_shape(network)
     with progress.stage("Finding how pixels become input values"):
         form, choice = choose_input_format(
-            loaded,
+            loaded.model,
             asked=input_format,
-            ask=not holds_tensors(images, name),
+            ask=not holds_tensors(pixels, name),
             threads=threads,
         )
     pictures = open_images(
-        images,
+        pixels,
         channels=channels,
         height=height,
         width=width,
@@ -93,9 +110,9 @@ def stats(
             "--allow-few if the card stays where the pictures are"
         )
     outputs = [layer.output for layer in layers]
-    runner = session.load(with_outputs(model, outputs), outputs=outputs, threads=threads)
+    runner = session.load(with_outputs(network, outputs), outputs=outputs, threads=threads)
     with progress.task("Measuring", len(pictures)) as task:
-        seen = _measured(runner, name, pictures, fixed_batch(model), task)
+        seen = _measured(runner, name, pictures, fixed_batch(network), task)
     entries = tuple(_entry(layer, seen[layer.output]) for layer in layers)
     card = Card(len(pictures), (channels, height, width), form, entries)
     content = to_text(card, written_by=__version__).encode()
@@ -143,7 +160,7 @@ def _entry(layer: LayerIdentity, seen: Moments) -> CardEntry:
 
 
 @dataclass(frozen=True)
-class StatsResult:
+class StatsResult(Printable):
     """The outcome of ``zqc.stats``.
 
     Attributes:
@@ -155,6 +172,8 @@ class StatsResult:
         bytes_written: Size of the card.
         seconds: Wall time.
     """
+
+    text_by = ("zqc.report.text", "card_written")
 
     output: Path
     pictures: int

@@ -6,23 +6,26 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zqc.commands import inputs
+from zqc.commands.arguments import ModelLike, model_of, name_of_model, progress_of, recipe_of
 from zqc.commands.inputs import CalibrationSource, begin
 from zqc.commands.origin import Origin
 from zqc.errors import OptionError
 from zqc.files import FilePath, atomic_directory, to_path
 from zqc.pictures.model_input import picture_shape
-from zqc.progress import Progress, Silent
+from zqc.progress import Progress
 from zqc.recipe.recipe import Recipe
 from zqc.report.pictures import write_course, write_pictures
+from zqc.report.printing import Printable
 from zqc.statistics.input_choice import InputChoice
 from zqc.synthesis import checkpoint
 from zqc.synthesis.generate import synthesize
 
 
 @dataclass(frozen=True)
-class SynthesisResult:
+class SynthesisResult(Printable):
     """The outcome of ``zqc.synthesize``.
 
     Attributes:
@@ -39,6 +42,8 @@ class SynthesisResult:
         checkpoint: What ``resume`` goes on from; None where it cannot.
     """
 
+    text_by = ("zqc.report.text", "synthesized")
+
     directory: Path
     count: int
     shape: tuple[int, int, int]
@@ -53,41 +58,52 @@ class SynthesisResult:
 
 
 def synthesize_to(
-    source: FilePath,
+    model: ModelLike,
     directory: FilePath,
     *,
-    recipe: Recipe | None = None,
+    recipe: Recipe | FilePath | None = None,
     statistics: FilePath | None = None,
     no_statistics: bool = False,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     threads: int | None = None,
+    **fields: Any,
 ) -> SynthesisResult:
     """Write synthesised calibration pictures: PNGs to look at, ``pictures.npz`` to calibrate with.
 
     Ctrl-C does not lose them: the folder then holds the pictures as they are, and a checkpoint.
 
+    Example:
+        >>> import zqc
+        >>> zqc.synthesize("model.onnx", "pictures", effort="quick", progress=True)
+
     Args:
-        source: A float ONNX model.
+        model: A float ONNX model: its path, an ``onnx.ModelProto`` or an ``onnx_ir.Model``.
         directory: Where to; it appears complete or not at all.
-        recipe: What concerns the pictures is used: their number, effort, seed, input format, terms.
+        recipe: A ``Recipe``, the name of a preset or a TOML file, of which that is used which
+            concerns the pictures: their number, effort, seed, input format, terms.
         statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
         no_statistics: Whether structured noise will do, for a model without any statistics.
         resume: Whether to go on from the checkpoint in ``directory``, to the same pictures as if
             nothing had happened.
-        progress: Where long work reports to; nowhere by default.
+        progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
+        **fields: Fields of ``Recipe``, such as ``samples=32``, in the place of those of ``recipe``.
+
+    Returns:
+        Where they are and how well they match; ``print`` shows it as the command does.
 
     Raises:
         ZqcError: See ``zqc.errors``; nothing is written then.
+        TypeError: There is no such option.
     """
     started = time.monotonic()
-    recipe, progress = recipe or Recipe(), progress or Silent()
-    source, directory = to_path(source), to_path(directory)
+    recipe, progress = recipe_of(recipe, fields), progress_of(progress)
+    source, directory = model_of(model), to_path(directory)
     given = CalibrationSource(statistics=to_path(statistics), no_statistics=no_statistics)
     if resume and no_statistics:
         raise OptionError("structured noise is made at once; leave out --resume")
-    with progress.stage(f"Loading {source.name}"):
+    with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = begin(source, recipe, given, threads)
     origin = Origin((), "") if no_statistics else origin
     schedule = inputs.schedule(recipe)

@@ -29,7 +29,7 @@ class LoadedModel:
 
     Attributes:
         model: The model, ready for the pipeline.
-        path: The file it was read from.
+        name: The file it was read from, or what messages call it.
         sha256: Hash of the file, and of the external data behind it, in hexadecimal.
         bytes_on_disk: Size of both together.
         opset: Default operator set that the file declares.
@@ -37,21 +37,24 @@ class LoadedModel:
     """
 
     model: ir.Model
-    path: Path
+    name: str
     sha256: str
     bytes_on_disk: int
     opset: int
     ir_version: int
 
 
-def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> LoadedModel:
+def load(
+    source: Path | onnx.ModelProto | ir.Model, *, input_shape: tuple[int, int] | None = None
+) -> LoadedModel:
     """Read a float32 detector and make it ready for the pipeline, see ``preparation``.
 
     Nothing that the model makes foreign C++ do reaches this process, see ``child``. Models can be
     loaded in several threads at once.
 
     Args:
-        path: An ONNX file, opset 7 or later, with its external data beside it.
+        source: An ONNX file, opset 7 or later, with its external data beside it; or a model in
+            memory, which stays as it is.
         input_shape: Height and width for a model that leaves them open.
 
     Raises:
@@ -59,14 +62,17 @@ def load(path: Path, *, input_shape: tuple[int, int] | None = None) -> LoadedMod
         InputShapeError: A size is open and not given, or given and not the model's.
         AlreadyQuantizedError: The model is quantized already.
     """
-    file = onnx_file.read(path)
+    if isinstance(source, Path):
+        file, name = onnx_file.read(source), str(source)
+    else:
+        file, name = onnx_file.of_model(source), "the model"
     try:
         model = ir.from_proto(child.prepared(file.proto, input_shape=input_shape))
     except ModelError as error:
-        raise type(error)(f"{path}: {error}") from error.__cause__
+        raise type(error)(f"{name}: {error}") from error.__cause__
     _keep_interface(file.proto, model)
     opset = upgrade.opset(file.proto)
-    return LoadedModel(model, path, file.sha256, file.size, opset, file.proto.ir_version)
+    return LoadedModel(model, name, file.sha256, file.size, opset, file.proto.ir_version)
 
 
 def raise_opset(model: ir.Model, version: int) -> ir.Model:

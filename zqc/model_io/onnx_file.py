@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError
+import onnx_ir as ir
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import external_data_helper
 
 from zqc.errors import ModelError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 _PROTOBUF_LIMIT = 2**31 - 1
 _KNOWN_STARTS = {
@@ -68,6 +72,48 @@ def read(path: Path) -> OnnxFile:
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"the external data of {path} cannot be used: {error}") from error
     return OnnxFile(proto, digest.hexdigest(), size)
+
+
+def of_model(model: onnx.ModelProto | ir.Model) -> OnnxFile:
+    """Take a model in memory for a file; an ``onnx_ir.Model`` may keep its data in other files.
+
+    Raises:
+        ModelError: A ``ModelProto`` refers to external data, whose place it does not know, or the
+            model is larger than protobuf can hold.
+    """
+    if isinstance(model, ir.Model):
+        try:
+            model = ir.to_proto(ir.external_data.load_to_model(model.clone()))
+        except OSError as error:
+            raise ModelError(f"the external data of the model cannot be read: {error}") from error
+    elif any(map(external_data_helper.uses_external_data, model.graph.initializer)):
+        raise ModelError(
+            "the model refers to external data, and a ModelProto does not know where that lies; "
+            "give the path of the file, or load the data first (onnx.load does)"
+        )
+    try:
+        content = model.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise ModelError("the model has more than the 2 GB that can be worked on") from error
+    # A copy: what the caller holds stays as it is.
+    proto = onnx.ModelProto.FromString(content)
+    return OnnxFile(proto, hashlib.sha256(content).hexdigest(), len(content))
+
+
+@contextmanager
+def as_file(model: Path | onnx.ModelProto | ir.Model) -> Iterator[Path]:
+    """Give a model in memory a file for as long as the context lasts; a path is its own.
+
+    Raises:
+        ModelError: See ``of_model``.
+    """
+    if isinstance(model, Path):
+        yield model
+        return
+    with tempfile.TemporaryDirectory(prefix="zqc-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(of_model(model).proto.SerializeToString(deterministic=True))
+        yield path
 
 
 def _external_files(path: Path, proto: onnx.ModelProto) -> list[Path]:

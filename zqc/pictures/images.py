@@ -164,7 +164,7 @@ def fit(
 
 
 def open_images(
-    path: Path,
+    path: Path | NDArray[np.generic],
     *,
     channels: int,
     height: int,
@@ -181,6 +181,7 @@ def open_images(
             ``.npy``/``.npz`` of an array: float N,C,H,W is taken as ready tensors, uint8 N,H,W,C
             as pixels. In an ``.npz`` the array is the one named ``input_name``, else ``images``,
             else the only one; an array ``synthesised`` beside it is the mark of ``write_tensors``.
+            Or such an array itself.
         channels: Channels of the model's input: 3, or 1 for luminance.
         height: Its height.
         width: Its width.
@@ -204,17 +205,19 @@ def open_images(
         stacked = np.stack([pixels for pixels, _ in fitted])
         return input_format.to_tensor(stacked), tuple(placement for _, placement in fitted)
 
-    if path.suffix.lower() in (".npy", ".npz"):
+    if _is_array(path):
+        where = path if isinstance(path, Path) else "an array"
         array = np.atleast_1d(_read_array(path, input_name))[:limit]
         names = tuple(map(str, range(len(array))))
         if array.dtype == np.uint8:
-            _check_pixels(array, path)
+            _check_pixels(array, where)
             pixels = array.astype(np.uint8, copy=False)
-            source = f"{_count(len(names), 'picture')} from {path}"
+            source = f"{_count(len(names), 'picture')} from {where}"
             return ImageSet(names, source, lambda start, stop: tensors(list(pixels[start:stop])))
-        _check_tensors(array, (channels, height, width), path)
-        source = f"{_count(len(array), 'tensor')} from {path}"
+        _check_tensors(array, (channels, height, width), where)
+        source = f"{_count(len(array), 'tensor')} from {where}"
         return ImageSet.of_tensors(array, source, synthesised=_is_marked(path))
+    assert isinstance(path, Path)  # arrays are done with
     if channels not in (1, 3):
         raise ImageError(
             f"the model's input has {channels} channels, but pictures have 3; give an .npz of "
@@ -228,14 +231,13 @@ def open_images(
     )
 
 
-def holds_tensors(path: Path, input_name: str | None = None) -> bool:
+def holds_tensors(path: Path | NDArray[np.generic], input_name: str | None = None) -> bool:
     """Whether what ``open_images`` reads there is ready tensors, so that no format is applied.
 
     Raises:
         ImageError: It is an array file that cannot be read.
     """
-    is_array = path.suffix.lower() in (".npy", ".npz")
-    return is_array and _read_array(path, input_name).dtype != np.uint8
+    return _is_array(path) and _read_array(path, input_name).dtype != np.uint8
 
 
 def write_tensors(file: Path, tensors: NDArray[np.float32], *, synthesised: bool) -> None:
@@ -280,7 +282,13 @@ def _picture_files(path: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _read_array(path: Path, input_name: str | None) -> NDArray[np.generic]:
+def _is_array(path: Path | NDArray[np.generic]) -> bool:
+    return not isinstance(path, Path) or path.suffix.lower() in (".npy", ".npz")
+
+
+def _read_array(path: Path | NDArray[np.generic], input_name: str | None) -> NDArray[np.generic]:
+    if not isinstance(path, Path):
+        return path
     if not path.is_file():
         raise ImageError(f"{path} does not exist")
     try:
@@ -301,22 +309,24 @@ def _read_array(path: Path, input_name: str | None) -> NDArray[np.generic]:
         raise ImageError(f"cannot read {path} as a NumPy array: {error}") from error
 
 
-def _is_marked(path: Path) -> bool:
+def _is_marked(path: Path | NDArray[np.generic]) -> bool:
     """Whether an array file that can be read has the mark of synthesised pictures."""
-    if path.suffix.lower() == ".npy":
+    if not isinstance(path, Path) or path.suffix.lower() == ".npy":
         return False
     with np.load(path, allow_pickle=False) as archive:
         return "synthesised" in archive.files and bool(np.all(archive["synthesised"]))
 
 
-def _check_pixels(array: NDArray[np.generic], path: Path) -> None:
+def _check_pixels(array: NDArray[np.generic], path: Path | str) -> None:
     if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape:
         raise ImageError(
             f"{path} holds 8-bit pixels of shape {_shape(array)}; expected N x H x W x 3 (or x 1)"
         )
 
 
-def _check_tensors(array: NDArray[np.generic], shape: tuple[int, int, int], path: Path) -> None:
+def _check_tensors(
+    array: NDArray[np.generic], shape: tuple[int, int, int], path: Path | str
+) -> None:
     expected = " x ".join(map(str, ("N", *shape)))
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageError(

@@ -86,9 +86,8 @@ def equalize(
         RuntimeFailure: ONNX Runtime failed.
     """
     recipe = plan.recipe
-    if recipe.equalization == "none" or (
-        recipe.equalization == "auto" and recipe.act_bits == _ENOUGH_BITS
-    ):
+    tries = candidates_of(plan) > 1
+    if recipe.equalization == "none" or (recipe.equalization == "auto" and not tries):
         return (Equalized(model),)
     points = [
         point
@@ -117,7 +116,7 @@ def equalize(
         recipe.insert_factors == "auto" and recipe.act_bits < _ENOUGH_BITS
     )
     plain = _scaled(model, reaches, tops, insert=insert)
-    if recipe.equalization != "auto" or not plain.factors:
+    if not tries or not plain.factors:
         return (plain,)
     widened = (
         {name: np.minimum(reach * headroom, tops[name]) for name, reach in reaches.items()}
@@ -125,6 +124,12 @@ def equalize(
     )
     roomy = (_scaled(model, wide, tops, insert=insert) for wide in widened)
     return (Equalized(model), plain, *roomy)
+
+
+def candidates_of(plan: Plan) -> int:
+    """How many forms ``equalize`` may return."""
+    tries = plan.recipe.equalization == "auto" and plan.recipe.act_bits < _ENOUGH_BITS
+    return 2 + len(_HEADROOMS) if tries else 1
 
 
 def _scaled(

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
 from typing import Any
+
+
+def result_text(result: Any, **more: Any) -> str:
+    """Write a result as JSON, without the bytes that it may hold; ``more`` goes with it."""
+    known = {} if result is None else dataclasses.asdict(result)
+    return json_text({k: v for k, v in known.items() if not isinstance(v, bytes)} | more)
 
 
 def json_text(value: Any) -> str:

@@ -11,8 +11,8 @@ import pytest
 from rich.text import Text
 
 from zqc.cli import screen
-from zqc.cli.bar import Bar
 from zqc.progress import Lines
+from zqc.report.bar import Bar
 from zqc.report.text import line
 
 

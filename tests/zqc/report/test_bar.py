@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from zqc.cli.bar import Bar
+from zqc.report.bar import Bar
 
 
 class Terminal(io.StringIO):

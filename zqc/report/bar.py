@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,14 +19,27 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from zqc.progress import Lines
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.progress import TaskID
 
+    from zqc.progress import Progress as Reporting
     from zqc.progress import Task
 
 _BAR_WIDTH = 16  # all columns of a usual task together are no wider than 80
+
+
+def bar_or_lines() -> Reporting:
+    """Moving bars on a terminal and in a notebook, plain lines for everything else.
+
+    Both go to the standard error: results have the standard output to themselves.
+    """
+    if sys.stderr.isatty() or Console().is_jupyter:
+        return Bar(sys.stderr)
+    return Lines(sys.stderr)
 
 
 class Bar:

@@ -1,0 +1,108 @@
+"""What users of the Python interface hand over comes in one form to the commands."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from tests import nets
+from zqc.commands.arguments import images_of, model_of, name_of_model, progress_of, recipe_of
+from zqc.errors import ImageError, OptionError
+from zqc.progress import Silent
+from zqc.recipe.recipe import PRESETS, Recipe
+
+
+class Reader:
+    """As ONNX Runtime's ``CalibrationDataReader``: one dict after another, then None."""
+
+    def __init__(self, *arrays):
+        self.left = list(arrays)
+
+    def get_next(self):
+        """The next input."""
+        return {"images": self.left.pop(0)} if self.left else None
+
+
+def test_models():
+    """A path as text or Path, and models in memory as they are; nothing else."""
+    proto = nets.detector()
+    assert model_of("a.onnx") == model_of(Path("a.onnx")) == Path("a.onnx")
+    assert model_of(proto) is proto
+    in_memory = ir.from_proto(proto)
+    assert model_of(in_memory) is in_memory
+    assert (name_of_model(Path("x/a.onnx")), name_of_model(proto)) == ("a.onnx", "the model")
+    with pytest.raises(OptionError, match="the model is a int; give the path"):
+        model_of(3)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "dicts", "reader", "generator", "single pictures"])
+def test_pictures_one_after_another(rng, kind):
+    """All become one array, in their order."""
+    pictures = rng.normal(size=(4, 3, 5, 6)).astype(np.float32)
+    halves = [pictures[:1], pictures[1:]]
+    given = {
+        "arrays": halves,
+        "dicts": [{"x": half} for half in halves],
+        "reader": Reader(*halves),
+        "generator": (half for half in halves),
+        "single pictures": list(pictures),
+    }[kind]
+    np.testing.assert_array_equal(images_of(given), pictures)
+
+
+def test_pictures_as_they_are(rng):
+    """An array, a path, and none at all."""
+    array = rng.integers(0, 256, (2, 5, 6, 3), np.uint8)
+    assert images_of(array) is array
+    assert images_of("folder") == Path("folder")
+    assert images_of(None) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "there are no pictures in what was given"),
+        (7, "the pictures are a int; give a folder"),
+        ([np.zeros((1, 3, 4, 4)), np.zeros((1, 3, 5, 5))], "their shapes are .*1, 3, 4, 4"),
+        ([{"a": np.zeros(3), "b": np.zeros(3)}], "has the entries a, b; give one"),
+    ],
+)
+def test_pictures_that_cannot_be_used(given, message):
+    """One message that names what is wrong."""
+    with pytest.raises(ImageError, match=message):
+        images_of(given)
+
+
+def test_recipes(tmp_path):
+    """By value, preset or file, with single fields in the place of its own."""
+    assert recipe_of(None, {}) == Recipe()
+    assert recipe_of("best", {"bits": 4}).bits == 4
+    assert recipe_of("best", {"bits": 4}).rounding == PRESETS["best"].rounding
+    path = tmp_path / "r.toml"
+    path.write_text("bits = 4\nact_bits = 4\n")
+    assert recipe_of(path, {"act_bits": 8}) == Recipe(bits=4)
+    assert recipe_of(Recipe(seed=3), {"bits": 2}) == Recipe(seed=3, bits=2)
+
+
+def test_misspelt_fields():
+    """They raise, as a misspelt argument does, and the nearest one is named."""
+    with pytest.raises(TypeError, match="there is no option 'bit'; did you mean 'bits'"):
+        recipe_of(None, {"bit": 4})
+    with pytest.raises(TypeError, match="there is no option 'zzzzz'; known: bits, act_bits"):
+        recipe_of(None, {"zzzzz": 4})
+    with pytest.raises(OptionError, match="bits is 9"):
+        recipe_of(None, {"bits": 9})
+
+
+def test_progress(capfd):
+    """True writes to the standard error, an object is taken as it is, nothing says nothing."""
+    mine = Silent()
+    assert progress_of(mine) is mine
+    assert isinstance(progress_of(None), Silent)
+    assert isinstance(progress_of(False), Silent)
+    with progress_of(True).task("Working", 1) as task:
+        task.advance()
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "Working" in captured.err

@@ -1,0 +1,153 @@
+"""What the Python interface takes, brought into the one form that the commands work with."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from zqc.commands.read_recipe import read_recipe
+from zqc.errors import ImageError, OptionError
+from zqc.files import FilePath
+from zqc.progress import Progress, Silent
+from zqc.recipe.recipe import Recipe
+
+
+@runtime_checkable
+class CalibrationDataReader(Protocol):
+    """ONNX Runtime's interface to calibration data: one dict of inputs after another, then None."""
+
+    def get_next(self) -> Mapping[str, NDArray[Any]] | None:
+        """Return the next inputs by name, or None."""
+
+
+ModelLike: TypeAlias = FilePath | onnx.ModelProto | ir.Model
+"""A model: its file, or one in memory."""
+
+ImagesLike: TypeAlias = (
+    FilePath
+    | NDArray[Any]
+    | Iterable[NDArray[Any] | Mapping[str, NDArray[Any]]]
+    | CalibrationDataReader
+)
+"""Pictures: a folder, one picture, an ``.npy`` or ``.npz``; an array; arrays, or dicts of them, one
+after another; or a ``CalibrationDataReader`` of ONNX Runtime."""
+
+
+def model_of(source: ModelLike) -> Path | onnx.ModelProto | ir.Model:
+    """Return the path of a file, or the model itself.
+
+    Raises:
+        OptionError: It is neither.
+    """
+    if isinstance(source, onnx.ModelProto | ir.Model):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return Path(source)
+    raise OptionError(
+        f"the model is a {type(source).__name__}; give the path of an .onnx file, an "
+        "onnx.ModelProto or an onnx_ir.Model"
+    )
+
+
+def name_of_model(source: Path | onnx.ModelProto | ir.Model) -> str:
+    """What messages call it."""
+    return source.name if isinstance(source, Path) else "the model"
+
+
+@overload
+def images_of(images: ImagesLike) -> Path | NDArray[Any]: ...
+
+
+@overload
+def images_of(images: ImagesLike | None) -> Path | NDArray[Any] | None: ...
+
+
+def images_of(images: ImagesLike | None) -> Path | NDArray[Any] | None:
+    """Return the path of pictures, or one array of all that was given.
+
+    Args:
+        images: See ``ImagesLike``. Float arrays are input tensors (N, C, H, W) or (C, H, W), uint8
+            ones pixels (N, H, W, C) or (H, W, C). A dict has one entry, whatever it is called.
+
+    Raises:
+        ImageError: It is none of them, or there is nothing in it.
+    """
+    if images is None or isinstance(images, np.ndarray):
+        return images
+    if isinstance(images, str | os.PathLike):
+        return Path(images)
+    if isinstance(images, CalibrationDataReader):
+        return _joined(iter(images.get_next, None))
+    if isinstance(images, Iterable):
+        return _joined(images)
+    raise ImageError(
+        f"the pictures are a {type(images).__name__}; give a folder, an array, arrays one after "
+        "another, or a CalibrationDataReader"
+    )
+
+
+def recipe_of(recipe: Recipe | FilePath | None, fields: Mapping[str, Any]) -> Recipe:
+    """Return a recipe, by value, preset or file, with single fields in the place of its own.
+
+    Raises:
+        TypeError: A field is none of a recipe; the message names the nearest one.
+        OptionError: The recipe cannot be read, or a value is none that its field can have.
+    """
+    known = [field.name for field in dataclasses.fields(Recipe)]
+    for name in fields:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
+            raise TypeError(f"there is no option {name!r}; {hint}")
+    if recipe is None:
+        recipe = Recipe()
+    elif not isinstance(recipe, Recipe):
+        recipe = read_recipe(Path(recipe) if isinstance(recipe, os.PathLike) else recipe)
+    return dataclasses.replace(recipe, **fields)
+
+
+def progress_of(progress: Progress | bool | None) -> Progress:
+    """Return where to report to: bars, or plain lines in a pipe, for True; nowhere for None."""
+    if progress is True:
+        from zqc.report.bar import bar_or_lines
+
+        return bar_or_lines()
+    return progress or Silent()
+
+
+def _joined(
+    items: Iterable[NDArray[Any] | Mapping[str, NDArray[Any]]],
+) -> NDArray[Any]:
+    """All arrays as one; single pictures among them are batches of one."""
+    arrays = [np.asarray(_array(item)) for item in items]
+    if not arrays:
+        raise ImageError("there are no pictures in what was given")
+    batches = [array[np.newaxis] if array.ndim == 3 else array for array in arrays]
+    try:
+        return np.concatenate(batches)
+    except ValueError as error:
+        shapes = sorted({str(array.shape) for array in arrays})
+        raise ImageError(
+            f"the given arrays do not go together: their shapes are {', '.join(shapes)}; give "
+            "pictures of one size, or a folder"
+        ) from error
+
+
+def _array(item: NDArray[Any] | Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    if not isinstance(item, Mapping):
+        return item
+    if len(item) == 1:
+        return next(iter(item.values()))
+    raise ImageError(
+        f"a dict of the pictures has the entries {', '.join(item) or '(none)'}; give one, for the "
+        "model's input"
+    )
