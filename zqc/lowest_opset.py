@@ -10,6 +10,7 @@ An operator may go down from version to version as long as
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,6 +22,8 @@ from onnx.defs import OpSchema
 
 from zqc import runtime_versions, upgrade
 from zqc.errors import OptionError
+
+logger = logging.getLogger(__name__)
 
 _LOWEST = 13  # the first with QuantizeLinear and DequantizeLinear per channel
 
@@ -80,6 +83,8 @@ def find(model: ir.Model) -> Lowest:
         model: A model at opset 13 or later; types of its values are inferred.
     """
     declared = model.opset_imports[""]
+    if declared > _REVIEWED:
+        logger.debug("the model stays at opset %d: what is new in it is not known here", declared)
     if not _LOWEST < declared <= _REVIEWED:
         return Lowest(declared, "")
     typed = ir.from_proto(upgrade.infer_shapes(ir.to_proto(model)))
@@ -103,10 +108,8 @@ def check_runtime(model: ir.Model, version: str) -> None:
     lowest, newest = find(model), runtime_versions.newest_opset(version)
     if lowest.version <= newest:
         return
-    able = [
-        v for v in runtime_versions.VERSIONS if runtime_versions.newest_opset(v) >= lowest.version
-    ]
-    remedy = f"say --min-runtime {able[0]}" if able else "leave --min-runtime out"
+    able = runtime_versions.oldest_that_reads(lowest.version)
+    remedy = f"say --min-runtime {able}" if able else "leave --min-runtime out"
     raise OptionError(f"onnxruntime {version} reads opset {newest}, but {lowest.reason}; {remedy}")
 
 

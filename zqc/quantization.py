@@ -63,7 +63,7 @@ def prepare(model: ir.Model, recipe: Recipe) -> ir.Model:
     Raises:
         OptionError: The recipe's oldest runtime cannot read it.
     """
-    newest = runtime_versions.newest_opset(recipe.min_runtime or runtime_versions.VERSIONS[-1])
+    newest = runtime_versions.newest_opset(recipe.min_runtime)
     if newest >= GELU_OPSET and spelled_gelus(model.graph):
         model = model_io.raise_opset(model, GELU_OPSET)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
