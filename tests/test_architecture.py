@@ -25,19 +25,19 @@ FLOORS = (
     {"autodiff", "runtime", "model_io", "recipe_file"},
     {"onnx_file", "admission", "lowest_opset", "upgrade", "atomic", "images", "recipe", "progress"},
     {"input_format", "picture_input", "targets"},
-    {"errors", "cpu", "file_path", "kernel_times", "runtime_versions"},
+    {"errors", "cpu", "file_path", "kernel_times", "native_output", "runtime_versions"},
 )
 FLOOR = {module: height for height, modules in enumerate(reversed(FLOORS)) for module in modules}
 
 LIGHT = {
     "faster_coco_eval",
+    "highspy",
     "matplotlib",
     "onnx",
     "onnx_ir",
     "onnxruntime",
     "onnxsim",
     "rich",
-    "scipy",
     "torch",
 }
 """What ``zqc --help`` must not wait for; torch must not be imported by the product at all."""

@@ -59,7 +59,7 @@ Everything else that changed since opset 13 is a list of types, a new attribute 
 what was there before, or an attribute that became an input, which the schemas show.
 """
 
-_REVIEWED = 28
+NEWEST_REVIEWED = 28
 """The newest opset whose changes ``_CHANGED`` knows."""
 
 
@@ -83,9 +83,9 @@ def find(model: ir.Model) -> Lowest:
         model: A model at opset 13 or later; types of its values are inferred.
     """
     declared = model.opset_imports[""]
-    if declared > _REVIEWED:
+    if declared > NEWEST_REVIEWED:
         logger.debug("the model stays at opset %d: what is new in it is not known here", declared)
-    if not _LOWEST < declared <= _REVIEWED:
+    if not _LOWEST < declared <= NEWEST_REVIEWED:
         return Lowest(declared, "")
     typed = ir.from_proto(upgrade.infer_shapes(ir.to_proto(model)))
     lowest = Lowest(_LOWEST, "")

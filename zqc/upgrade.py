@@ -6,18 +6,12 @@ Everything here maps a ``ModelProto`` to a ``ModelProto`` of the same value.
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import onnx
 from onnx import helper, inliner, numpy_helper, shape_inference, version_converter
 
 from zqc.errors import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from zqc.native_output import output_logged
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +84,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnxsim
 
     try:
-        with _output_logged():
+        with output_logged("onnxsim"):
             simplified, _ = onnxsim.simplify(
                 model, skip_fuse_bn=True, skipped_optimizers=_SKIPPED, certify=False
             )
@@ -146,21 +140,3 @@ def _is_constant(node: onnx.NodeProto) -> bool:
 
 def _batch_norms(model: onnx.ModelProto) -> int:
     return sum(node.op_type == "BatchNormalization" for node in model.graph.node)
-
-
-@contextmanager
-def _output_logged() -> Iterator[None]:
-    """Keep what C++ code prints off the standard streams, where results and progress stand."""
-    with tempfile.TemporaryFile() as printed:
-        saved = [os.dup(descriptor) for descriptor in (1, 2)]
-        try:
-            for descriptor in (1, 2):
-                os.dup2(printed.fileno(), descriptor)
-            yield
-        finally:
-            for descriptor, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, descriptor)
-                os.close(original)
-            printed.seek(0)
-            if text := printed.read().decode(errors="replace").strip():
-                logger.debug("onnxsim printed: %s", text)
