@@ -25,7 +25,7 @@ FLOORS = (
     {"autodiff", "runtime", "model_io", "recipe_file"},
     {"onnx_file", "admission", "lowest_opset", "upgrade", "atomic", "images", "recipe", "progress"},
     {"input_format", "picture_input", "targets"},
-    {"errors", "cpu", "file_path", "kernel_times", "native_output", "runtime_versions"},
+    {"errors", "cpu", "extras", "file_path", "kernel_times", "native_output", "runtime_versions"},
 )
 FLOOR = {module: height for height, modules in enumerate(reversed(FLOORS)) for module in modules}
 

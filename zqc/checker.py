@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-from zqc import model_io
+from zqc import extras, model_io
 from zqc.detection.average_precision import agreement, coco_accuracy, read_labels
 from zqc.detection.boxes import to_picture
 from zqc.detection.conventions import recognise
@@ -36,8 +37,12 @@ if TYPE_CHECKING:
     from zqc.file_path import FilePath
     from zqc.images import ImageSet, Placement
     from zqc.progress import Progress
+    from zqc.report.results import Accuracy
 
     Outputs = dict[str, NDArray[np.generic]]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,10 @@ def check(
         LabelError: The labels cannot be used or do not fit the pictures or the model.
         OptionError: Labels or anchors were given for outputs of an unknown convention, or the
             statistics do not show the input format.
+        MissingPackageError: Labels were given, but average precision cannot be measured.
     """
+    if labels is not None:
+        extras.require(extras.COCO, "average precision")
     images, labels, anchors = to_path(images), to_path(labels), to_path(anchors)
     pair = (_open(to_path(float_model), threads), _open(to_path(quantized), threads))
     batch, channels, height, width = shape = _common_shape(*pair, input_shape)
@@ -144,10 +152,16 @@ def check(
         convention="" if convention is None else convention.name,
         accuracy_float=None if truth is None else coco_accuracy(truth, seen.found_float),
         accuracy_quantized=None if truth is None else coco_accuracy(truth, seen.found_quantized),
-        agreement=(
-            None if convention is None else agreement(seen.found_float, seen.found_quantized)
-        ),
+        agreement=None if convention is None else _agreement(seen),
     )
+
+
+def _agreement(seen: _Observed) -> Accuracy | None:
+    """How near the detections of both models are, where it can be measured."""
+    if not extras.installed(extras.COCO):
+        logger.warning("%s", extras.missing(extras.COCO, "comparing detections"))
+        return None
+    return agreement(seen.found_float, seen.found_quantized)
 
 
 def _observe(

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 
+from zqc import extras
 from zqc.errors import LabelError
 from zqc.report.results import Accuracy
 
@@ -103,7 +103,11 @@ def coco_accuracy(truth: Sequence[Truth], detections: Sequence[Detections]) -> A
 
     Raises:
         LabelError: There is no labelled box at all.
+        MissingPackageError: The package that measures it is not installed.
     """
+    extras.require(extras.COCO, "average precision")
+    from faster_coco_eval import COCO, COCOeval_faster
+
     if not any((~t.crowd).any() for t in truth):
         raise LabelError("there is no labelled box to measure average precision against")
     classes = sorted({int(label) for t in truth for label in t.labels})

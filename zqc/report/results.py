@@ -219,7 +219,8 @@ class CheckResult:
         convention: Name of the recognised output convention; empty when there is none.
         accuracy_float: Against the labels, when there are any.
         accuracy_quantized: Likewise.
-        agreement: AP of the quantized model's detections against the float model's.
+        agreement: AP of the quantized model's detections against the float model's; None without
+            a convention, without any confident detection, or without the extra ``coco``.
     """
 
     images: int
