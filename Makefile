@@ -108,5 +108,5 @@ build/.packaged: $(SOURCES) $(CONSTRAINTS) | $(VENV)/.installed-dev
 	PIP_CONSTRAINT=$(CONSTRAINTS) $(CLEAN_VENV)/bin/python -m pip install --quiet \
 		"$$(echo build/dist/*.whl)[cpu]"
 	$(CLEAN_VENV)/bin/zqc --version
-	$(CLEAN_VENV)/bin/zqc inspect examples/detector.onnx
+	$(CLEAN_VENV)/bin/zqc bench examples/detector.onnx examples/detector.onnx --runs 1
 	touch $@
