@@ -41,13 +41,13 @@ STAGES = ("canonicalize", "equalize", "quantize", "lower")
 
 LIGHT = {
     "faster_coco_eval",
+    "highspy",
     "matplotlib",
     "onnx",
     "onnx_ir",
     "onnxruntime",
     "onnxsim",
     "rich",
-    "scipy",
     "torch",
 }
 """What ``zqc --help`` must not wait for; torch must not be imported by the product at all."""

@@ -11,6 +11,7 @@
     ├── ImageError                a picture, a folder or an .npz of pictures cannot be used
     ├── LabelError                a label file cannot be used or does not fit the pictures
     ├── FloatKernelsError         layers or operators stay float, and none may
+    ├── MissingPackageError       a package that zqc is installed without unless asked is missing
     ├── RuntimeFailure            ONNX Runtime refused a model or failed while running it
     └── OutputError               a result cannot be written
 
@@ -63,6 +64,10 @@ class LabelError(ZqcError):
 
 class FloatKernelsError(ZqcError):
     """Layers or operators run in float although every one was asked to be on integer kernels."""
+
+
+class MissingPackageError(ZqcError):
+    """A command needs a package that is not installed, such as ONNX Runtime."""
 
 
 class RuntimeFailure(ZqcError):  # noqa: N818 - RuntimeError is Python's own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
 from zqc.report.printing import Printable
+from zqc.runtime import extras
 from zqc.runtime.session import Runner, load
 from zqc.statistics.input_choice import InputChoice, choose_input_format
 
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from zqc.progress import Progress
 
     Outputs = dict[str, NDArray[np.generic]]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,10 @@ def check(
         LabelError: The labels cannot be used or do not fit the pictures or the model.
         OptionError: Labels or anchors were given for outputs of an unknown convention, or the
             statistics do not show the input format.
+        MissingPackageError: Labels were given, but average precision cannot be measured.
     """
+    if labels is not None:
+        extras.require(extras.COCO, "average precision")
     with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
         return _checked(
             (first, second),
@@ -179,10 +187,16 @@ def _checked(
         convention="" if convention is None else convention.name,
         accuracy_float=None if truth is None else coco_accuracy(truth, seen.found_float),
         accuracy_quantized=None if truth is None else coco_accuracy(truth, seen.found_quantized),
-        agreement=(
-            None if convention is None else agreement(seen.found_float, seen.found_quantized)
-        ),
+        agreement=None if convention is None else _agreement(seen),
     )
+
+
+def _agreement(seen: _Observed) -> Accuracy | None:
+    """How near the detections of both models are, where it can be measured."""
+    if not extras.installed(extras.COCO):
+        logger.warning("%s", extras.missing(extras.COCO, "comparing detections"))
+        return None
+    return agreement(seen.found_float, seen.found_quantized)
 
 
 def _observe(

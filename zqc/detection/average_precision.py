@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 
 from zqc.errors import LabelError
+from zqc.runtime import extras
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,11 @@ def coco_accuracy(truth: Sequence[Truth], detections: Sequence[Detections]) -> A
 
     Raises:
         LabelError: There is no labelled box at all.
+        MissingPackageError: The package that measures it is not installed.
     """
+    extras.require(extras.COCO, "average precision")
+    from faster_coco_eval import COCO, COCOeval_faster
+
     if not any((~t.crowd).any() for t in truth):
         raise LabelError("there is no labelled box to measure average precision against")
     classes = sorted({int(label) for t in truth for label in t.labels})

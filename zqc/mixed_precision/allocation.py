@@ -141,32 +141,29 @@ def _solve(
     choices: Sequence[Choice], values: NDArray[np.float64], budgets: Sequence[Budget]
 ) -> dict[str, int] | None:
     """The choice of least value, None where there is none within the budgets."""
-    # Half a second of importing, for the few that choose bits.
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import coo_array
+    from highspy import Highs, HighsModelStatus, HighsVarType, kHighsInf
 
     if not choices:
         return {}
-    rows = {name: row for row, name in enumerate(dict.fromkeys(name for name, _ in choices))}
-    members = coo_array(
-        (np.ones(len(choices)), ([rows[name] for name, _ in choices], range(len(choices))))
-    )
-    constraints = [LinearConstraint(members.tocsr(), 1, 1)]
+    solver = Highs()
+    solver.silent()
+    solver.setOptionValue("mip_rel_gap", _GAP)
+    count, every = len(choices), np.arange(len(choices), dtype=np.int32)
+    solver.addVars(count, np.zeros(count), np.ones(count))
+    solver.changeColsIntegrality(count, every, np.full(count, HighsVarType.kInteger))
+    solver.changeColsCost(count, every, values * (1e3 / _largest(values)))
+    for name in dict.fromkeys(name for name, _ in choices):
+        members = every[[other == name for other, _ in choices]]
+        solver.addRow(1, 1, len(members), members, np.ones(len(members)))
     for budget in budgets:
-        costs = np.array([[_cost(budget, *choice) for choice in choices]])
+        costs = np.array([_cost(budget, *choice) for choice in choices])
         room = budget.limit - budget.costs.fixed
         unit = _largest(costs)
-        constraints.append(LinearConstraint(costs / unit, -np.inf, room / unit))
-    solution = milp(
-        values * (1e3 / _largest(values)),
-        integrality=np.ones(len(choices)),
-        bounds=Bounds(0, 1),
-        constraints=constraints,
-        options={"mip_rel_gap": _GAP},
-    )
-    if solution.x is None:
+        solver.addRow(-kHighsInf, room / unit, count, every, costs / unit)
+    solver.run()
+    if solver.getModelStatus() != HighsModelStatus.kOptimal:
         return None
-    chosen = zip(choices, np.rint(solution.x), strict=True)
+    chosen = zip(choices, np.rint(solver.getSolution().col_value), strict=True)
     return dict(choice for choice, taken in chosen if taken)
 
 

@@ -46,7 +46,7 @@ def check_opset(opset: int) -> None:
     if opset > newest:
         raise ModelError(
             f"opset {opset} is newer than the installed onnx {onnx.__version__} knows ({newest}); "
-            "upgrade it (pip install -U onnx onnxruntime) or export with a lower opset"
+            "upgrade onnx and ONNX Runtime, or export with a lower opset"
         )
 
 

@@ -10,6 +10,7 @@ An operator may go down from version to version as long as
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,6 +23,8 @@ from onnx.defs import OpSchema
 from zqc.errors import OptionError
 from zqc.model_io import upgrade
 from zqc.runtime import versions
+
+logger = logging.getLogger(__name__)
 
 _LOWEST = 13  # the first with QuantizeLinear and DequantizeLinear per channel
 
@@ -57,7 +60,7 @@ Everything else that changed since opset 13 is a list of types, a new attribute 
 what was there before, or an attribute that became an input, which the schemas show.
 """
 
-_REVIEWED = 28
+NEWEST_REVIEWED = 28
 """The newest opset whose changes ``_CHANGED`` knows."""
 
 
@@ -81,7 +84,9 @@ def find(model: ir.Model) -> Lowest:
         model: A model at opset 13 or later; types of its values are inferred.
     """
     declared = model.opset_imports[""]
-    if not _LOWEST < declared <= _REVIEWED:
+    if declared > NEWEST_REVIEWED:
+        logger.debug("the model stays at opset %d: what is new in it is not known here", declared)
+    if not _LOWEST < declared <= NEWEST_REVIEWED:
         return Lowest(declared, "")
     typed = ir.from_proto(upgrade.infer_shapes(ir.to_proto(model)))
     lowest = Lowest(_LOWEST, "")
@@ -104,8 +109,8 @@ def check_runtime(model: ir.Model, version: str) -> None:
     lowest, newest = find(model), versions.newest_opset(version)
     if lowest.version <= newest:
         return
-    able = [v for v in versions.VERSIONS if versions.newest_opset(v) >= lowest.version]
-    remedy = f"say --min-runtime {able[0]}" if able else "leave --min-runtime out"
+    able = versions.oldest_that_reads(lowest.version)
+    remedy = f"say --min-runtime {able}" if able else "leave --min-runtime out"
     raise OptionError(f"onnxruntime {version} reads opset {newest}, but {lowest.reason}; {remedy}")
 
 

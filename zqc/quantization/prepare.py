@@ -52,7 +52,7 @@ def prepare(model: ir.Model, plan: Plan) -> ir.Model:
         OptionError: The recipe's oldest runtime cannot read it.
     """
     recipe = plan.recipe
-    newest = versions.newest_opset(recipe.min_runtime or versions.VERSIONS[-1])
+    newest = versions.newest_opset(recipe.min_runtime)
     if newest >= GELU_OPSET and spelled_gelus(model.graph):
         model = model_file.raise_opset(model, GELU_OPSET)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model

@@ -169,12 +169,7 @@ class Recipe:
             raise OptionError(f"input_shape is {self.input_shape}, but both must be 1 or more")
 
     def _check_runtime(self, version: str) -> None:
-        known = versions.VERSIONS
-        if version not in known:
-            raise OptionError(
-                f"min_runtime is {version!r}, but must be a version of ONNX Runtime from "
-                f"{known[0]} to {known[-1]}"
-            )
+        versions.check(version)
         if not self.target.startswith("ort-"):
             raise OptionError(
                 f"min_runtime is a version of ONNX Runtime, but the target is {self.target}; "

@@ -6,6 +6,7 @@ look at stands in a folder of its own below.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,15 @@ from zqc.pictures.images import write_pngs, write_tensors
 from zqc.report.contact_sheet import MOST, contact_sheet
 from zqc.report.curves import draw_gaps, draw_losses
 from zqc.report.json_text import json_text
+from zqc.runtime import extras
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zqc.pictures.input_format import InputFormat
     from zqc.synthesis.generate import Synthesis
+
+logger = logging.getLogger(__name__)
 
 REPORT = "report"
 """The folder below the pictures."""
@@ -48,7 +52,9 @@ def write_pictures(
 
 
 def write_course(folder: Path, made: Synthesis, options: dict[str, Any]) -> None:
-    """Write how the loss fell and what is left of the gaps, as plots and as numbers.
+    """Write how the loss fell and what is left of the gaps, as numbers and as plots.
+
+    Without matplotlib there are no plots, and the log says so.
 
     Args:
         folder: The folder of the pictures.
@@ -56,8 +62,11 @@ def write_course(folder: Path, made: Synthesis, options: dict[str, Any]) -> None
         options: What it was made with, by name.
     """
     report = _report(folder)
-    draw_losses(report / "loss.png", made.losses)
-    draw_gaps(report / "statistics_gap.png", made.gaps)
+    if extras.installed(extras.PLOTS):
+        draw_losses(report / "loss.png", made.losses)
+        draw_gaps(report / "statistics_gap.png", made.gaps)
+    else:
+        logger.warning("%s", extras.missing(extras.PLOTS, "drawing the plots of the report"))
     layers = [
         {"name": gap.layer, "mean": gap.mean, "deviation": gap.deviation} for gap in made.gaps
     ]

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 
 from zqc.errors import RuntimeFailure
+from zqc.runtime import extras
 from zqc.runtime.kernel_times import KernelTime, kernel_times
+
+try:
+    import onnxruntime as ort
+    from onnxruntime import OrtValue  # a folder that an uninstall left behind has none
+except ImportError as error:
+    raise extras.missing(extras.RUNTIME, "running models", error) from error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,13 +32,13 @@ CPU = "CPUExecutionProvider"
 _FATAL_ONLY = 4  # ONNX Runtime's log severity: warnings of its optimizer are not for users
 
 
-DeviceArray: TypeAlias = ort.OrtValue
+DeviceArray: TypeAlias = OrtValue
 """An array where ONNX Runtime keeps it, so that it can go from run to run without a copy."""
 
 
 def to_device(array: NDArray[np.generic]) -> DeviceArray:
     """Hand an array over to ONNX Runtime."""
-    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    return OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
 @dataclass(frozen=True)

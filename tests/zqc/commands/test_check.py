@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -257,3 +258,14 @@ def test_progress_counts_every_picture(tmp_path, pictures):
     model = write_detector(tmp_path / "m.onnx")
     check(model, model, images=pictures, progress=Recorder())
     assert seen == [("Comparing", 3), 1, 1, 1]
+
+
+def test_without_coco_all_but_the_detections_is_compared(tmp_path, pictures, monkeypatch, caplog):
+    """A warning says what they need."""
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    path = write_detector(tmp_path / "float.onnx")
+    result = check(path, path, images=pictures, input_format=InputFormat())
+    assert result.convention
+    assert result.agreement is None
+    assert result.parts
+    assert "comparing detections needs faster_coco_eval: pip install 'zqc[coco]'" in caplog.text

@@ -3,6 +3,8 @@
 import itertools
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -115,6 +117,17 @@ def test_a_refusal_names_option_and_remedy():
     budget = Budget("size", 0.1, 1000.0, Costs(50.0, {"a": {4: 100.3, 8: 200.0}}))
     with pytest.raises(OptionError, match=r"--target-size 0\.1 cannot .* share is 0\.151; ask for"):
         allocate({"a": {4: 1.0, 8: 0.0}}, [budget])
+
+
+def test_nothing_is_printed():
+    """Not even the solver's banner, which would stand before the results of --json."""
+    script = (
+        "from zqc.mixed_precision.allocation import *\n"
+        "costs = Costs(0.0, {'a': {4: 1.0, 8: 2.0}})\n"
+        "allocate({'a': {4: 1.0, 8: 0.0}}, [Budget('size', 0.5, 3.0, costs)])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 def test_nothing_to_choose():
