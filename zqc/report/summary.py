@@ -254,8 +254,9 @@ def _warnings(part: PartAgreement) -> list[str]:
         return [f"{part.part}: every score is the same, so the quantized detector finds nothing"]
     if math.isnan(part.correlation) or part.correlation < _LOW_CORRELATION:
         return [
-            f"{part.part}: correlation with the float scores is low; compile with --bits 8, "
-            "--effort thorough, or pictures of your own (--images)"
+            f"{part.part}: correlation with the float scores is low; see that the input line above "
+            "is right (--input-range, --mean and --std, --bgr), then try --effort thorough, "
+            "pictures of your own (--images), or more bits"
         ]
     return []
 

@@ -128,6 +128,14 @@ def test_dead_scores_are_said(scores, warning):
     assert all(warning in text for text in warnings)
 
 
+def test_low_correlation_asks_for_the_input_first():
+    """The warning names the likeliest cause first, and no bits that the model has already."""
+    low = dataclasses.replace(SCORES, correlation=0.5)
+    [warning] = lines(summary.compiled(dataclasses.replace(RESULT, agreement=(low,))))["Warning"]
+    assert warning.index("--input-range") < warning.index("--effort") < warning.index("--images")
+    assert "--bits 8" not in warning
+
+
 def test_what_became_worse_is_said():
     """A result that is larger or slower is not made to look better."""
     result = dataclasses.replace(RESULT, bytes_after=25_000_000, latency_after_ms=60.0)
