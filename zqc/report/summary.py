@@ -125,8 +125,10 @@ def checked(result: CheckResult) -> Text:
         _accuracy("Quantized model", result.accuracy_quantized, "against the labels"),
         _accuracy("Detections", result.agreement, "against those of the float model"),
     ]
-    if not result.convention:
-        note = "not compared: the outputs follow no known convention of boxes and scores"
+    if result.agreement is None:
+        unknown = "the outputs follow no known convention of boxes and scores"
+        nothing = "the float model finds nothing in these pictures; is the input line above right?"
+        note = f"not compared: {nothing if result.convention else unknown}"
         lines.append(line("Detections", note, "yellow"))
     return Text("\n").join(said for said in lines if said)
 

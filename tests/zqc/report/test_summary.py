@@ -246,6 +246,13 @@ def test_checked():
     assert found["Detections"] == ["AP 95.0 %, AP50 99.0 % against those of the float model"]
 
 
+def test_checked_where_the_float_model_finds_nothing():
+    """Nothing to compare is said, with its likeliest cause, rather than left out."""
+    found = lines(summary.checked(CheckResult(1, GIVEN, (BOXES,), convention="yolo")))
+    assert found["Convention"] == ["yolo"]
+    assert "finds nothing in these pictures" in found["Detections"][0]
+
+
 def test_checked_without_convention():
     """Without a known convention nothing is said about detections but why."""
     found = lines(summary.checked(CheckResult(1, GIVEN, (BOXES,))))
