@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from zqc.report.lines import bytes_text, line
+from zqc.report.lines import bytes_text, line, milliseconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -281,7 +281,8 @@ def _latency(result: CompileResult) -> str:
     if math.isnan(after):
         return "not measured: the target's kernels are not on this machine"
     return (
-        f"{before:.3g} ms → {after:.3g} ms ({before / after:.2f} times as fast); "
+        f"{milliseconds_text(before)} → {milliseconds_text(after)} "
+        f"({before / after:.2f} times as fast); "
         "one picture, one thread"
     )
 

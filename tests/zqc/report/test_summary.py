@@ -136,6 +136,12 @@ def test_low_correlation_asks_for_the_input_first():
     assert "--bits 8" not in warning
 
 
+def test_long_latencies_are_whole_numbers():
+    """A model of a second and more has its milliseconds, and no power of ten."""
+    result = dataclasses.replace(RESULT, latency_before_ms=1111.2, latency_after_ms=999.4)
+    assert "1,111 ms → 999 ms" in lines(summary.compiled(result))["Latency"][0]
+
+
 def test_what_became_worse_is_said():
     """A result that is larger or slower is not made to look better."""
     result = dataclasses.replace(RESULT, bytes_after=25_000_000, latency_after_ms=60.0)
