@@ -100,7 +100,8 @@ def _combined(
     for other in terms[1:]:
         if node.op_type == "Mul":
             mean = result.mean * other.mean
-            variance = result.second_moment * other.second_moment - mean**2
+            # not E[a²]·E[b²] − mean², which rounding can leave below zero
+            variance = result.variance * other.second_moment + result.mean**2 * other.variance
             reach = result.reach * other.reach
         else:
             sign = -1.0 if node.op_type == "Sub" else 1.0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from zqc.report.text import bytes_text, line
+from zqc.report.text import bytes_text, line, milliseconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,8 @@ def _processor_time(result: BenchResult) -> list[Text]:
     """How long the threads worked, and a warning where latency speaks of the machine instead."""
     models = (result.float_model, result.quantized)
     before, after = (model.processor_ms.median for model in models)
-    text = f"{before:.3g} ms → {after:.3g} ms (a ratio of {before / max(after, 1e-9):.2f})"
+    ratio = before / max(after, 1e-9)
+    text = f"{milliseconds_text(before)} → {milliseconds_text(after)} (a ratio of {ratio:.2f})"
     lines = [line("Processor time", text)]
     waited = any(model.latency_ms.median > _BUSY * model.processor_ms.median for model in models)
     if waited and result.threads == 1 and result.provider == _CPU:
@@ -92,7 +93,8 @@ def _processor_time(result: BenchResult) -> list[Text]:
 
 def _ms(spread: Spread) -> str:
     """Median and middle half."""
-    return f"{spread.median:.3g} ms ({spread.low:.3g}…{spread.high:.3g})"
+    low, high = (milliseconds_text(end).removesuffix(" ms") for end in (spread.low, spread.high))
+    return f"{milliseconds_text(spread.median)} ({low}…{high})"
 
 
 def _change(before: int, after: int) -> str:
@@ -111,7 +113,7 @@ def _profile(model: ModelBench, provider: str, top: int) -> list[Text]:
     lines = [
         Text(),
         line("Model", str(model.path), "bold"),
-        line("Kernels", f"{len(model.kernels)} in {model.kernels_ms:.3g} ms: {said}"),
+        line("Kernels", f"{len(model.kernels)} in {milliseconds_text(model.kernels_ms)}: {said}"),
     ]
     if model.elsewhere:
         text = f"{_percent(model.elsewhere)} of the time is not on {provider}"

@@ -122,8 +122,10 @@ def checked(result: CheckResult) -> Text:
         _accuracy("Quantized model", result.accuracy_quantized, "against the labels"),
         _accuracy("Detections", result.agreement, "against those of the float model"),
     ]
-    if not result.convention:
-        note = "not compared: the outputs follow no known convention of boxes and scores"
+    if result.agreement is None:
+        unknown = "the outputs follow no known convention of boxes and scores"
+        nothing = "the float model finds nothing in these pictures; is the input line above right?"
+        note = f"not compared: {nothing if result.convention else unknown}"
         lines.append(line("Detections", note, "yellow"))
     return Text("\n").join(said for said in lines if said)
 
@@ -251,8 +253,9 @@ def _warnings(part: PartAgreement) -> list[str]:
         return [f"{part.part}: every score is the same, so the quantized detector finds nothing"]
     if math.isnan(part.correlation) or part.correlation < _LOW_CORRELATION:
         return [
-            f"{part.part}: correlation with the float scores is low; compile with --bits 8, "
-            "--effort thorough, or pictures of your own (--images)"
+            f"{part.part}: correlation with the float scores is low; see that the input line above "
+            "is right (--input-range, --mean and --std, --bgr), then try --effort thorough, "
+            "pictures of your own (--images), or more bits"
         ]
     return []
 
@@ -275,7 +278,8 @@ def _latency(result: CompileResult) -> str:
     if math.isnan(after):
         return "not measured: the target's kernels are not on this machine"
     return (
-        f"{before:.3g} ms → {after:.3g} ms ({before / after:.2f} times as fast); "
+        f"{milliseconds_text(before)} → {milliseconds_text(after)} "
+        f"({before / after:.2f} times as fast); "
         "one picture, one thread"
     )
 
@@ -349,3 +353,8 @@ def _breaks(said: str, width: int) -> list[int]:
 def bytes_text(count: float) -> str:
     """A number of bytes in units that people read."""
     return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def milliseconds_text(time: float) -> str:
+    """A time in milliseconds with three digits; a long one whole rather than as a power of ten."""
+    return f"{time:,.0f} ms" if time >= 999.5 else f"{time:.3g} ms"

@@ -75,6 +75,16 @@ def test_means_and_variances_of_independent_inputs(rng, case):
         np.testing.assert_allclose(found.variance, expected.variance, rtol=slack)
 
 
+def test_a_product_of_constants_has_no_negative_variance(rng):
+    """A channel that never changes has the variance 0, not what rounding leaves of a difference."""
+    model = build_model(
+        "(float[1,64,1,1] x, float[1,64,1,1] z) => (float[1,64,1,1] y) {y = Mul(x, z)}"
+    )
+    still = [ChannelMoments(mean, np.zeros(64), np.abs(mean)) for mean in rng.normal(0, 9, (2, 64))]
+    (found,) = propagated(model.graph[0], still, deviations=3)
+    np.testing.assert_array_equal(found.variance, 0)
+
+
 def test_split_and_slice_pick_channels(rng):
     """Each part has the moments of its channels, exactly."""
     found, expected = compare(

@@ -182,6 +182,23 @@ def test_without_a_convention_the_parts_are_still_compared(tmp_path, pictures, l
         check(model, model, images=pictures, labels=labels)
 
 
+def test_computed_shapes_do_not_hide_the_scores(tmp_path, pictures):
+    """Boxes and scores are told apart, too, where the exporter left the shapes to be computed."""
+    path = write_detector(tmp_path / "m.onnx", batch=1)
+    model = onnx.load(path)
+    nodes = model.graph.node
+    [position] = [i for i, node in enumerate(nodes) if node.output[0] == "scores"]
+    nodes[position].output[0] = "unshaped"
+    nodes.insert(position + 1, onnx.helper.make_node("Reshape", ["unshaped", "sizes"], ["scores"]))
+    nodes.insert(position + 1, onnx.helper.make_node("Div", ["twice", "two"], ["sizes"]))
+    for name, sizes in (("twice", [2, 2, 168]), ("two", [2, 2, 2])):
+        values = onnx.numpy_helper.from_array(np.array(sizes, np.int64), name)
+        model.graph.initializer.append(values)
+    onnx.save(model, path)
+    parts = check(path, path, images=pictures).parts
+    assert [part.part for part in parts] == ["boxes", "scores"]
+
+
 def test_the_input_format_reaches_the_models(tmp_path, pictures):
     """With 0:1 turned into -1:0 the mean is too low to find anything above 0.3."""
     model = write_detector(tmp_path / "m.onnx")
