@@ -344,7 +344,7 @@ def _parts(
         return parts
     size = shape[2:] if None in model.dimensions[2:] else None
     try:
-        simplified = model_io.load(model.path, input_shape=size).model
+        simplified = model_file.load(model.path, input_shape=size).model
     except ModelError:  # any two models may be compared
         return parts
     _set_shapes(simplified, model.input_name, shape, outputs)

@@ -129,7 +129,7 @@ def test_dead_scores_are_said(scores, warning):
 def test_low_correlation_asks_for_the_input_first():
     """The warning names the likeliest cause first, and no bits that the model has already."""
     low = dataclasses.replace(SCORES, correlation=0.5)
-    [warning] = lines(summary.compiled(dataclasses.replace(RESULT, agreement=(low,))))["Warning"]
+    [warning] = lines(text.compiled(dataclasses.replace(RESULT, agreement=(low,))))["Warning"]
     assert warning.index("--input-range") < warning.index("--effort") < warning.index("--images")
     assert "--bits 8" not in warning
 
@@ -137,7 +137,7 @@ def test_low_correlation_asks_for_the_input_first():
 def test_long_latencies_are_whole_numbers():
     """A model of a second and more has its milliseconds, and no power of ten."""
     result = dataclasses.replace(RESULT, latency_before_ms=1111.2, latency_after_ms=999.4)
-    assert "1,111 ms → 999 ms" in lines(summary.compiled(result))["Latency"][0]
+    assert "1,111 ms → 999 ms" in lines(text.compiled(result))["Latency"][0]
 
 
 def test_what_became_worse_is_said():
@@ -252,7 +252,7 @@ def test_checked():
 
 def test_checked_where_the_float_model_finds_nothing():
     """Nothing to compare is said, with its likeliest cause, rather than left out."""
-    found = lines(summary.checked(CheckResult(1, GIVEN, (BOXES,), convention="yolo")))
+    found = lines(text.checked(CheckResult(1, GIVEN, (BOXES,), convention="yolo")))
     assert found["Convention"] == ["yolo"]
     assert "finds nothing in these pictures" in found["Detections"][0]
 
