@@ -8,8 +8,8 @@ from passes.canonicalize.conv_transpose_to_conv import ConvTransposeToConv
 from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
-from passes.canonicalize.late_moves import LateMoves
 from passes.canonicalize.means_to_pools import MeansToPools
+from passes.canonicalize.sink_layout import SinkLayout
 from passes.canonicalize.split_branches import SplitBranches
 from passes.equalize.equalize_channels import EqualizeChannels
 from passes.equalize.scale_outputs import ScaleOutputs
@@ -29,7 +29,7 @@ from passes.lower.onnxruntime.integer_clips import IntegerClips
 from passes.lower.onnxruntime.integer_depth_to_space import IntegerDepthToSpace
 from passes.lower.onnxruntime.integer_hard_activations import IntegerHardActivations
 from passes.lower.onnxruntime.integer_resizes import IntegerResizes
-from passes.lower.onnxruntime.pairs_behind_moves import PairsBehindMoves
+from passes.lower.onnxruntime.pairs_behind_layout import PairsBehindLayout
 from passes.lower.onnxruntime.split_clips import SplitClips
 from passes.lower.onnxruntime.wide_maxima import WideMaxima
 from passes.lower.scalar_scales import ScalarScales
@@ -64,11 +64,10 @@ __all__ = [
     "IntegerDepthToSpace",
     "IntegerHardActivations",
     "IntegerResizes",
-    "LateMoves",
     "MeansToPools",
     "PackedScales",
     "PackedWeights",
-    "PairsBehindMoves",
+    "PairsBehindLayout",
     "QuantizeActivations",
     "QuantizeWeights",
     "ScalarScales",
@@ -76,6 +75,7 @@ __all__ = [
     "ShiftNegativeCorrection",
     "ShortNames",
     "SignedActivations",
+    "SinkLayout",
     "SplitBranches",
     "SplitClips",
     "UnsignedActivations",

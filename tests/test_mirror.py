@@ -21,7 +21,7 @@ CROSS_CUTTING = {
 """Tests without a source, and what they are about."""
 
 ELSEWHERE = {
-    "passes/canonicalize/phase_layers.py": "by test_late_moves.py, the one pass that uses it",
+    "passes/canonicalize/phase_layers.py": "by test_sink_layout.py, the one pass that uses it",
     "tools/compare/openvino_runner.py": "runs where OpenVINO is installed",
     "tools/compare/version_runner.py": "by test_versions.py, which runs it",
     "tools/compare/peers/runners": "run where the peers are installed",
@@ -31,7 +31,7 @@ ELSEWHERE = {
     "tools/example/training.py": "a training of minutes; tools.example.train evaluate judges it",
     "zqc/model_io/preparation.py": "by test_model_file.py, test_admission.py and test_upgrade.py",
     "zqc/model_io/worker.py": "by test_child.py, whose child processes run it",
-    "zqc/autodiff/site.py": "by test_rules.py: it is what every rule sees of its node",
+    "zqc/autodiff/context.py": "by test_rules.py: it is what every rule sees of its node",
 }
 """Sources, or folders of them, without a test of their own, and where they are tested."""
 

@@ -98,7 +98,7 @@ def run(
     asks_for_statistics = "statistics" in (recipe.equalization, means_from)
     with progress.stage("Finding the ranges of channels"):
         analytic = analytic_moments(model, layers) if asks_for_statistics else {}
-        forms = equalize(model, plan, batches, analytic)
+        equalized = equalize(model, plan, batches, analytic)
     more = recipe.chooses_bits or recipe.refits  # needs a calibrated model, and quantizes it anew
 
     def written(quantized: ir.Model) -> Written:
@@ -113,10 +113,10 @@ def run(
 
     candidates: list[Candidate] = []
     files: list[Written] = []
-    with progress.task("Calibrating", len(batches) * len(forms)) as task:
-        for form in forms:
-            candidate = calibrated(form, plan, batches, means_from, analytic, task=task)
-            if len(forms) > 1 or not more:
+    with progress.task("Calibrating", len(batches) * len(equalized)) as task:
+        for one in equalized:
+            candidate = calibrated(one, plan, batches, means_from, analytic, task=task)
+            if len(equalized) > 1 or not more:
                 float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
                 files.append(written(quantize(float_model, ranges, plan, means=means)))
             candidates.append(candidate if more else candidate.without_moments())

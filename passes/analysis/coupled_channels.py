@@ -14,14 +14,14 @@ from passes.layers import Layer, scalable_layer
 
 
 @dataclass(frozen=True)
-class ChannelTies:
+class CoupledChannels:
     """Channels that carry the same factor, whatever it is.
 
     Attributes:
         ids: Number of each channel, shape (C,), by tensor: channels with the same number must be
             scaled by the same factor. Not for tensors without channels.
         reasons: Why the channels of a number must keep their scale.
-        layers: The layers that start or end a tie, in graph order.
+        layers: The layers that begin or end a coupling, in graph order.
     """
 
     ids: dict[ir.Value, Ids]
@@ -29,7 +29,7 @@ class ChannelTies:
     layers: dict[ir.Node, Layer]
 
 
-def channel_ties(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> ChannelTies:
+def coupled_channels(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> CoupledChannels:
     """Follow the factor of every channel from the layers that make it to those that can undo it.
 
     1. A Conv (any groups), ConvTranspose or Gemm with constant weights takes any positive factor of
@@ -43,32 +43,32 @@ def channel_ties(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> ChannelTi
     5. A node of ``breaks`` is a product with a constant that will make up for the factors of its
        output whatever those of its input are.
     """
-    ties = _Ties()
+    coupled = _Coupling()
     ids: dict[ir.Value, Ids] = {}
     layers: dict[ir.Node, Layer] = {}
     for value in graph.inputs:
         count = channels(value)
         if count is not None:
-            ids[value] = ties.held(count, f"{value.name!r} is an input of the graph")
+            ids[value] = coupled.held(count, f"{value.name!r} is an input of the graph")
     for node in graph:
         layer = scalable_layer(node)
         if layer is not None:
             layers[node] = layer
-            ids[node.outputs[0]] = ties.fresh(layer.outputs)
+            ids[node.outputs[0]] = coupled.fresh(layer.outputs)
         elif node in breaks:
             count = channels(node.outputs[0])
             assert count is not None  # who inserts a product knows
-            ids[node.outputs[0]] = ties.fresh(count)
+            ids[node.outputs[0]] = coupled.fresh(count)
         else:
-            _follow(node, ids, ties)
+            _follow(node, ids, coupled)
         for value in node.outputs:
             if value in ids:
-                _hold_at_borders(graph, value, ids[value], ties)
-    roots = {value: ties.roots(numbers) for value, numbers in ids.items()}
-    return ChannelTies(roots, ties.reasons, layers)
+                _hold_at_borders(graph, value, ids[value], coupled)
+    roots = {value: coupled.roots(numbers) for value, numbers in ids.items()}
+    return CoupledChannels(roots, coupled.reasons, layers)
 
 
-class _Ties:
+class _Coupling:
     """A union of sets of channel numbers, some of which must keep their scale."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class _Ties:
     def roots(self, numbers: Ids) -> Ids:
         return np.array([self.root(int(number)) for number in numbers], np.int64)
 
-    def tie(self, left: Ids, right: Ids) -> None:
+    def couple(self, left: Ids, right: Ids) -> None:
         for a, b in zip(left, right, strict=True):
             kept, gone = self.root(int(a)), self.root(int(b))
             if kept != gone:
@@ -111,7 +111,7 @@ class _Ties:
         return all(self.root(int(number)) in self.reasons for number in numbers)
 
 
-def _follow(node: ir.Node, ids: dict[ir.Value, Ids], ties: _Ties) -> None:
+def _follow(node: ir.Node, ids: dict[ir.Value, Ids], coupled: _Coupling) -> None:
     """Number the output channels of an operator that is no layer, and hold what it cannot carry."""
     inputs = [None if value is None else ids.get(value) for value in node.inputs]
     known = node.domain == ""
@@ -119,24 +119,24 @@ def _follow(node: ir.Node, ids: dict[ir.Value, Ids], ties: _Ties) -> None:
     if moved is not None:
         ids.update(zip(node.outputs, moved, strict=False))
         return
-    shared = _shared(node, inputs, ties) if known else None
+    shared = _shared(node, inputs, coupled) if known else None
     if shared is not None:
         ids[node.outputs[0]] = shared
         return
     text = f"{node.op_type} {node.name!r}"
     for numbers in inputs:
         if numbers is not None:
-            ties.hold(numbers, f"{text} does not keep a factor")
+            coupled.hold(numbers, f"{text} does not keep a factor")
     for value in node.outputs:
         count = channels(value)
         if count is not None:
-            ids[value] = ties.held(count, f"it comes from {text}")
+            ids[value] = coupled.held(count, f"it comes from {text}")
 
 
-def _shared(node: ir.Node, inputs: Sequence[Ids | None], ties: _Ties) -> Ids | None:
+def _shared(node: ir.Node, inputs: Sequence[Ids | None], coupled: _Coupling) -> Ids | None:
     """Sums and products of tensors of the same number of channels, on the same axis; shuffles."""
     if node.op_type == "DepthToSpace":
-        return _shuffled(node, inputs[0], ties)
+        return _shuffled(node, inputs[0], coupled)
     terms = [numbers for numbers in inputs if numbers is not None]
     alike = len({len(numbers) for numbers in terms}) == 1
     ranks = {None if v is None or v.shape is None else len(v.shape) for v in node.inputs}
@@ -144,16 +144,16 @@ def _shared(node: ir.Node, inputs: Sequence[Ids | None], ties: _Ties) -> Ids | N
         return None
     if node.op_type in ("Add", "Sub", "Sum"):
         for other in terms[1:]:
-            ties.tie(terms[0], other)
+            coupled.couple(terms[0], other)
         return terms[0]
     if node.op_type == "Mul":
         for one, other in (terms, terms[::-1]):
-            if ties.is_held(other):
+            if coupled.is_held(other):
                 return one
     return None
 
 
-def _shuffled(node: ir.Node, source: Ids | None, ties: _Ties) -> Ids | None:
+def _shuffled(node: ir.Node, source: Ids | None, coupled: _Coupling) -> Ids | None:
     """The channels of DepthToSpace: each is made of s² that carry one factor then."""
     phases = int_attribute(node, "blocksize", 1) ** 2
     if source is None or len(source) % phases:
@@ -162,12 +162,12 @@ def _shuffled(node: ir.Node, source: Ids | None, ties: _Ties) -> Ids | None:
     by_phase = mode is None or mode.as_string() == "DCR"
     parts = source.reshape(phases, -1) if by_phase else source.reshape(-1, phases).T
     for part in parts[1:]:
-        ties.tie(parts[0], part)
+        coupled.couple(parts[0], part)
     return np.asarray(parts[0])
 
 
-def _hold_at_borders(graph: ir.Graph, value: ir.Value, numbers: Ids, ties: _Ties) -> None:
+def _hold_at_borders(graph: ir.Graph, value: ir.Value, numbers: Ids, coupled: _Coupling) -> None:
     if value.is_graph_output():
-        ties.hold(numbers, f"{value.name!r} is an output of the graph")
+        coupled.hold(numbers, f"{value.name!r} is an output of the graph")
     if any(use.node.graph is not graph for use in value.uses()):
-        ties.hold(numbers, f"{value.name!r} is read inside a subgraph")
+        coupled.hold(numbers, f"{value.name!r} is read inside a subgraph")

@@ -30,14 +30,14 @@ from passes.operators import (
 
 
 @dataclass(frozen=True)
-class Point:
+class QuantizationPoint:
     """Tensors that are quantized on one grid.
 
     Attributes:
         names: Their names; the first is the tensor whose values all the others only select from.
         nonnegative: Whether no value can be below zero, whatever the picture.
-        edge: Whether a tensor feeds a first or a last layer, is the output of a first one (behind
-            its activation function) or comes after the last ones.
+        first_last: Whether a tensor feeds a first or a last layer, is the output of a first one
+            (behind its activation function) or comes after the last ones.
         internal: Whether the tensors stand inside an activation function, such as between a Conv
             and its SiLU: no quantization point by the paper, only one for the runtime.
         joined: Whether the tensor is a Concat of tensors that are on grids of their own: every
@@ -51,7 +51,7 @@ class Point:
 
     names: tuple[str, ...]
     nonnegative: bool
-    edge: bool
+    first_last: bool
     internal: bool
     joined: bool
     slightly_negative: bool
@@ -61,10 +61,10 @@ class Point:
 def quantization_points(
     graph: ir.Graph,
     *,
-    keep_float: Collection[str] = (),
+    excluded: Collection[str] = (),
     nonnegative_inputs: bool = False,
     only_layer_inputs: bool = False,
-) -> list[Point]:
+) -> list[QuantizationPoint]:
     """Find the tensors to quantize.
 
     Quantized are all float tensors that a node before the post-processing reads or writes, except
@@ -72,12 +72,12 @@ def quantization_points(
     1. constants (the weights, see ``QuantizeWeights``),
     2. a tensor that only a ReLU or a Clip from 0 reads: the grid after the activation function
        cuts off the same values (HPTQ: a linear operator and its non-linearity are one point),
-    3. tensors that only nodes of ``keep_float`` read and write,
+    3. tensors that only nodes of ``excluded`` read and write,
     4. what stands inside a function or normalisation that is written in parts (``float_values``).
 
     Args:
         graph: A graph with shapes and types, BatchNormalization folded.
-        keep_float: Names of nodes that stay in float.
+        excluded: Names of nodes that stay in float.
         nonnegative_inputs: Whether the pixels in the input tensor cannot be negative.
         only_layer_inputs: Whether only what weighted layers read is quantized, and what is added
             to their results (see ``_layer_inputs``): everything else is computed in float.
@@ -86,7 +86,7 @@ def quantization_points(
         The points in graph order.
     """
     tail = post_processing(graph)
-    region = [node for node in graph if node not in tail and node.name not in keep_float]
+    region = [node for node in graph if node not in tail and node.name not in excluded]
     inside = set(region)
     values: dict[ir.Value, None] = {}
     for node in region:
@@ -98,7 +98,7 @@ def quantization_points(
     wanted = _layer_inputs(region) if only_layer_inputs else set(quantized)
     leader = _shared_grids(region, set(quantized))
     internal = _internal_values(region)
-    edges = _edge_values(graph, region, internal | (values.keys() - set(quantized)))
+    first_last = _first_last_values(graph, region, internal | (values.keys() - set(quantized)))
     nonnegative = _nonnegative_values(graph, nonnegative_inputs=nonnegative_inputs)
     slightly_negative = _slightly_negative_values(graph, nonnegative)
     groups: dict[ir.Value, list[ir.Value]] = {}
@@ -107,10 +107,10 @@ def quantization_points(
         if value in wanted:
             members.append(value)
     return [
-        Point(
+        QuantizationPoint(
             names=tuple(map(_name, sorted(members, key=lambda v: v is not first))),
             nonnegative=first in nonnegative,
-            edge=any(value in edges for value in members),
+            first_last=any(value in first_last for value in members),
             internal=all(value in internal for value in members),
             joined=_joins(first, wanted),
             slightly_negative=first in slightly_negative,
@@ -178,7 +178,7 @@ def _squashed_by(value: ir.Value) -> Literal["", "Sigmoid", "Softmax"]:
 
 
 def _ends_in(value: ir.Value, op_type: str) -> bool:
-    """Whether every way from the value leads into the operator, through moves of values alone."""
+    """Whether every way from the value leads into the operator, through layout operators alone."""
     if value.is_graph_output() or not value.uses():
         return False
     return all(
@@ -197,7 +197,7 @@ def _root(leader: dict[ir.Value, ir.Value], value: ir.Value) -> ir.Value:
     return value
 
 
-def _edge_values(
+def _first_last_values(
     graph: ir.Graph, region: list[ir.Node], passing: Collection[ir.Value]
 ) -> set[ir.Value]:
     """Inputs and outputs of the first layers, inputs of the last ones and everything behind those.
@@ -207,16 +207,16 @@ def _edge_values(
     """
     first = first_layers(graph)
     inputs = [node.inputs[0] for node in (*first, *last_layers(graph))]
-    edges = {value for value in inputs if value is not None}
+    first_last = {value for value in inputs if value is not None}
     waiting = [output for node in first for output in node.outputs]
     while waiting:
         value = waiting.pop()
-        edges.add(value)
+        first_last.add(value)
         if value in passing:
             waiting += [output for use in value.uses() for output in use.node.outputs]
     after = after_last_layers(graph)
-    edges.update(output for node in region if node in after for output in node.outputs)
-    return edges
+    first_last.update(output for node in region if node in after for output in node.outputs)
+    return first_last
 
 
 def _internal_values(region: list[ir.Node]) -> set[ir.Value]:

@@ -56,7 +56,7 @@ def last_layers(graph: ir.Graph) -> list[ir.Node]:
     return [node for node in weighted_layers(graph) if node not in before]
 
 
-def edge_layers(graph: ir.Graph) -> set[ir.Node]:
+def first_last_layers(graph: ir.Graph) -> set[ir.Node]:
     """The layers that keep more bits than the others: the first, the last, and expectations."""
     expectations = (node for node in weighted_layers(graph) if is_expectation(node))
     return {*first_layers(graph), *last_layers(graph), *expectations}

@@ -1,4 +1,4 @@
-"""The channels of a tensor are scaled to one reach, and the layers behind it undo it."""
+"""The channels of a tensor are scaled to one range, and the layers behind it undo it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from passes.analysis.bounds import upper_bound
 from passes.analysis.channel_flow import Ids
-from passes.analysis.coupled_channels import ChannelTies, channel_ties
+from passes.analysis.coupled_channels import CoupledChannels, coupled_channels
 from passes.equalize.inserted_scales import fill_scale, insert_scales, representable, scaled_tensor
 from passes.graph import Namer, add_initializer, replace, spatial_ones
 from passes.layers import rescale
@@ -28,7 +28,7 @@ class Equalization(ir.passes.PassResult):
 
     Attributes:
         factors: Factor of each channel, shape (C,), by name of the tensor that is now larger:
-            whoever knows a mean, a deviation or a reach of it multiplies by it.
+            whoever knows a mean, a deviation or a range of it multiplies by it.
         refused: By name of each layer whose output channels keep their scale: why.
     """
 
@@ -49,7 +49,7 @@ class EqualizeChannels(ir.passes.InPlacePass):
     1. A Conv, ConvTranspose or Gemm before it: W and b of output channel c times s_c.
     2. Every Conv, ConvTranspose or Gemm behind it: W of input channel c divided by s_c.
     3. In between: what is positively homogeneous, through Concat, Split and additions of tensors
-       too, see ``channel_ties``. Channels that meet in an addition get the smallest of their
+       too, see ``coupled_channels``. Channels that meet in an addition get the smallest of their
        factors, so that no tensor leaves its threshold.
     4. Clip(x, 0, h) becomes Relu(Min(x, h·s_c)). So that no grid has to cut off below the bound,
        every s_c is at least T/h, where T is the power of two next above t: see
@@ -59,15 +59,15 @@ class EqualizeChannels(ir.passes.InPlacePass):
        in Mul(y, s) with a constant per channel that lies exactly on an 8-bit power-of-two grid: the
        layers behind undo the same s when it is quantized. s_c is rounded down for that, below 32,
        see ``representable``; so a tensor as in 4 is refused as a whole where T > h.
-    6. Declined, with the reason in ``Equalization.refused``: what ``channel_ties`` holds (functions
-       as in 5, outputs of the graph, computed weights, …) and tensors of unknown reach.
+    6. Declined, with the reason in ``Equalization.refused``: what ``coupled_channels`` holds
+       (functions as in 5, outputs of the graph, computed weights, …), tensors of unknown range.
 
     Every other tensor keeps its value, also the outputs of the layers behind: so one pair does not
-    change the reach of another, and the order of chains of depthwise layers does not matter.
+    change the range of another, and the order of chains of depthwise layers does not matter.
 
     Attributes:
-        reaches: m, shape (C,), by name of the tensor; of those that will be quantized, in general
-            behind the activation function: the largest value over calibration pictures, or
+        channel_ranges: m, shape (C,), by name of the tensor; of those that will be quantized, in
+            general behind the activation function: the largest value over calibration pictures, or
             μ + 3σ of BatchNorm statistics.
         thresholds: t by name; the largest m_c for all others.
         strength: 1 is the paper's rule, 0 changes nothing.
@@ -77,7 +77,7 @@ class EqualizeChannels(ir.passes.InPlacePass):
         insert: Whether products may be inserted, as in 5. Each is one more operator to run.
     """
 
-    reaches: Mapping[str, Floats]
+    channel_ranges: Mapping[str, Floats]
     thresholds: Mapping[str, float] = field(default_factory=dict)
     strength: float = 1.0
     limit: float = 1024.0
@@ -88,18 +88,18 @@ class EqualizeChannels(ir.passes.InPlacePass):
         """Scale every channel that may be scaled.
 
         Raises:
-            ValueError: A reach belongs to no tensor of the graph or has another number of channels.
+            ValueError: A range belongs to no tensor of the graph or has another number of channels.
         """
         graph = model.graph
         name = Namer(graph)
         inserted = insert_scales(graph, name) if self.insert else ()
-        ties = channel_ties(graph, set(inserted))
-        factors, reasons = self._factors(graph, ties, inserted)
-        refused = _refusals(ties, reasons, inserted)
+        coupled = coupled_channels(graph, set(inserted))
+        factors, reasons = self._factors(graph, coupled, inserted)
+        refused = _refusals(coupled, reasons, inserted)
         scaled = {
-            value: factors[ids] for value, ids in ties.ids.items() if np.any(factors[ids] != 1)
+            value: factors[ids] for value, ids in coupled.ids.items() if np.any(factors[ids] != 1)
         }
-        for node, layer in ties.layers.items():
+        for node, layer in coupled.layers.items():
             source = scaled.get(node.inputs[0]) if node.inputs[0] is not None else None
             rescale(layer, source, scaled.get(node.outputs[0]), name)
         for node in list(graph):
@@ -113,31 +113,33 @@ class EqualizeChannels(ir.passes.InPlacePass):
         return Equalization(model, bool(scaled), named, refused)
 
     def _factors(
-        self, graph: ir.Graph, ties: ChannelTies, inserted: Sequence[ir.Node]
+        self, graph: ir.Graph, coupled: CoupledChannels, inserted: Sequence[ir.Node]
     ) -> tuple[Floats, dict[int, str]]:
-        """Factor of every number of ``ties``, and why those that must stay 1 do."""
-        count = 1 + max((int(ids.max(initial=0)) for ids in ties.ids.values()), default=0)
+        """Factor of every number of ``coupled``, and why those that must stay 1 do."""
+        count = 1 + max((int(ids.max(initial=0)) for ids in coupled.ids.values()), default=0)
         ratio, least = np.full(count, np.inf), np.ones(count)
-        reasons, seen = dict(ties.reasons), np.zeros(count, bool)
+        reasons, seen = dict(coupled.reasons), np.zeros(count, bool)
         bounded: list[Ids] = []
         begins = np.zeros(count, bool)
         for node in inserted:
-            begins[ties.ids[node.outputs[0]]] = True
+            begins[coupled.ids[node.outputs[0]]] = True
         followed = {scaled_tensor(node): node.outputs[0] for node in inserted}
-        for value, reach in _by_value(graph, self.reaches).items():
-            ids = ties.ids.get(followed.get(value, value))
+        for value, channel_range in _by_value(graph, self.channel_ranges).items():
+            ids = coupled.ids.get(followed.get(value, value))
             if ids is None:
                 continue
-            if len(ids) != len(reach):
+            if len(ids) != len(channel_range):
                 raise ValueError(
-                    f"tensor {value.name!r} has {len(ids)} channels, its reach {len(reach)}"
+                    f"tensor {value.name!r} has {len(ids)} channels, its range {len(channel_range)}"
                 )
             seen[ids] = True
-            threshold = self.thresholds.get(value.name or "", float(np.max(reach, initial=0.0)))
+            threshold = self.thresholds.get(
+                value.name or "", float(np.max(channel_range, initial=0.0))
+            )
             if threshold <= 0:
                 continue
-            alive = reach > 0
-            np.minimum.at(ratio, ids[alive], threshold / reach[alive])
+            alive = channel_range > 0
+            np.minimum.at(ratio, ids[alive], threshold / channel_range[alive])
             producer = value.producer()
             bound = upper_bound(producer) if producer is not None else None
             power = 2.0 ** np.ceil(np.log2(threshold))
@@ -145,7 +147,7 @@ class EqualizeChannels(ir.passes.InPlacePass):
                 np.maximum.at(least, ids, power / bound)
                 bounded.append(ids)
         for number in np.flatnonzero(~seen):
-            reasons.setdefault(int(number), "its reach is not known")
+            reasons.setdefault(int(number), "its range is not known")
         _hold_together(bounded, reasons, rounded=begins | self.powers_of_two)
         ratio[np.isinf(ratio)] = 1.0
         factors = np.clip(ratio**self.strength, least, np.maximum(least, self.limit))
@@ -160,7 +162,7 @@ def _hold_together(
     bounded: list[Ids], reasons: dict[int, str], *, rounded: NDArray[np.bool_]
 ) -> None:
     """Add the channels of every tensor whose bound would stay below its threshold somewhere."""
-    text = "the power of two above its reach is above its bound"
+    text = "the power of two above its range is above its bound"
     waiting = list(bounded)
     while held := [
         ids for ids in waiting if rounded[ids].any() or any(int(n) in reasons for n in ids)
@@ -171,32 +173,32 @@ def _hold_together(
         waiting = [ids for ids in waiting if not any(int(n) in reasons for n in ids)]
 
 
-def _by_value(graph: ir.Graph, reaches: Mapping[str, Floats]) -> dict[ir.Value, Floats]:
+def _by_value(graph: ir.Graph, channel_ranges: Mapping[str, Floats]) -> dict[ir.Value, Floats]:
     values = {v.name: v for v in graph.inputs}
     values.update({output.name: output for node in graph for output in node.outputs})
-    missing = [name for name in reaches if name not in values]
+    missing = [name for name in channel_ranges if name not in values]
     if missing:
-        raise ValueError(f"tensors with a reach that the graph lacks: {', '.join(missing)}")
-    return {values[name]: reach for name, reach in reaches.items()}
+        raise ValueError(f"tensors with a range that the graph lacks: {', '.join(missing)}")
+    return {values[name]: channel_range for name, channel_range in channel_ranges.items()}
 
 
 def _refusals(
-    ties: ChannelTies, reasons: Mapping[int, str], inserted: Sequence[ir.Node]
+    coupled: CoupledChannels, reasons: Mapping[int, str], inserted: Sequence[ir.Node]
 ) -> dict[str, str]:
     told: dict[int, str | None] = dict(reasons)
     for node in inserted:
         function = scaled_tensor(node).producer()
         assert function is not None  # products are inserted behind nodes
-        after = [reasons.get(int(n)) for n in ties.ids[node.outputs[0]]]
+        after = [reasons.get(int(n)) for n in coupled.ids[node.outputs[0]]]
         for value in function.inputs:
-            numbers = ties.ids.get(value) if value is not None else None
+            numbers = coupled.ids.get(value) if value is not None else None
             if numbers is not None and len(numbers) == len(after):
                 for number, reason in zip(map(int, numbers), after, strict=True):
                     both = f"{reasons.get(number, '')}, and behind it {reason}"
                     told[number] = both if reason is not None else None
     refused = {}
-    for node in ties.layers:
-        numbers = ties.ids[node.outputs[0]]
+    for node in coupled.layers:
+        numbers = coupled.ids[node.outputs[0]]
         found = [reason for n in map(int, numbers) if (reason := told.get(n)) is not None]
         if found:
             part = (

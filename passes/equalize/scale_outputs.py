@@ -34,20 +34,20 @@ class ScaleOutputs(ir.passes.InPlacePass):
        which none or only one range is known.
 
     Attributes:
-        reaches: m, shape (C,), by name of the output: the largest |value| per channel.
+        channel_ranges: m, shape (C,), by name of the output: the largest |value| per channel.
     """
 
-    reaches: Mapping[str, Floats]
+    channel_ranges: Mapping[str, Floats]
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Scale every output whose reach is known."""
+        """Scale every output whose range is known."""
         graph = model.graph
         name = Namer(graph)
         modified = False
         for value, layer in head_outputs(graph).items():
-            reach, node = self.reaches.get(value.name or ""), value.producer()
+            channel_range, node = self.channel_ranges.get(value.name or ""), value.producer()
             assert node is not None  # it is a layer's output
-            if reach is None or np.all((factors := _factors(reach)) == 1):
+            if channel_range is None or np.all((factors := _factors(channel_range)) == 1):
                 continue
             rescale(layer, None, factors, name)
             _divide(graph, node, factors, name)
@@ -67,9 +67,11 @@ def head_outputs(graph: ir.Graph) -> dict[ir.Value, Layer]:
     }
 
 
-def _factors(reach: Floats) -> Floats:
+def _factors(channel_range: Floats) -> Floats:
     """Powers of two, at least 1; 1 for channels that are always 0."""
-    ratio = np.divide(reach.max(), reach, out=np.ones_like(reach), where=reach > 0)
+    ratio = np.divide(
+        channel_range.max(), channel_range, out=np.ones_like(channel_range), where=channel_range > 0
+    )
     factors: Floats = 2.0 ** np.floor(np.log2(np.clip(ratio, 1.0, _LIMIT)))
     return factors
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.topology import edge_layers, weighted_layers
+from passes.analysis.topology import first_last_layers, weighted_layers
 from passes.arithmetic import quantize, scales, weight_exponents
 from passes.graph import (
     Namer,
@@ -47,13 +47,13 @@ class QuantizeWeights(ir.passes.InPlacePass):
        the weights shifts the mean of the output by ε = Σ (Q(W) − W)·μ, and b' = b − ε undoes it
        (HPTQ, arXiv 2109.09113); a layer without a bias gets one. Not for MatMul.
     4. Declined: a layer whose input is float, whose weight is computed (attention), or that is
-       named in ``keep_float``; the bias of a Gemm with α or β other than 1 stays float.
+       named in ``excluded``; the bias of a Gemm with α or β other than 1 stays float.
 
     Attributes:
         bits: Bits of the weights, 2 to 8.
-        edge_bits: Bits of the weights of the first and the last layers.
-        bits_of: Bits of single layers by name, whatever ``bits`` and ``edge_bits`` say.
-        keep_float: Names of nodes that stay float.
+        first_last_bits: Bits of the weights of the first and the last layers.
+        bits_of: Bits of single layers by name, whatever ``bits`` and ``first_last_bits`` say.
+        excluded: Names of nodes that stay float.
         input_means: Mean per channel, shape (C_in,), of tensors by their name before quantization.
         input_moments: By name of the layer, E[x xᵀ] of the columns that its weights are multiplied
             with, shape (groups, blocks, K, K): block by block of the flattened weight.
@@ -64,9 +64,9 @@ class QuantizeWeights(ir.passes.InPlacePass):
     """
 
     bits: int = 8
-    edge_bits: int = 8
+    first_last_bits: int = 8
     bits_of: Mapping[str, int] = field(default_factory=dict)
-    keep_float: Collection[str] = ()
+    excluded: Collection[str] = ()
     input_means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     input_moments: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     compensate: bool = True
@@ -78,15 +78,15 @@ class QuantizeWeights(ir.passes.InPlacePass):
         """Quantize layer by layer."""
         graph = model.graph
         name = Namer(graph)
-        edges = edge_layers(graph)
+        first_last = first_last_layers(graph)
         modified = False
         for node in weighted_layers(graph):
             scale = dequantized_scale(node.inputs[0])
             layer = layer_of(node)
-            if layer is None or scale is None or node.name in self.keep_float:
+            if layer is None or scale is None or node.name in self.excluded:
                 logger.debug("%s keeps float weights", node.name)
                 continue
-            default = self.edge_bits if node in edges else self.bits
+            default = self.first_last_bits if node in first_last else self.bits
             bits = self.bits_of.get(node.name or "", default)
             integers, step = rounded_weight(
                 layer,

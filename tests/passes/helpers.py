@@ -113,7 +113,7 @@ def mixed_model(bits, act_bits):
     exponents |= {"c1": 2, "i2": 3}
     grids = {}
     for point in points:
-        width = 8 if point.edge else act_bits
+        width = 8 if point.first_last else act_bits
         grid = Grid(exponents[point.names[0]], width, not point.nonnegative)
         grids |= dict.fromkeys(point.names, grid)
     QuantizeActivations(grids)(model)

@@ -104,9 +104,9 @@ class Writer:
 
     def conv(self, x, channels, *, kernel=3, stride=1, dilation=1, pads=None, groups=1):
         """Write a Conv, with or without bias; by default it keeps height and width."""
-        reach = dilation * (kernel - 1)
-        top, left, bottom, right = [reach // 2] * 4 if pads is None else pads
-        size = [(s - reach - 1) // stride + 1
+        channel_range = dilation * (kernel - 1)
+        top, left, bottom, right = [channel_range // 2] * 4 if pads is None else pads
+        size = [(s - channel_range - 1) // stride + 1
                 for s in (x.height + top + bottom, x.width + left + right)]  # fmt: skip
         if min(size) < _SMALLEST:
             return self.conv(x, channels, kernel=kernel, groups=groups)

@@ -101,7 +101,7 @@ def quantized_net(rng, bits=8, act_bits=8, *, multiple=2, weights=True):
     for point in points:
         leader = point.names[0]
         low, high = float(values[leader].min()), float(np.abs(values[leader]).max())
-        width = 8 if point.edge else act_bits
+        width = 8 if point.first_last else act_bits
         grid = Grid(int(exponent_of(high)), width, not point.nonnegative)
         if multiple and any(end in leader for end in SHIFTED):
             grid = Grid(grid.exponent, width, signed=False)

@@ -78,12 +78,12 @@ def equalize(model, x, **options):
     values = {v.name: v for node in model.graph for v in node.outputs}
     names = [n for p in quantization_points(model.graph) for n in p.names]
     names = [n for n in names if n in values and channels(values[n]) is not None]
-    reaches = {
+    channel_ranges = {
         name: np.abs(value).max((0, *range(2, value.ndim))).astype(np.float64)
         for name, value in values_of(model, names, x).items()
         if name in names
     }
-    return EqualizeChannels(reaches, **options)(model)
+    return EqualizeChannels(channel_ranges, **options)(model)
 
 
 def quantized(model, x, *, act_bits=8, multiples=None, bits=None, target="portable"):
@@ -98,7 +98,7 @@ def quantized(model, x, *, act_bits=8, multiples=None, bits=None, target="portab
     grids = {}
     for point in points:
         low, high = (float(f(values[point.names[0]])) for f in (np.min, np.max))
-        width = 8 if point.edge or point.internal else act_bits
+        width = 8 if point.first_last or point.internal else act_bits
         signed = not (point.nonnegative and asked.unsigned)
         grid = Grid(int(exponent_of(max(high, -low))), width, signed)
         if multiples and grid.signed and -low < high:

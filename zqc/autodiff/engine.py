@@ -11,9 +11,9 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from zqc.autodiff.context import Context, Vjp, unsupported
 from zqc.autodiff.emitter import Dim, Emitter, Operand, dims
 from zqc.autodiff.rules.table import ELEMENTWISE, RULES, Rule
-from zqc.autodiff.site import Pull, Site, unsupported
 from zqc.errors import InputShapeError
 
 if TYPE_CHECKING:
@@ -117,17 +117,19 @@ def _walk(
     emitter: Emitter, path: _Path, seeds: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value]
 ) -> list[ir.Value]:
     """Emit the backward nodes, last node of the path first."""
-    tally = _Tally(emitter, dict(seeds), {})
+    accumulator = _Accumulator(emitter, dict(seeds), {})
     for call in path.calls:
         elementwise = call.node.op_type in ELEMENTWISE
-        dys = tuple(tally.total(y, compact=elementwise) for y in call.node.outputs)
+        dys = tuple(accumulator.total(y, compact=elementwise) for y in call.node.outputs)
         if all(dy is None for dy in dys):
             continue
-        site = Site(call.node, dys, frozenset(wrt), emitter)
-        for x, pull in zip(call.node.inputs, call(site), strict=True):
-            if x in path.values and pull is not None:
-                tally.add(x, pull())
-    return [emitter.named(tally.total(x) or _zeros(emitter, x), f"{x.name}_gradient") for x in wrt]
+        context = Context(call.node, dys, frozenset(wrt), emitter)
+        for x, vjp in zip(call.node.inputs, call(context), strict=True):
+            if x in path.values and vjp is not None:
+                accumulator.add(x, vjp())
+    return [
+        emitter.named(accumulator.total(x) or _zeros(emitter, x), f"{x.name}_gradient") for x in wrt
+    ]
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,9 @@ class _Call:
             raise unsupported(node, f"the gradient rule does not know this form: {error}") from None
         return cls(node, rule, attributes)
 
-    def __call__(self, site: Site) -> Sequence[Pull]:
-        pulls = tuple(self.rule(site, *self.node.inputs, **self.attributes))
-        return pulls[: len(self.node.inputs)]
+    def __call__(self, context: Context) -> Sequence[Vjp]:
+        vjps = tuple(self.rule(context, *self.node.inputs, **self.attributes))
+        return vjps[: len(self.node.inputs)]
 
 
 def _require_shapes(values: Sequence[ir.Value]) -> None:
@@ -198,7 +200,7 @@ def _require_shapes(values: Sequence[ir.Value]) -> None:
 
 
 @dataclass(frozen=True)
-class _Tally:
+class _Accumulator:
     """The gradients that have arrived at each value, in the value's shape or compact.
 
     A compact gradient has size 1 along axes where it is constant, as that of a mean has.

@@ -1,4 +1,4 @@
-"""Means, second moments and reaches of tensors from BatchNorm statistics: no picture at all."""
+"""Means, second moments and ranges of tensors from BatchNorm statistics: no picture at all."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def analytic_moments(
         model: A model whose BatchNormalizations are folded into layers that took over the names of
             their outputs, with shapes; not yet equalised.
         layers: The statistics; those of tensors that the model lacks are ignored.
-        deviations: How many deviations count for ``ChannelMoments.reach``.
+        deviations: How many deviations count for ``ChannelMoments.channel_range``.
 
     Returns:
         By name of the tensor.

@@ -10,9 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.bounds import known_bound
-from passes.analysis.quantization_points import Point
+from passes.analysis.quantization_points import QuantizationPoint
 from passes.arithmetic import Grid
-from zqc.calibration.collect import Statistics, collect
+from zqc.calibration.collect import CalibrationStatistics, collect
 from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
 from zqc.calibration.sensitivity import Sensitivity, sensitivities, weighted
@@ -45,7 +45,7 @@ class Ranges:
     """
 
     grids: dict[str, Grid]
-    statistics: Statistics
+    statistics: CalibrationStatistics
     sensitivities: Mapping[str, Sensitivity]
 
     @property
@@ -56,7 +56,7 @@ class Ranges:
 
 def calibrate(
     model: ir.Model,
-    points: Sequence[Point],
+    points: Sequence[QuantizationPoint],
     batches: Batches,
     plan: Plan,
     *,
@@ -104,20 +104,20 @@ def calibrate(
     return Ranges(grids, seen, weights)
 
 
-def bits_of(point: Point, recipe: Recipe) -> int:
+def bits_of(point: QuantizationPoint, recipe: Recipe) -> int:
     """Bits of a tensor.
 
     Inside an activation function there is no reason to save any: by the paper a layer and its
     activation function are one point. Nor for a Concat: 8 bits hold what is left of its inputs,
     each of which keeps a grid of its own.
     """
-    if point.edge:
+    if point.first_last:
         return recipe.first_last_bits
     return _FULL_BITS if point.internal or point.joined else recipe.act_bits
 
 
 def _grid(
-    point: Point,
+    point: QuantizationPoint,
     histogram: Histogram,
     sensitivity: Sensitivity | None,
     recipe: Recipe,

@@ -23,13 +23,13 @@ class ChannelMoments:
     Attributes:
         mean: E[y].
         variance: E[y²] − E[y]².
-        reach: Largest |y| while every normal variable that y is computed from stays within a given
-            number of deviations of its mean.
+        channel_range: Largest |y| while every normal variable that y is computed from stays within
+            a given number of deviations of its mean.
     """
 
     mean: Floats
     variance: Floats
-    reach: Floats
+    channel_range: Floats
 
     @property
     def second_moment(self) -> Floats:
@@ -43,16 +43,16 @@ def propagated(
     """Return the moments of the outputs of a node, None where they cannot be told.
 
     1. Conv, ConvTranspose and Gemm: E[Wx + b] = W·E[x] + b, as if there were no borders; the
-       variance Σ W²·Var[x] and the reach |E| + ``deviations``·σ, as if inputs were independent.
+       variance Σ W²·Var[x] and the range |E| + ``deviations``·σ, as if inputs were independent.
     2. Add, Sub, Sum, Mul of tensors, as if independent. The mean of a sum is exact.
     3. Concat, Split, Slice, Flatten, AveragePool, Resize and the like: the mean is exact but for
-       borders; variance and reach are upper bounds where values are averaged.
+       borders; variance and range are upper bounds where values are averaged.
     4. Declined: MaxPool, whose mean depends on how alike neighbours are; Pad; anything else.
 
     Args:
         node: An operator of the standard domain.
         inputs: Moments of its inputs, None for unknown ones and constants.
-        deviations: How many deviations count for the reach.
+        deviations: How many deviations count for the range.
     """
     source = inputs[0] if inputs else None
     layer = scalable_layer(node)
@@ -71,10 +71,11 @@ def propagated(
     outputs = flow(node, numbers)
     if outputs is None:
         return None
-    mean, variance, reach = (
-        np.concatenate([getattr(m, name) for m in terms]) for name in ("mean", "variance", "reach")
+    mean, variance, channel_range = (
+        np.concatenate([getattr(m, name) for m in terms])
+        for name in ("mean", "variance", "channel_range")
     )
-    return [ChannelMoments(mean[ids], variance[ids], reach[ids]) for ids in outputs]
+    return [ChannelMoments(mean[ids], variance[ids], channel_range[ids]) for ids in outputs]
 
 
 def _through_layer(
@@ -102,12 +103,12 @@ def _combined(
             mean = result.mean * other.mean
             # not E[a²]·E[b²] − mean², which rounding can leave below zero
             variance = result.variance * other.second_moment + result.mean**2 * other.variance
-            reach = result.reach * other.reach
+            channel_range = result.channel_range * other.channel_range
         else:
             sign = -1.0 if node.op_type == "Sub" else 1.0
             mean = result.mean + sign * other.mean
             variance = result.variance + other.variance
             spread = np.abs(mean) + deviations * np.sqrt(variance)
-            reach = np.minimum(result.reach + other.reach, spread)
-        result = ChannelMoments(mean, variance, reach)
+            channel_range = np.minimum(result.channel_range + other.channel_range, spread)
+        result = ChannelMoments(mean, variance, channel_range)
     return [result]

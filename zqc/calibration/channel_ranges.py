@@ -1,4 +1,4 @@
-"""How far each channel of a tensor reaches, which is what equalization asks for."""
+"""The range of each channel of a tensor, which is what equalization asks for."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ class Thresholds:
     """What the channels of one tensor ask for.
 
     Attributes:
-        reaches: Threshold of the grid of least error of each channel, shape (C,), 0 for dead ones.
+        channel_ranges: Threshold of the grid of least error of each channel, shape (C,), 0 for dead
+            ones.
         common: The power of two at or above all of them: with this threshold for all, a channel c
-            that is scaled by common/reaches[c] gets just its own grid, and its step is a power of
-            two.
+            that is scaled by common/channel_ranges[c] gets just its own grid, and its step is a
+            power of two.
     """
 
-    reaches: Floats
+    channel_ranges: Floats
     common: float
 
 
@@ -85,11 +86,11 @@ def channel_thresholds(
         shifts = _SHIFTS if name in slightly_negative else np.zeros(1)
         low, high = integer_range(bits=bits, signed=not unsigned)
         ranges = [(low - z, high - z) for z in map(round, shifts * 2**bits)]
-        reaches = _best_steps(np.concatenate(parts, axis=1), ranges) * 2.0 ** (
+        channel_ranges = _best_steps(np.concatenate(parts, axis=1), ranges) * 2.0 ** (
             bits - (not unsigned)
         )
-        common = 2.0 ** np.ceil(np.log2(reaches.max())) if reaches.any() else 0.0
-        found[name] = Thresholds(reaches, float(common))
+        common = 2.0 ** np.ceil(np.log2(channel_ranges.max())) if channel_ranges.any() else 0.0
+        found[name] = Thresholds(channel_ranges, float(common))
     return found
 
 

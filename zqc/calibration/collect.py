@@ -35,7 +35,7 @@ class TensorStatistics:
 
 
 @dataclass(frozen=True)
-class Statistics:
+class CalibrationStatistics:
     """What calibration saw.
 
     Attributes:
@@ -55,7 +55,7 @@ def collect(
     samples: int,
     task: Task,
     threads: int | None = None,
-) -> Statistics:
+) -> CalibrationStatistics:
     """Count and average the values of tensors over all pictures.
 
     Args:
@@ -99,7 +99,7 @@ def collect(
         pictures += len(batch)
         task.advance(steps=len(batch))
     count = max(pictures, 1)
-    return Statistics(
+    return CalibrationStatistics(
         {name: TensorStatistics(histograms[name], sums[name] / count) for name in tensors},
         {name: running.mean() for name, running in moments.items()},
     )

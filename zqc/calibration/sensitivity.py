@@ -41,14 +41,14 @@ class Sensitivity:
     Attributes:
         squares: By value of the tensor, the sum of the squared gradients.
         counts: The number of those values.
-        gains: Per channel (axis 1), shape (C,), of everything, shape (1,), below rank 2: the sum
-            over a picture's positions of the squared gradients, the mean over pictures. Times the
-            mean squared error of the channel's values it is the loss.
+        fisher_diagonal: Per channel (axis 1), shape (C,), of everything, shape (1,), below rank 2:
+            the sum over a picture's positions of the squared gradients, the mean over pictures.
+            Times the mean squared error of the channel's values it is the loss.
     """
 
     squares: Histogram
     counts: Histogram
-    gains: NDArray[np.float64]
+    fisher_diagonal: NDArray[np.float64]
 
 
 def sensitivities(
@@ -82,7 +82,7 @@ def sensitivities(
         RuntimeFailure: ONNX Runtime failed.
     """
     source = input_name(model)
-    last = [value.name or "" for value in ends(model.graph)]
+    last = [value.name or "" for value in heads(model.graph)]
     scales, shapes = _scales(model, source, last, batches, threads)
     layers = [node.outputs[0].name or "" for node in weighted_layers(model.graph)]
     names = list(dict.fromkeys([*tensors, *layers]))
@@ -105,12 +105,12 @@ def sensitivities(
                 found[name] = Sensitivity(
                     add(old.squares, values, squares),
                     add(old.counts, values),
-                    old.gains + _per_channel(squares) / pictures,
+                    old.fisher_diagonal + _per_channel(squares) / pictures,
                 )
     return found
 
 
-def ends(graph: ir.Graph) -> list[ir.Value]:
+def heads(graph: ir.Graph) -> list[ir.Value]:
     """Where the outputs of a network are looked at: before its post-processing, where it can be.
 
     That is behind the last layers and the operators that only move values; where a Sigmoid or a
@@ -118,7 +118,7 @@ def ends(graph: ir.Graph) -> list[ir.Value]:
     behind the expectation over softmaxed bins, where there is one.
     """
     starts = [node.outputs[0] for node in last_layers(graph)] or list(graph.outputs)
-    found = list(dict.fromkeys(end for start in starts for end in _ends_of(start)))
+    found = list(dict.fromkeys(end for start in starts for end in _heads_of(start)))
     before: set[ir.Value] = set()
     for node in reversed(graph):
         if any(output in before or output in found for output in node.outputs):
@@ -147,7 +147,7 @@ def weighted(histogram: Histogram, sensitivity: Sensitivity) -> Histogram:
     return replace(wide, counts=wide.counts * np.repeat(weights, BINS // len(weights)))
 
 
-def _ends_of(value: ir.Value) -> list[ir.Value]:
+def _heads_of(value: ir.Value) -> list[ir.Value]:
     if value.is_graph_output() or not value.uses():
         return [value]
     found: list[ir.Value] = []
@@ -155,7 +155,7 @@ def _ends_of(value: ir.Value) -> list[ir.Value]:
         if use.node.domain == "" and use.node.op_type in SQUASHING:
             found.append(use.node.outputs[0])
         elif use.node.domain == "" and use.node.op_type in (SAME_GRID | {"Concat"}):
-            found += [end for output in use.node.outputs for end in _ends_of(output)]
+            found += [end for output in use.node.outputs for end in _heads_of(output)]
         else:
             found.append(value)
     return found

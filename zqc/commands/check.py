@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zqc.detection.average_precision import Truth
-    from zqc.detection.conventions import Convention
+    from zqc.detection.conventions import OutputConvention
     from zqc.detection.parts import OutputPart
     from zqc.files import FilePath
-    from zqc.pictures.images import ImageSet, Placement
+    from zqc.pictures.images import ImageSet, PicturePlacement
     from zqc.progress import Progress
 
     Outputs = dict[str, NDArray[np.generic]]
@@ -204,7 +204,7 @@ def _observe(
     pictures: ImageSet,
     batch: int,
     parts: tuple[OutputPart, ...],
-    convention: Convention | None,
+    convention: OutputConvention | None,
     progress: Progress,
 ) -> _Observed:
     meter = OutputsMeter.of(parts)
@@ -312,7 +312,7 @@ def _output_shapes(
 def _read_truth(
     path: Path,
     pictures: ImageSet,
-    convention: Convention | None,
+    convention: OutputConvention | None,
     shapes: dict[str, tuple[int, ...]],
 ) -> list[Truth]:
     if convention is None:
@@ -365,7 +365,7 @@ def _set_shapes(
 
 
 def _in_pictures(
-    detections: Sequence[Detections], placements: Sequence[Placement]
+    detections: Sequence[Detections], placements: Sequence[PicturePlacement]
 ) -> list[Detections]:
     return [
         Detections(to_picture(found.boxes, placement), found.scores, found.labels)

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from passes.analysis.topology import edge_layers
+from passes.analysis.topology import first_last_layers
 from zqc import pipeline
 from zqc.commands import inputs
 from zqc.commands.arguments import (
@@ -312,7 +312,7 @@ def _report(
     job: _Job, outcome: Outcome, proof: _Proof, pictures: ImageSet, seconds: float
 ) -> CompileResult:
     recipe, candidate = job.plan.recipe, outcome.candidate
-    first_last = {node.name for node in edge_layers(candidate.model.graph)}
+    first_last = {node.name for node in first_last_layers(candidate.model.graph)}
     return CompileResult(
         output=job.output,
         precision=recipe.precision,

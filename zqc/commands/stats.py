@@ -30,7 +30,7 @@ from zqc.statistics.batchnorm import LayerStatistics
 from zqc.statistics.card import Card, CardEntry, to_text
 from zqc.statistics.correspondence import LayerIdentity, folded, layers_of
 from zqc.statistics.input_choice import InputChoice, choose_input_format
-from zqc.statistics.pooled_moments import Moments
+from zqc.statistics.pooled_moments import PooledMoments
 from zqc.version import __version__
 
 FEWEST_PICTURES = 16
@@ -131,13 +131,13 @@ def stats(
 
 def _measured(
     runner: session.Runner, name: str, pictures: ImageSet, batch: int | None, task: Task
-) -> dict[str, Moments]:
+) -> dict[str, PooledMoments]:
     """Pool the moments of every output, one run at a time; a fixed batch is filled up.
 
     Raises:
         RuntimeFailure: A value became infinite or not a number.
     """
-    pooled: dict[str, Moments] = {}
+    pooled: dict[str, PooledMoments] = {}
     for tensors in pictures.batches(batch or 1):
         count = len(tensors)
         filled = np.resize(tensors, (batch or count, *tensors.shape[1:]))
@@ -148,13 +148,13 @@ def _measured(
                     "picture; check --input-range or --mean/--std"
                 )
             # Rows are pictures, or several rows in turn are one.
-            seen = Moments.of(values[: len(values) * count // len(filled)].astype(np.float32))
+            seen = PooledMoments.of(values[: len(values) * count // len(filled)].astype(np.float32))
             pooled[output] = pooled[output].joined(seen) if output in pooled else seen
         task.advance(steps=count)
     return pooled
 
 
-def _entry(layer: LayerIdentity, seen: Moments) -> CardEntry:
+def _entry(layer: LayerIdentity, seen: PooledMoments) -> CardEntry:
     statistics = LayerStatistics(layer.output, seen.mean, seen.deviation)
     return CardEntry(layer, statistics, seen.low, seen.high)
 

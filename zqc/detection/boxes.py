@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zqc.pictures.images import Placement
+    from zqc.pictures.images import PicturePlacement
 
     Floats = NDArray[np.floating]
 
@@ -48,7 +48,7 @@ def clip(boxes: Floats, height: float, width: float) -> Floats:
     return np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))
 
 
-def to_picture(boxes: Floats, placement: Placement) -> Floats:
+def to_picture(boxes: Floats, placement: PicturePlacement) -> Floats:
     """Map boxes from input pixels back to pixels of the original picture, cut at its borders."""
     offset = np.array([placement.left, placement.top] * 2, boxes.dtype)
     scale = np.array([placement.scale_x, placement.scale_y] * 2, boxes.dtype)

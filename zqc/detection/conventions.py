@@ -151,12 +151,12 @@ class SsdLite:
         return [select(b, s, selection) for b, s in zip(boxes, scores, strict=True)]
 
 
-Convention = Yolo | YoloV3Tiny | SsdLite
+OutputConvention = Yolo | YoloV3Tiny | SsdLite
 
 
 def recognise(
     outputs: Shapes, *, height: int, width: int, anchors: Path | None = None
-) -> Convention | None:
+) -> OutputConvention | None:
     """Find the convention of a model by the rules at the top of this module.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.topology import edge_layers, weighted_layers
+from passes.analysis.topology import first_last_layers, weighted_layers
 from passes.arithmetic import FLOAT_BITS
 from zqc.calibration.sensitivity import sensitivities
 from zqc.mixed_precision.allocation import Allocation, Budget, allocate
@@ -35,13 +35,14 @@ def widths_to_try(model: ir.Model, recipe: Recipe) -> dict[str, tuple[int, ...]]
     2. The others have any bits where the size is limited, those of the recipe where it is not.
     3. Float may be chosen where the latency is limited: without a limit every layer would be.
     """
-    edges = edge_layers(model.graph)
+    first_last = first_last_layers(model.graph)
     inner: tuple[int, ...] = (recipe.weight_bits,)
     if recipe.target_size is not None:
         inner = useful_widths(recipe.target, range(2, 8 if recipe.reduce_range else 9))
     floats = () if recipe.target_latency is None else (FLOAT_BITS,)
     return {
-        node.name or "": ((recipe.edge_weight_bits,) if node in edges else inner) + floats
+        node.name or "": ((recipe.first_last_weight_bits,) if node in first_last else inner)
+        + floats
         for node in weighted_layers(model.graph)
     }
 

@@ -19,7 +19,7 @@ from passes.arithmetic import FLOAT_BITS, Grid
 from passes.graph import float_attribute, int_attribute, ints, name_of
 from passes.layers import along, layer_of, output_axis
 from passes.quantize.quantize_weights import rounded_weight
-from zqc.calibration.collect import Statistics
+from zqc.calibration.collect import CalibrationStatistics
 from zqc.calibration.histogram import Histogram
 from zqc.calibration.sensitivity import Sensitivity
 
@@ -31,7 +31,7 @@ def weight_losses(
     model: ir.Model,
     widths: Mapping[str, Sequence[int]],
     grids: Mapping[str, Grid],
-    statistics: Statistics,
+    statistics: CalibrationStatistics,
     sensitivities: Mapping[str, Sensitivity],
     *,
     compensate: bool,
@@ -58,11 +58,11 @@ def weight_losses(
         the few pictures tell, counts like the least sensitive of the others: our choice.
     """
     losses: Losses = {}
-    gains = _layer_gains(model.graph, sensitivities)
+    fisher_diagonal = _layer_fisher_diagonals(model.graph, sensitivities)
     for node in weighted_layers(model.graph):
         name, source = node.name or "", name_of(node.inputs[0])
         layer = layer_of(node)
-        if not (name in widths and name in gains and source in grids) or layer is None:
+        if not (name in widths and name in fisher_diagonal and source in grids) or layer is None:
             continue
         moments = statistics.moments.get(name)
         losses[name] = {}
@@ -87,7 +87,7 @@ def weight_losses(
                 errors = uncorrelated_errors(node, error, mean_square(seen.histogram))
             else:
                 errors = output_errors(node, error, moments, seen.mean if corrected else None)
-            losses[name][bits] = _loss(node, errors, gains[name])
+            losses[name][bits] = _loss(node, errors, fisher_diagonal[name])
     return losses
 
 
@@ -148,20 +148,24 @@ def mean_square(histogram: Histogram) -> float:
     return float(histogram.counts @ histogram.centres**2 / total) if total else 0.0
 
 
-def _layer_gains(
+def _layer_fisher_diagonals(
     graph: ir.Graph, sensitivities: Mapping[str, Sensitivity]
 ) -> dict[str, NDArray[np.float64]]:
     """Gains of the layers' outputs by the layers' names, never all 0 where any layer has some."""
     names = {node.name or "": name_of(node.outputs[0]) for node in weighted_layers(graph)}
-    found = {n: sensitivities[out].gains for n, out in names.items() if out in sensitivities}
+    found = {
+        n: sensitivities[out].fisher_diagonal for n, out in names.items() if out in sensitivities
+    }
     least = min((g.sum() for g in found.values() if np.any(g)), default=0.0)
     return {n: g if np.any(g) else np.full(len(g), least / len(g)) for n, g in found.items()}
 
 
-def _loss(node: ir.Node, errors: NDArray[np.float64], gains: NDArray[np.float64]) -> float:
-    """Σ gains · errors; gains that are not per output channel are spread evenly."""
+def _loss(
+    node: ir.Node, errors: NDArray[np.float64], fisher_diagonal: NDArray[np.float64]
+) -> float:
+    """Σ Fisher diagonal · errors; a diagonal that is not per output channel is spread evenly."""
     shape = node.outputs[0].shape
     by_channel = node.op_type != "MatMul" or (shape is not None and len(shape) == 2)
-    if by_channel and len(gains) == len(errors):
-        return float(gains @ errors)
-    return float(gains.sum() * errors.mean())
+    if by_channel and len(fisher_diagonal) == len(errors):
+        return float(fisher_diagonal @ errors)
+    return float(fisher_diagonal.sum() * errors.mean())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["Placement", ...]]]
+    Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["PicturePlacement", ...]]]
 
 FitMode = Literal["letterbox", "stretch"]
 
@@ -38,7 +38,7 @@ _DECODE_ERRORS = (
 
 
 @dataclass(frozen=True)
-class Placement:
+class PicturePlacement:
     """Where a picture lies in the model's input: ``input = picture * scale + (left, top)``.
 
     Attributes:
@@ -80,7 +80,7 @@ class ImageSet:
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
-        whole = Placement(1.0, 1.0, 0, 0, tensors.shape[3], tensors.shape[2])
+        whole = PicturePlacement(1.0, 1.0, 0, 0, tensors.shape[3], tensors.shape[2])
         return cls(
             names,
             source,
@@ -100,7 +100,7 @@ class ImageSet:
 
     def placed_batches(
         self, size: int
-    ) -> Iterator[tuple[NDArray[np.float32], tuple[Placement, ...]]]:
+    ) -> Iterator[tuple[NDArray[np.float32], tuple[PicturePlacement, ...]]]:
         """Read batches together with the placement of each picture."""
         for start in range(0, len(self), size):
             yield self.read(start, min(start + size, len(self)))
@@ -132,7 +132,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 def fit(
     pixels: NDArray[np.uint8], height: int, width: int, mode: FitMode = "letterbox"
-) -> tuple[NDArray[np.uint8], Placement]:
+) -> tuple[NDArray[np.uint8], PicturePlacement]:
     """Bring a picture to the size of the model's input, antialiased.
 
     Args:
@@ -160,7 +160,7 @@ def fit(
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     canvas = np.full((height, width, channels), _PADDING, np.uint8)
     canvas[top : top + inner[0], left : left + inner[1]] = resized
-    return canvas, Placement(inner[1] / w, inner[0] / h, left, top, w, h)
+    return canvas, PicturePlacement(inner[1] / w, inner[0] / h, left, top, w, h)
 
 
 def open_images(
@@ -200,7 +200,7 @@ def open_images(
 
     def tensors(
         pictures: Sequence[NDArray[np.uint8]],
-    ) -> tuple[NDArray[np.float32], tuple[Placement, ...]]:
+    ) -> tuple[NDArray[np.float32], tuple[PicturePlacement, ...]]:
         fitted = [fit(_channels(p, channels), height, width, mode) for p in pictures]
         stacked = np.stack([pixels for pixels, _ in fitted])
         return input_format.to_tensor(stacked), tuple(placement for _, placement in fitted)

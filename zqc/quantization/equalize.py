@@ -1,4 +1,4 @@
-"""Channels of the float model are scaled to one reach, as the recipe asks."""
+"""Channels of the float model are scaled to one range, as the recipe asks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zqc.quantization.prepare import points_of
 from zqc.recipe.plan import Plan
 
 _PICTURES = 32
-"""Of which the reaches are taken: a channel has thousands of positions in each."""
+"""Of which the ranges are taken: a channel has thousands of positions in each."""
 
 _ENOUGH_BITS = 8
 """With activations of so many bits equalization costs more than it gains (docs/results.md)."""
@@ -29,7 +29,7 @@ _LIMIT = 16.0
 4 bits lose more than activations gain."""
 
 _HEADROOMS = (1.2, 1.5)
-"""By how much reaches can be taken as larger than they are: real pictures go beyond synthesised
+"""By how much ranges can be taken as larger than they are: real pictures go beyond synthesised
 ones, and an enlarged channel is cut off there. None is best for all detectors (docs/results.md).
 """
 
@@ -92,12 +92,15 @@ def equalize(
     points = [
         point
         for point in points_of(model, plan)
-        if not (point.internal or point.edge or point.joined)
+        if not (point.internal or point.first_last or point.joined)
     ]
     names = [point.names[0] for point in points]
     if recipe.equalization == "statistics":
-        reaches = {name: analytic[name].reach for name in names if name in analytic}
-        tops = {name: 2.0 ** float(exponent_of(reach.max())) for name, reach in reaches.items()}
+        channel_ranges = {name: analytic[name].channel_range for name in names if name in analytic}
+        tops = {
+            name: 2.0 ** float(exponent_of(channel_range.max()))
+            for name, channel_range in channel_ranges.items()
+        }
     else:
         pictures = batches.first(_PICTURES)
         found = channel_thresholds(
@@ -110,16 +113,19 @@ def equalize(
             slightly_negative={point.names[0] for point in points if point.slightly_negative},
             threads=plan.threads,
         )
-        reaches = {name: thresholds.reaches for name, thresholds in found.items()}
+        channel_ranges = {name: thresholds.channel_ranges for name, thresholds in found.items()}
         tops = {name: thresholds.common for name, thresholds in found.items()}
     insert = recipe.insert_factors == "always" or (
         recipe.insert_factors == "auto" and recipe.act_bits < _ENOUGH_BITS
     )
-    plain = _scaled(model, reaches, tops, insert=insert)
+    plain = _scaled(model, channel_ranges, tops, insert=insert)
     if not tries or not plain.factors:
         return (plain,)
     widened = (
-        {name: np.minimum(reach * headroom, tops[name]) for name, reach in reaches.items()}
+        {
+            name: np.minimum(channel_range * headroom, tops[name])
+            for name, channel_range in channel_ranges.items()
+        }
         for headroom in _HEADROOMS
     )
     roomy = (_scaled(model, wide, tops, insert=insert) for wide in widened)
@@ -134,14 +140,14 @@ def candidates_of(plan: Plan) -> int:
 
 def _scaled(
     model: ir.Model,
-    reaches: Mapping[str, NDArray[np.float64]],
+    channel_ranges: Mapping[str, NDArray[np.float64]],
     tops: Mapping[str, float],
     *,
     insert: bool,
 ) -> Equalized:
-    """The model with channels of these reaches scaled to these thresholds."""
+    """The model with channels of these ranges scaled to these thresholds."""
     copy = model.clone()
-    outcome = EqualizeChannels(reaches, tops, insert=insert, limit=_LIMIT).call(copy)
+    outcome = EqualizeChannels(channel_ranges, tops, insert=insert, limit=_LIMIT).call(copy)
     RemoveUnusedNodesPass()(copy)
     ShapeInferencePass()(copy)
     return Equalized(copy, outcome.factors, outcome.refused)

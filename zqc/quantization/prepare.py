@@ -16,11 +16,11 @@ from passes import (
     ConvTransposeToConv,
     FoldArithmetic,
     FoldBatchNorm,
-    LateMoves,
     MeansToPools,
+    SinkLayout,
     SplitBranches,
 )
-from passes.analysis.quantization_points import Point, quantization_points
+from passes.analysis.quantization_points import QuantizationPoint, quantization_points
 from passes.canonicalize.canonical_gelu import GELU_OPSET, spelled_gelus
 from zqc.errors import OptionError
 from zqc.model_io import lowest_opset, model_file
@@ -38,7 +38,7 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     CanonicalGelu(),
     MeansToPools(),
     ConvTransposeToConv(),
-    LateMoves(),
+    SinkLayout(),
     SplitBranches(),
     RemoveUnusedNodesPass(),
 )
@@ -83,12 +83,12 @@ def excluded_nodes(model: ir.Model, patterns: Sequence[str]) -> frozenset[str]:
     return frozenset(excluded)
 
 
-def points_of(model: ir.Model, plan: Plan) -> list[Point]:
+def points_of(model: ir.Model, plan: Plan) -> list[QuantizationPoint]:
     """Which tensors of a prepared model are quantized."""
     input_format = plan.recipe.input_format
     return quantization_points(
         model.graph,
-        keep_float=plan.excluded,
+        excluded=plan.excluded,
         nonnegative_inputs=isinstance(input_format, InputFormat) and min(input_format.low) >= 0,
         only_layer_inputs=plan.target.placement == "layer inputs",
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import AbsorbedBounds, QuantizeActivations, QuantizeWeights
-from passes.analysis.topology import edge_layers, weighted_layers
+from passes.analysis.topology import first_last_layers, weighted_layers
 from passes.arithmetic import FLOAT_BITS, Grid
 from zqc.calibration.calibrate import Ranges
 from zqc.pictures.batches import Batches
@@ -55,9 +55,9 @@ def quantize(
     quantized = quantize_activations(model, ranges.grids, plan)
     QuantizeWeights(
         bits=recipe.weight_bits,
-        edge_bits=recipe.edge_weight_bits,
+        first_last_bits=recipe.first_last_weight_bits,
         bits_of=bits_of or {},
-        keep_float=_float_layers(plan, bits_of or {}),
+        excluded=_float_layers(plan, bits_of or {}),
         input_means=means,
         input_moments=ranges.statistics.moments,
         compensate=recipe.rounding != "nearest",
@@ -90,9 +90,9 @@ def refit(
         refit=recipe.rounding == "refitted",
         compensate=recipe.rounding != "nearest",
         bits=recipe.weight_bits,
-        edge_bits=recipe.edge_weight_bits,
+        first_last_bits=recipe.first_last_weight_bits,
         bits_of=bits_of,
-        keep_float=_float_layers(plan, bits_of),
+        excluded=_float_layers(plan, bits_of),
         per_tensor=target.per_tensor,
         int4=target.int4,
         samples=_REFIT_SAMPLES,
@@ -104,10 +104,13 @@ def refit(
 
 def bits_by_layer(model: ir.Model, recipe: Recipe, bits_of: Mapping[str, int]) -> dict[str, int]:
     """Return the bits of the weights of every layer by name, those of ``bits_of`` first."""
-    edges = edge_layers(model.graph)
-    layers = weighted_layers(model.graph)
-    edge, inner = recipe.edge_weight_bits, recipe.weight_bits
-    return {n.name or "": edge if n in edges else inner for n in layers} | dict(bits_of)
+    first_last = first_last_layers(model.graph)
+    return {
+        node.name or "": (
+            recipe.first_last_weight_bits if node in first_last else recipe.weight_bits
+        )
+        for node in weighted_layers(model.graph)
+    } | dict(bits_of)
 
 
 def _float_layers(plan: Plan, bits_of: Mapping[str, int]) -> set[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import QuantizeWeights
-from passes.analysis.topology import edge_layers, is_expectation, is_weighted, weighted_layers
+from passes.analysis.topology import first_last_layers, is_expectation, is_weighted, weighted_layers
 from passes.graph import Namer
 from passes.layers import Layer, along, layer_of
 from passes.qdq import dequantized_scale
@@ -38,9 +38,9 @@ def reconstruct(
     refit: bool,
     compensate: bool = True,
     bits: int = 8,
-    edge_bits: int = 8,
+    first_last_bits: int = 8,
     bits_of: Mapping[str, int] | None = None,
-    keep_float: Collection[str] = (),
+    excluded: Collection[str] = (),
     per_tensor: Collection[str] = (),
     int4: bool = True,
     samples: int,
@@ -75,9 +75,9 @@ def reconstruct(
         refit: Whether the weights are refitted, or only the biases.
         compensate: Whether weights are rounded with compensation, or to the nearest step.
         bits: Bits of the weights, 2 to 8.
-        edge_bits: Bits of the weights of the first and the last layers.
-        bits_of: Bits of single layers by name, whatever ``bits`` and ``edge_bits`` say.
-        keep_float: Names of nodes that stay float.
+        first_last_bits: Bits of the weights of the first and the last layers.
+        bits_of: Bits of single layers by name, whatever ``bits`` and ``first_last_bits`` say.
+        excluded: Names of nodes that stay float.
         per_tensor: As ``QuantizeWeights`` has it.
         int4: Likewise.
         samples: Output positions per picture at which the input of each layer is looked at.
@@ -92,12 +92,12 @@ def reconstruct(
         RuntimeFailure: ONNX Runtime failed.
     """
     quantized = activations_quantized.clone()
-    edges = edge_layers(model.graph)
+    first_last = first_last_layers(model.graph)
     layers = weighted_layers(model.graph)
-    widths = {node.name or "": edge_bits if node in edges else bits for node in layers}
+    widths = {node.name or "": first_last_bits if node in first_last else bits for node in layers}
     widths |= bits_of or {}
     twins = {node.name or "": node for node in weighted_layers(quantized.graph)}
-    todo = {n for n, twin in twins.items() if n not in keep_float and _is_quantizable(twin)}
+    todo = {n for n, twin in twins.items() if n not in excluded and _is_quantizable(twin)}
     name = Namer(quantized.graph)
     generator = np.random.default_rng(seed)
     pictures = batches.first(_PICTURES)
@@ -130,9 +130,7 @@ def reconstruct(
             )
             task.advance(layer)
     # Every weight is on a grid by now, so that this only writes it down as integers.
-    QuantizeWeights(bits_of=widths, keep_float=keep_float, per_tensor=per_tensor, int4=int4)(
-        quantized
-    )
+    QuantizeWeights(bits_of=widths, excluded=excluded, per_tensor=per_tensor, int4=int4)(quantized)
     RemoveUnusedNodesPass()(quantized)
     return quantized
 

@@ -42,19 +42,21 @@ def scale_outputs(
     if not names:
         return model
     read = TensorReader(model, names, threads=plan.threads)
-    reaches: dict[str, NDArray[np.float64]] = {}
+    channel_ranges: dict[str, NDArray[np.float64]] = {}
     for batch in batches.first(_PICTURES):
         values = read(batch)
         for name in names:
-            reach = _reach(values[name])
-            reaches[name] = np.maximum(reaches.get(name, reach), reach)
+            channel_range = _channel_range(values[name])
+            channel_ranges[name] = np.maximum(
+                channel_ranges.get(name, channel_range), channel_range
+            )
     copy = model.clone()
-    ScaleOutputs(reaches).call(copy)
+    ScaleOutputs(channel_ranges).call(copy)
     RemoveUnusedNodesPass()(copy)
     return copy
 
 
-def _reach(array: NDArray[np.float32]) -> NDArray[np.float64]:
+def _channel_range(array: NDArray[np.float32]) -> NDArray[np.float64]:
     """Largest |value| of each channel, shape (C,)."""
     axes = (0, *range(2, array.ndim))
     largest: NDArray[np.float64] = np.abs(array).max(axis=axes, initial=0.0).astype(np.float64)

@@ -182,7 +182,7 @@ class Recipe:
         return min(self.bits, _REDUCED_BITS) if self.reduce_range else self.bits
 
     @property
-    def edge_weight_bits(self) -> int:
+    def first_last_weight_bits(self) -> int:
         """Bits of the weights of the first and the last layers."""
         bits = self.first_last_bits
         return min(bits, _REDUCED_BITS) if self.reduce_range else bits

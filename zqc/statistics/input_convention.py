@@ -39,7 +39,7 @@ _CAFFE = ((123.0, 117.0, 104.0), (1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True)
-class Convention:
+class InputConvention:
     """A usual way of turning pixels into input values.
 
     Attributes:
@@ -61,7 +61,7 @@ class Convention:
         return ", ".join(filter(None, (self.range, self.detail)))
 
     @classmethod
-    def of_range(cls, low: int, high: int, *, bgr: bool) -> Convention:
+    def of_range(cls, low: int, high: int, *, bgr: bool) -> InputConvention:
         """Pixels become low…high in every channel."""
         return cls(
             f"{low}:{high}",
@@ -77,16 +77,16 @@ class Convention:
         mean: tuple[float, ...],
         std: tuple[float, ...],
         detail: str = "",
-    ) -> Convention:
+    ) -> InputConvention:
         """Pixels are normalised per channel; a detail means that the order is BGR."""
         numbers = (",".join(f"{value:g}" for value in values) for values in (mean, std))
         flags = "--mean {} --std {}".format(*numbers) + " --bgr" * bool(detail)
         return cls(name, InputFormat.from_mean_std(mean, std, bool(detail)), flags, detail)
 
 
-def _usual_conventions() -> tuple[Convention, ...]:
+def _usual_conventions() -> tuple[InputConvention, ...]:
     found = [
-        Convention.of_range(low, high, bgr=bgr)
+        InputConvention.of_range(low, high, bgr=bgr)
         for low, high in ((0, 1), (-1, 1), (0, 255))
         for bgr in (False, True)
     ]
@@ -95,12 +95,12 @@ def _usual_conventions() -> tuple[Convention, ...]:
         ("0:255 minus channel means", _CAFFE),
     ):
         found += [
-            Convention.of_means(name, mean, std),
-            Convention.of_means(name, mean[::-1], std[::-1], "BGR"),
+            InputConvention.of_means(name, mean, std),
+            InputConvention.of_means(name, mean[::-1], std[::-1], "BGR"),
         ]
     # PaddlePaddle's detectors take the numbers for red, green, blue in this order for BGR.
     name = "ImageNet mean and standard deviation"
-    return (*found, Convention.of_means(name, *_IMAGENET, "BGR with the numbers for RGB"))
+    return (*found, InputConvention.of_means(name, *_IMAGENET, "BGR with the numbers for RGB"))
 
 
 CONVENTIONS = _usual_conventions()
@@ -188,7 +188,7 @@ def detect_input_format(
     names = [values[layer.output].name or "" for layer in first]
     source = part.graph.inputs[0].name or ""
 
-    def score(convention: Convention) -> float:
+    def score(convention: InputConvention) -> float:
         tensors = (convention.format.unit_to_tensor(pixels) for pixels in pictures)
         outputs = (run({source: batch}) for batch in tensors)
         return min(
@@ -200,7 +200,7 @@ def detect_input_format(
     return _decided(scored, order_matters=picture[0] == 3 and not bgr)
 
 
-def _candidates(channels: int, *, bgr: bool) -> list[Convention]:
+def _candidates(channels: int, *, bgr: bool) -> list[InputConvention]:
     if channels == 3:
         return [c for c in CONVENTIONS if c.format.bgr or not bgr]
     return [c for c in CONVENTIONS if len(c.format.low) == 1 and not c.format.bgr]
@@ -220,7 +220,7 @@ def _distance(output: NDArray[np.generic], layer: LayerStatistics) -> float:
     return float(np.mean(1 - np.nan_to_num(alike)))
 
 
-def _decided(scored: list[tuple[Convention, float]], *, order_matters: bool) -> DetectedFormat:
+def _decided(scored: list[tuple[InputConvention, float]], *, order_matters: bool) -> DetectedFormat:
     best: dict[str, float] = {}
     for convention, score in scored:
         best[convention.range] = min(score, best.get(convention.range, 1.0))

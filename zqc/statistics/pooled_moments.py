@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Moments:
+class PooledMoments:
     """What is known of a value after some pictures; all in float64.
 
     Attributes:
@@ -27,7 +27,7 @@ class Moments:
     high: float
 
     @classmethod
-    def of(cls, values: NDArray[np.floating]) -> Moments:
+    def of(cls, values: NDArray[np.floating]) -> PooledMoments:
         """Measure one batch, (N, C, …), with at least one value per channel."""
         axes = (0, *range(2, values.ndim))
         mean = values.mean(axis=axes, dtype=np.float64)
@@ -40,7 +40,7 @@ class Moments:
             high=float(values.max()),
         )
 
-    def joined(self, other: Moments) -> Moments:
+    def joined(self, other: PooledMoments) -> PooledMoments:
         """Pool two sets of values.
 
         Sums of squares are kept about the mean and pooled as Chan, Golub and LeVeque do (Updating
@@ -49,7 +49,7 @@ class Moments:
         """
         count = self.count + other.count
         shift = other.mean - self.mean
-        return Moments(
+        return PooledMoments(
             count=count,
             mean=self.mean + shift * (other.count / count),
             squares=self.squares + other.squares + shift**2 * (self.count * (other.count / count)),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from zqc.targets.registry import BUILT_IN, GROUP, check_name, find, names, package_of
-from zqc.targets.target import Kernels, Placement, Target
+from zqc.targets.target import Kernels, PairPlacement, Target
 
 __all__ = [
     "BUILT_IN",
     "GROUP",
     "Kernels",
-    "Placement",
+    "PairPlacement",
     "Target",
     "check_name",
     "find",

@@ -24,7 +24,7 @@ from passes import (
     IntegerResizes,
     PackedScales,
     PackedWeights,
-    PairsBehindMoves,
+    PairsBehindLayout,
     ShortNames,
     SignedActivations,
     UnsignedActivations,
@@ -97,7 +97,7 @@ ORT_ARM = Target(
         "latencies are not measured, since its int8 kernels on x86 are others.",
     ),
     lowering=lambda min_runtime: (
-        PairsBehindMoves(every=True),
+        PairsBehindLayout(every=True),
         *_lowering(min_runtime, SignedActivations()),
     ),
     packed=_PACKED,

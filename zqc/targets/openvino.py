@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes import Int4WeightsByCast, PairsBehindMoves, WideActivations
+from passes import Int4WeightsByCast, PairsBehindLayout, WideActivations
 from zqc.targets.target import Target
 
 OPENVINO = Target(
@@ -33,7 +33,7 @@ OPENVINO = Target(
     lowering=lambda _min_runtime: (
         WideActivations(),
         Int4WeightsByCast(),
-        PairsBehindMoves(),
+        PairsBehindLayout(),
         RemoveUnusedNodesPass(),
     ),
 )

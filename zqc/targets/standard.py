@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes import PairsBehindMoves, ShiftNegativeCorrection, SplitClips, WideMaxima
+from passes import PairsBehindLayout, ShiftNegativeCorrection, SplitClips, WideMaxima
 from zqc.targets.target import Target
 
-_LOADABLE = (SplitClips(), WideMaxima(), PairsBehindMoves(), RemoveUnusedNodesPass())
+_LOADABLE = (SplitClips(), WideMaxima(), PairsBehindLayout(), RemoveUnusedNodesPass())
 """What no runtime needs but ONNX Runtime, to load it at all."""
 
 PORTABLE = Target(

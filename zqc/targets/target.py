@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from passes.quantize.quantize_activations import Constants
 
-Placement = Literal["everywhere", "layer inputs"]
+PairPlacement = Literal["everywhere", "layer inputs"]
 Kernels = Literal["here", "arm", "elsewhere"]
 
 
@@ -48,7 +48,7 @@ class Target:
     summary: str
     guarantees: tuple[str, ...]
     lowering: Callable[[str | None], Sequence[ir.passes.InPlacePass]]
-    placement: Placement = "everywhere"
+    placement: PairPlacement = "everywhere"
     unsigned: bool = True
     shifts: bool = True
     even_shifts: bool = False

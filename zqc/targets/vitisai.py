@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes import ExplicitConvolutions, FixedBatch, PairsBehindMoves, ScalarScales
+from passes import ExplicitConvolutions, FixedBatch, PairsBehindLayout, ScalarScales
 from zqc.targets.target import Target
 
 VITISAI = Target(
@@ -32,7 +32,7 @@ VITISAI = Target(
     lowering=lambda _min_runtime: (
         ScalarScales(),
         ExplicitConvolutions(),
-        PairsBehindMoves(),
+        PairsBehindLayout(),
         FixedBatch(),
         RemoveUnusedNodesPass(),
     ),

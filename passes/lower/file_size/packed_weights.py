@@ -110,8 +110,8 @@ def _integers(value: ir.Value) -> NDArray[np.int8]:
 
 def _bits(integers: NDArray[np.int8]) -> int:
     """Bits that hold all of some integers, 2 to 8."""
-    reach = max(int(integers.max()), -1 - int(integers.min()), 1)
-    return reach.bit_length() + 1
+    channel_range = max(int(integers.max()), -1 - int(integers.min()), 1)
+    return channel_range.bit_length() + 1
 
 
 def _stored_bits(value: ir.Value) -> int:

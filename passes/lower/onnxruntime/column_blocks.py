@@ -19,7 +19,7 @@ from passes.graph import (
     producer_of,
     sole_consumer,
 )
-from passes.lower.onnxruntime.integer_moves import IntegerMoves
+from passes.lower.onnxruntime.integer_layout import IntegerLayout
 
 _COLUMNS = (2, 4, 8)
 
@@ -189,7 +189,7 @@ def _rewrite(graph: ir.Graph, node: ir.Node, blocks: _Blocks, name: Namer) -> No
 
     integers, *grid = _sources(node)[0].inputs
     assert integers is not None
-    gather = IntegerMoves(graph, integers, f"{node.name}_in", name)
+    gather = IntegerLayout(graph, integers, f"{node.name}_in", name)
     gather.reshape(-1, height, width // blocks.columns, blocks.columns * channels)
     gathered = gather.end()
     graph.insert_before(node, gather.nodes)
@@ -211,7 +211,7 @@ def _rewrite(graph: ir.Graph, node: ir.Node, blocks: _Blocks, name: Namer) -> No
 
     stored = quantizer.outputs[0]
     readers = list(stored.uses())
-    scatter = IntegerMoves(graph, stored, f"{node.name}_out", name)
+    scatter = IntegerLayout(graph, stored, f"{node.name}_out", name)
     scatter.reshape(-1, out_height, out_width, outs)
     scattered = scatter.end()
     scattered.shape = stored.shape

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from passes.graph import Namer, int_attribute, known_sizes, replace
-from passes.lower.onnxruntime.integer_moves import IntegerMoves
+from passes.lower.onnxruntime.integer_layout import IntegerLayout
 from passes.qdq import equal_pairs
 
 logger = logging.getLogger(__name__)
@@ -56,11 +56,11 @@ def _rewrite(graph: ir.Graph, node: ir.Node, name: Namer) -> str:
     channels, height, width = sizes
     size = int_attribute(node, "blocksize", 1)
     depth = channels // size**2
-    moves = IntegerMoves(graph, integers, node.name or "shuffle", name)
-    moves.reshape(-1, height, width, size, size, depth).swap(6, 2)
-    moves.reshape(-1, height * size, width * size, depth)
-    moved = moves.end()
-    graph.insert_before(node, moves.nodes)
+    chain = IntegerLayout(graph, integers, node.name or "shuffle", name)
+    chain.reshape(-1, height, width, size, size, depth).swap(6, 2)
+    chain.reshape(-1, height * size, width * size, depth)
+    moved = chain.end()
+    graph.insert_before(node, chain.nodes)
     replace(behind.outputs[0], moved)
     graph.remove([behind, node], safe=True)
     return ""

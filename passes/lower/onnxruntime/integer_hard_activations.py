@@ -95,10 +95,10 @@ def _swish(graph: ir.Graph, node: ir.Node, name: Namer) -> bool:
     before, after = _Grid.of(source, "DequantizeLinear"), _Grid.of(quantizer, "QuantizeLinear")
     if before is None or after is None or source is None:
         return False
-    reach = _THREE / float(before.scale)
-    if not reach.is_integer() or before.zero - reach < before.low:
+    channel_range = _THREE / float(before.scale)
+    if not channel_range.is_integer() or before.zero - channel_range < before.low:
         return False
-    low, high = int(before.zero - reach), int(min(before.zero + reach, before.high))
+    low, high = int(before.zero - channel_range), int(min(before.zero + channel_range, before.high))
     q = before.integers()
     gate = _Grid(before.scale / _SIX, low, before.low, before.high)
     # The integer kernel multiplies a product of integers by one ratio of scales.

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.graph import Namer, constant, known_sizes, replace
-from passes.lower.onnxruntime.integer_moves import IntegerMoves
+from passes.lower.onnxruntime.integer_layout import IntegerLayout
 from passes.qdq import equal_pairs
 
 
@@ -48,15 +48,15 @@ def _rewrite(graph: ir.Graph, node: ir.Node, name: Namer) -> bool:
     if (rows * height, columns * width) != new_sizes[1:]:
         return False
     integers, quantizer = pair
-    moves = IntegerMoves(graph, integers, node.name or "resize", name)
+    chain = IntegerLayout(graph, integers, node.name or "resize", name)
     if columns > 1:
-        moves.repeat(columns, axis=3)
+        chain.repeat(columns, axis=3)
     if rows > 1:
-        moves.reshape(-1, height, width * columns * channels).repeat(rows, axis=2)
-    moves.reshape(-1, height * rows, width * columns, channels)
-    moves.end()
-    graph.insert_before(node, moves.nodes)
-    replace(quantizer.outputs[0], moves.value)
+        chain.reshape(-1, height, width * columns * channels).repeat(rows, axis=2)
+    chain.reshape(-1, height * rows, width * columns, channels)
+    chain.end()
+    graph.insert_before(node, chain.nodes)
+    replace(quantizer.outputs[0], chain.value)
     graph.remove([quantizer, node], safe=True)
     return True
 

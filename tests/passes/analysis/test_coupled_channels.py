@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from passes.analysis.coupled_channels import channel_ties
+from passes.analysis.coupled_channels import coupled_channels
 
 
 def analyse(build, body, outputs="float[n,c,h,w] y", **arrays):
@@ -11,9 +11,9 @@ def analyse(build, body, outputs="float[n,c,h,w] y", **arrays):
     arrays.setdefault("w", np.ones((4, 3, 1, 1), np.float32))
     arrays.setdefault("v", np.ones((2, 4, 1, 1), np.float32))
     model = build(f"(float[1,3,6,6] x) => ({outputs}) {{ a = Conv(x, w) {body} }}", **arrays)
-    ties = channel_ties(model.graph)
-    ids = {value.name: list(numbers) for value, numbers in ties.ids.items()}
-    free = {n: [number not in ties.reasons for number in numbers] for n, numbers in ids.items()}
+    coupled = coupled_channels(model.graph)
+    ids = {value.name: list(numbers) for value, numbers in coupled.ids.items()}
+    free = {n: [number not in coupled.reasons for number in numbers] for n, numbers in ids.items()}
     return ids, free
 
 
@@ -97,10 +97,10 @@ def test_a_break_starts_afresh(build):
     )
     (product,) = [node for node in model.graph if node.op_type == "Mul"]
     for breaks, free in (((), False), ((product,), True)):
-        ties = channel_ties(model.graph, breaks)
-        numbers = ties.ids[product.outputs[0]]
-        assert all((number not in ties.reasons) == free for number in numbers)
-        assert all(number in ties.reasons for number in ties.ids[product.inputs[0]])
+        coupled = coupled_channels(model.graph, breaks)
+        numbers = coupled.ids[product.outputs[0]]
+        assert all((number not in coupled.reasons) == free for number in numbers)
+        assert all(number in coupled.reasons for number in coupled.ids[product.inputs[0]])
 
 
 HELD = {

@@ -194,26 +194,26 @@ def test_pixels_may_be_nonnegative(build):
     assert points_of(build, body, nonnegative_inputs=True)["x",].nonnegative
 
 
-def test_edges_are_what_first_and_last_layers_touch(build):
+def test_what_first_and_last_layers_touch(build):
     """The first layers' input, the last layers' inputs and what comes after those."""
     points = points_of(build, "last = LeakyRelu(first)")
-    edges = {names[0]: point.edge for names, point in points.items()}
-    assert edges == {"x": True, "first": True, "last": True, "middle": True, "y": True}
+    first_last = {names[0]: point.first_last for names, point in points.items()}
+    assert first_last == {"x": True, "first": True, "last": True, "middle": True, "y": True}
 
 
 @pytest.mark.parametrize(
-    ("body", "edges"),
+    ("body", "first_last"),
     [
         ("s = Sigmoid(first) a = Mul(first, s) last = Conv(a, v)", {"a", "first", "s"}),
         ("a = Relu(first) last = Conv(a, v)", {"a"}),
         ("a = Abs(first) last = Conv(a, v)", {"first"}),
     ],
 )
-def test_the_output_of_a_first_layer_is_an_edge(build, body, edges):
+def test_the_output_of_a_first_layer_counts_to_it(build, body, first_last):
     """It is the tensor behind its activation function, and what stands inside of that."""
     points = points_of(build, body)
-    inner = {names[0] for names, point in points.items() if point.edge}
-    assert inner - {"x", "middle", "y"} == edges
+    inner = {names[0] for names, point in points.items() if point.first_last}
+    assert inner - {"x", "middle", "y"} == first_last
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_kept_nodes_are_left_out(build):
     """A tensor is left out only if all its neighbours are kept; the others still quantize it."""
     body = "a = LeakyRelu(first) b = Tanh(a) last = Sigmoid(b)"
     kept = ["make_a", "make_b"]
-    assert list(points_of(build, body, keep_float=kept)) == [
+    assert list(points_of(build, body, excluded=kept)) == [
         ("x",),
         ("first",),
         ("b",),
@@ -280,14 +280,14 @@ def test_kept_nodes_are_left_out(build):
 
 def test_a_kept_relu_absorbs_nothing(build):
     """When the ReLU stays float, the Conv before it has its own, signed point."""
-    points = points_of(build, "last = Relu(first)", keep_float=["make_last"])
+    points = points_of(build, "last = Relu(first)", excluded=["make_last"])
     assert not points["first",].nonnegative
     assert ("last",) in points
 
 
 def test_nothing_is_absorbed_into_a_kept_layer(build):
     """A layer that stays float cannot saturate, so that the tensor behind it has its own point."""
-    points = points_of(build, "last = Relu(first)", keep_float=["make_first"])
+    points = points_of(build, "last = Relu(first)", excluded=["make_first"])
     assert ("first",) in points
     assert not points["first",].nonnegative
 

@@ -5,7 +5,7 @@ import pytest
 
 from passes.analysis.topology import (
     after_last_layers,
-    edge_layers,
+    first_last_layers,
     first_layers,
     is_expectation,
     last_layers,
@@ -76,11 +76,11 @@ def test_first_and_last_layers(detector):
     )
 
 
-def test_edge_layers(detector, build):
+def test_first_last_layers(detector, build):
     """The first, the last and the expectations behind those; everything between is none."""
-    assert called(edge_layers(detector)) == ["box", "cls", "stem"]
+    assert called(first_last_layers(detector)) == ["box", "cls", "stem"]
     graph = build(DFL.format(quantized="", source="share"), **DFL_WEIGHTS).graph
-    assert {"box", "sums"} <= set(called(edge_layers(graph)))
+    assert {"box", "sums"} <= set(called(first_last_layers(graph)))
 
 
 def test_two_first_layers(build):

@@ -43,13 +43,13 @@ def check(model, feeds, *, tolerance=TOLERANCE, **options):
     """Equalise by the reaches over ``feeds``; return the result and the maxima before and after."""
     names = [name for p in quantization_points(model.graph) for name in p.names]
     names = [name for name in names if name in tensors(model)]
-    before, reaches = run_model(model, **feeds), maxima(model, feeds, names)
-    result = EqualizeChannels(reaches, **options)(model)
+    before, channel_ranges = run_model(model, **feeds), maxima(model, feeds, names)
+    result = EqualizeChannels(channel_ranges, **options)(model)
     after = run_model(model, **feeds)
     assert relative_error(before, after) < tolerance
     if options.get("powers_of_two"):
         assert all(np.array_equal(before[name], after[name]) for name in before)
-    return result, reaches, maxima(model, feeds, names)
+    return result, channel_ranges, maxima(model, feeds, names)
 
 
 SMALL = {
@@ -142,28 +142,28 @@ def test_keeps_the_function(rng, case, powers_of_two):
     thresholds = {"h": 4.0} if case is SMALL["ReLU6"] else {}
     feeds["x"] *= np.float32(0.1)
     options = {"powers_of_two": powers_of_two, "thresholds": thresholds}
-    result, reaches, after = check(model, feeds, **options)
+    result, channel_ranges, after = check(model, feeds, **options)
     assert result.modified
     for name, factor in result.factors.items():
-        if name in reaches:
-            np.testing.assert_allclose(after[name], factor * reaches[name], rtol=1e-4)
+        if name in channel_ranges:
+            np.testing.assert_allclose(after[name], factor * channel_ranges[name], rtol=1e-4)
 
 
 def test_every_channel_reaches_the_threshold(rng):
     """s_c = t/m_c, t the largest m_c: the paper's rule."""
     model = small(*SMALL["Conv, Relu, Conv"], rng)
     feeds = {"x": rng.normal(size=(2, 3, 8, 8)).astype(np.float32)}
-    _, reaches, after = check(model, feeds)
-    np.testing.assert_allclose(after["h"], reaches["h"].max(), rtol=1e-5)
+    _, channel_ranges, after = check(model, feeds)
+    np.testing.assert_allclose(after["h"], channel_ranges["h"].max(), rtol=1e-5)
 
 
 def test_threshold_strength_and_limit(rng):
     """A threshold below some channels leaves those alone; strength is an exponent."""
-    reaches = {"h": np.array([8.0, 4.0, 2.0, 1.0, 0.01, 0.0])}
+    channel_ranges = {"h": np.array([8.0, 4.0, 2.0, 1.0, 0.01, 0.0])}
 
     def factors(**options):
         model = small(*SMALL["Conv, Relu, Conv"], np.random.default_rng(0))
-        return EqualizeChannels(reaches, **options)(model).factors["h"]
+        return EqualizeChannels(channel_ranges, **options)(model).factors["h"]
 
     np.testing.assert_allclose(factors(limit=10), [1, 2, 4, 8, 10, 1])
     np.testing.assert_allclose(factors(thresholds={"h": 2.0}), [1, 1, 1, 2, 200, 1])
@@ -174,9 +174,9 @@ def test_threshold_strength_and_limit(rng):
 def test_channels_that_meet_get_the_smallest_factor(rng):
     """Behind an Add no tensor that is quantized leaves its threshold."""
     model = small(*SMALL["Add of layers"], rng)
-    reaches = {"a": np.arange(1.0, 7), "h": np.full(6, 2.0)}
-    reaches["h"][0] = 1.5
-    factors = EqualizeChannels(reaches)(model).factors
+    channel_ranges = {"a": np.arange(1.0, 7), "h": np.full(6, 2.0)}
+    channel_ranges["h"][0] = 1.5
+    factors = EqualizeChannels(channel_ranges)(model).factors
     assert factors.keys() == {"a", "o", "s", "h"}
     for factor in factors.values():  # t/m is 6, 3, 2, 1.5, 1.2, 1 for a, and 4/3, 1, 1, … for h
         np.testing.assert_allclose(factor, [4 / 3, 1, 1, 1, 1, 1])
@@ -184,15 +184,15 @@ def test_channels_that_meet_get_the_smallest_factor(rng):
 
 def test_bound_of_relu6(rng):
     """Where the power of two above the reach is 8, every bound is at least 8; else at least 6."""
-    for reach, bottom in ((6.0, 8.0), (3.0, 6.0)):
+    for channel_range, bottom in ((6.0, 8.0), (3.0, 6.0)):
         model = small(*SMALL["ReLU6"], rng)
-        reaches = {"h": np.array([reach, 1.0, 0.5, 0.25, 0.0, reach / 2])}
-        EqualizeChannels(reaches)(model)
+        channel_ranges = {"h": np.array([channel_range, 1.0, 0.5, 0.25, 0.0, channel_range / 2])}
+        EqualizeChannels(channel_ranges)(model)
         (bounded,) = [node for node in model.graph if node.op_type == "Min"]
         bounds = bounded.inputs[1].const_value.numpy()
         assert bounds.shape == (6, 1, 1)
         assert bounds.min() == pytest.approx(bottom)
-        assert bounds.max() == pytest.approx(6 * 4 * reach)
+        assert bounds.max() == pytest.approx(6 * 4 * channel_range)
         assert [n.op_type for n in model.graph] == ["Conv", "Min", "Relu", "Conv"]
 
 
@@ -225,22 +225,22 @@ def test_refuses_with_a_reason(rng, case):
 
 
 def test_unknown_reaches_are_refused(rng):
-    """Without a reach nothing is scaled; half-known tensors say how many channels stay."""
+    """Without a range nothing is scaled; half-known tensors say how many channels stay."""
     model = small(*SMALL["Split"], rng)
     assert "not known" in EqualizeChannels({})(model).refused["make_a"]
     result = EqualizeChannels({"g": np.array([1.0, 2, 3, 4])})(model)
-    assert result.refused["make_a"] == "2 of 6 channels: its reach is not known"
+    assert result.refused["make_a"] == "2 of 6 channels: its range is not known"
     np.testing.assert_allclose(result.factors["r"], [1, 1, 4, 2, 4 / 3, 1])
 
 
 @pytest.mark.parametrize(
-    ("reaches", "message"),
-    [({"nowhere": np.ones(6)}, "nowhere"), ({"h": np.ones(5)}, "6 channels, its reach 5")],
+    ("channel_ranges", "message"),
+    [({"nowhere": np.ones(6)}, "nowhere"), ({"h": np.ones(5)}, "6 channels, its range 5")],
 )
-def test_wrong_reaches_are_errors(rng, reaches, message):
+def test_wrong_reaches_are_errors(rng, channel_ranges, message):
     """A reach that fits no tensor is a mistake of the caller."""
     with pytest.raises(ValueError, match=message):
-        EqualizeChannels(reaches)(small(*SMALL["Conv, Relu, Conv"], rng))
+        EqualizeChannels(channel_ranges)(small(*SMALL["Conv, Relu, Conv"], rng))
 
 
 def test_a_value_inside_a_subgraph_keeps_its_scale(rng):
@@ -311,9 +311,9 @@ def test_random_networks_keep_their_function(network, powers_of_two, strength, i
     model, x = network
     slack = 8 / 6 if any(node.op_type == "Clip" for node in model.graph) else 1.0
     options = {"powers_of_two": powers_of_two, "strength": strength, "limit": 64.0}
-    _, reaches, after = check(model, {"x": x}, tolerance=1e-3, insert=insert, **options)
-    for name, reach in reaches.items():
-        assert after[name].max() <= slack * reach.max() * (1 + 1e-4), name
+    _, channel_ranges, after = check(model, {"x": x}, tolerance=1e-3, insert=insert, **options)
+    for name, channel_range in channel_ranges.items():
+        assert after[name].max() <= slack * channel_range.max() * (1 + 1e-4), name
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,9 @@ def test_real_models(real_models, rng, file, size, output, layers):
     """
     loaded = model_file.load(real_models / file, input_shape=size).model
     model = prepare(loaded, plan_of())
-    reaches = {n: m.reach for n, m in analytic_moments(model, harvest(loaded)).items()}
+    channel_ranges = {
+        n: m.channel_range for n, m in analytic_moments(model, harvest(loaded)).items()
+    }
     if output is not None:
         (score,) = model.graph.outputs
         assert score.name == output
@@ -342,7 +344,7 @@ def test_real_models(real_models, rng, file, size, output, layers):
     x = np.kron(rng.normal(size=(*shape[:2], 10, 10)), np.ones((52, 52)))
     feeds = {source.name: x[:, :, : shape[2], : shape[3]].astype(np.float32)}
     before = run_model(model, **feeds)
-    result = EqualizeChannels(reaches)(model)
+    result = EqualizeChannels(channel_ranges)(model)
     assert relative_error(before, run_model(model, **feeds)) < TOLERANCE
     layers_of_model = [n for n in model.graph if n.op_type in ("Conv", "ConvTranspose")]
     assert sum(n.outputs[0].name in result.factors for n in layers_of_model) >= layers

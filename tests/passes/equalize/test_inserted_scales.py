@@ -99,12 +99,12 @@ def x(rng):
 def test_a_factor_begins_behind_the_function(rng, x, case, powers_of_two):
     """The function stays the same, to the bit with powers of two, and one product is inserted."""
     model = build(rng, *case[:2])
-    reach = largest(values_of(model, ["h"], x)["h"])
+    channel_range = largest(values_of(model, ["h"], x)["h"])
     before = run_model(model, x=x)
-    reaches = {"h": reach}
+    channel_ranges = {"h": channel_range}
     if "q" in {v.name for node in model.graph for v in node.outputs}:
-        reaches["q"] = largest(values_of(model, ["q"], x)["q"])
-    result = EqualizeChannels(reaches, powers_of_two=powers_of_two, insert=True)(model)
+        channel_ranges["q"] = largest(values_of(model, ["q"], x)["q"])
+    result = EqualizeChannels(channel_ranges, powers_of_two=powers_of_two, insert=True)(model)
     after = run_model(model, x=x)
     assert result.modified
     assert "make_a" not in result.refused
@@ -118,15 +118,15 @@ def test_a_factor_begins_behind_the_function(rng, x, case, powers_of_two):
 def test_every_channel_reaches_its_threshold(rng, x, beginning):
     """Nearly, from below: a factor is rounded down, by less than an eighth."""
     model = build(rng, beginning, "y = Conv(h, v)")
-    reach = largest(values_of(model, ["h"], x)["h"])
-    result = EqualizeChannels({"h": reach}, insert=True)(model)
+    channel_range = largest(values_of(model, ["h"], x)["h"])
+    result = EqualizeChannels({"h": channel_range}, insert=True)(model)
     factor = result.factors["h_scaled"]
     np.testing.assert_allclose(
-        largest(values_of(model, ["h_scaled"], x)["h_scaled"]), factor * reach, rtol=1e-5
+        largest(values_of(model, ["h_scaled"], x)["h_scaled"]), factor * channel_range, rtol=1e-5
     )
-    part = factor * reach / reach.max()
+    part = factor * channel_range / channel_range.max()
     assert part.max() == 1
-    assert part[reach > reach.max() / 32].min() > 0.88
+    assert part[channel_range > channel_range.max() / 32].min() > 0.88
 
 
 @pytest.mark.parametrize("limit", [1.5, 4.0, 8.0, 20.0, 1024.0])
@@ -145,7 +145,7 @@ def test_constants_are_exact_on_8_bits(rng, limit):
 
 def test_nothing_is_left_where_nothing_is_gained(rng):
     """Channels of equal reach, an unknown reach and an output of the graph: no operator more."""
-    for end, reaches in (
+    for end, channel_ranges in (
         ("y = Conv(h, v)", {"h": np.full(6, 3.0)}),
         ("y = Conv(h, v)", {}),
         ("y = Conv(h, v) z = Relu(h)", {"h": np.arange(1.0, 7)}),
@@ -153,7 +153,7 @@ def test_nothing_is_left_where_nothing_is_gained(rng):
         for beginning in (SILU, "h = HardSwish(a)"):
             model = build(rng, beginning, end)
             before = operator_types(model), list(model.graph.initializers)
-            assert not EqualizeChannels(reaches, insert=True)(model).modified
+            assert not EqualizeChannels(channel_ranges, insert=True)(model).modified
             assert (operator_types(model), list(model.graph.initializers)) == before
 
 

@@ -16,7 +16,7 @@ def quantized(build, rng, bits, **options):
     w, v = rng.normal(size=(2, 4, 4)).astype(np.float32)
     model = build(NET, w=w, v=v)
     QuantizeActivations({name: Grid(2, 8, True) for name in ("x", "a")})(model)
-    QuantizeWeights(bits=bits, edge_bits=bits, **options)(model)
+    QuantizeWeights(bits=bits, first_last_bits=bits, **options)(model)
     return model
 
 

@@ -13,22 +13,24 @@ RELU6 = """(float[1,3,9,9] x) => (float[n,c,h,w] y) {
 }"""
 
 
-def quantized(build, rng, grid, reach):
+def quantized(build, rng, grid, channel_range):
     """An equalised ReLU6 net, its activation quantized on one grid; and its float bounds."""
     weight = rng.normal(0, 3, (4, 3, 1, 1)).astype(np.float32)
     v = rng.normal(size=(2, 4, 1, 1)).astype(np.float32)
     model = build(RELU6, w=weight, v=v, zero=0.0, six=6.0)
-    EqualizeChannels({"h": np.array([reach, reach / 2, reach / 4, 0.0])})(model)
+    EqualizeChannels({"h": np.array([channel_range, channel_range / 2, channel_range / 4, 0.0])})(
+        model
+    )
     QuantizeActivations({"h": grid})(model)
     return model
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-@pytest.mark.parametrize("reach", [6.0, 4.5, 3.0])
-def test_removed_without_a_trace(build, run, operators, rng, bits, reach):
+@pytest.mark.parametrize("channel_range", [6.0, 4.5, 3.0])
+def test_removed_without_a_trace(build, run, operators, rng, bits, channel_range):
     """On the grid next above the reach no value changes, though values far above 6 come in."""
-    grid = Grid(3 if reach > 4 else 2, bits, signed=False)
-    model = quantized(build, rng, grid, reach)
+    grid = Grid(3 if channel_range > 4 else 2, bits, signed=False)
+    model = quantized(build, rng, grid, channel_range)
     x = rng.normal(0, 3, (1, 3, 9, 9)).astype(np.float32)
     before = run(model, x=x)
     assert "Min" in operators(model)

@@ -67,7 +67,7 @@ def shaped(scale, axis, rank):
 def test_weights_are_the_nearest_of_the_best_grid(build, run, rng, layer, bits):
     """Type, axis and values are those of the arithmetic for every kind of layer."""
     model, arrays = model_of(build, rng, layer)
-    assert QuantizeWeights(edge_bits=bits)(model).modified
+    assert QuantizeWeights(first_last_bits=bits)(model).modified
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     node = layer_of(model)
     integers, scale, axis = parts(node.inputs[1])
@@ -90,7 +90,7 @@ def test_one_threshold_for_all_channels(build, rng, layer, bits):
     """Per tensor all scales are equal, the best single one, and the values are its nearest ones."""
     model, arrays = model_of(build, rng, layer)
     node = layer_of(model)
-    QuantizeWeights(edge_bits=bits, per_tensor={node.op_type}, int4=False)(model)
+    QuantizeWeights(first_last_bits=bits, per_tensor={node.op_type}, int4=False)(model)
     integers, scale, axis = parts(node.inputs[1])
     assert node.inputs[1].producer().inputs[0].dtype == ir.DataType.INT8
     assert scale.shape == (integers.shape[axis],)
@@ -105,7 +105,7 @@ def test_a_huge_bias_raises_the_common_threshold(build, rng, layer):
     """Per tensor, the threshold that the largest bias needs is that of all channels."""
     model, arrays = model_of(build, rng, layer, spread=1e8)
     node = layer_of(model)
-    QuantizeWeights(edge_bits=4, per_tensor={node.op_type})(model)
+    QuantizeWeights(first_last_bits=4, per_tensor={node.op_type})(model)
     _, weight_scale, _ = parts(node.inputs[1])
     integers, scale, _ = parts(node.inputs[2])
     assert len(set(weight_scale)) == 1
@@ -132,7 +132,7 @@ def test_bias_is_int32_of_the_scale_of_the_products(build, rng, layer):
 def test_a_huge_bias_raises_the_threshold(build, rng, layer):
     """A bias 10⁸ times as large as the weights fits in INT32, half a step off at most."""
     model, arrays = model_of(build, rng, layer, spread=1e8)
-    QuantizeWeights(edge_bits=4)(model)
+    QuantizeWeights(first_last_bits=4)(model)
     node = layer_of(model)
     _, weight_scale, axis = parts(node.inputs[1])
     plain = weight_exponents(arrays["w"], bits=4, axis=axis)
@@ -175,20 +175,20 @@ def stored_types(model):
     return found
 
 
-def test_edge_layers_keep_their_bits(build, rng):
-    """The first and the last layer have ``edge_bits``, all between them ``bits``."""
+def test_first_and_last_layers_keep_their_bits(build, rng):
+    """The first and the last layer have ``first_last_bits``, all between them ``bits``."""
     model = chain(build, rng)
-    QuantizeWeights(bits=4, edge_bits=8)(model)
+    QuantizeWeights(bits=4, first_last_bits=8)(model)
     assert stored_types(model) == ["INT8", "INT4", "INT4", "INT8"]
     other = chain(build, rng)
-    QuantizeWeights(bits=8, edge_bits=4)(other)
+    QuantizeWeights(bits=8, first_last_bits=4)(other)
     assert stored_types(other) == ["INT4", "INT8", "INT8", "INT4"]
 
 
 def test_bits_of_single_layers(build, rng):
     """A layer that is named has its own bits, an edge layer too; 5 bits are stored in INT8."""
     model = chain(build, rng)
-    QuantizeWeights(bits=8, edge_bits=8, bits_of={"make_a": 3, "make_b": 5})(model)
+    QuantizeWeights(bits=8, first_last_bits=8, bits_of={"make_a": 3, "make_b": 5})(model)
     assert stored_types(model) == ["INT4", "INT8", "INT8", "INT8"]
     weighted = [node for node in model.graph if node.op_type in ("Conv", "Gemm", "MatMul")]
     largest = [int(np.abs(parts(n.inputs[1])[0].astype(np.int64)).max()) for n in weighted]
@@ -199,7 +199,7 @@ def test_bits_of_single_layers(build, rng):
 def test_every_number_of_bits(build, rng, bits):
     """Integers stay on a grid of so many bits, in a type that holds it, nearest to the weight."""
     model, arrays = model_of(build, rng, "Conv")
-    QuantizeWeights(edge_bits=bits)(model)
+    QuantizeWeights(first_last_bits=bits)(model)
     value = layer_of(model).inputs[1]
     assert value.producer().inputs[0].dtype.name == ("INT4" if bits <= 4 else "INT8")
     integers, scale, axis = parts(value)
@@ -211,9 +211,9 @@ def test_every_number_of_bits(build, rng, bits):
 
 
 def test_kept_layers_stay_float(build, rng):
-    """Layers named in ``keep_float`` keep float weights."""
+    """Layers named in ``excluded`` keep float weights."""
     model = chain(build, rng)
-    QuantizeWeights(keep_float={"make_b"})(model)
+    QuantizeWeights(excluded={"make_b"})(model)
     assert stored_types(model) == ["INT8", None, "INT8", "INT8"]
 
 
@@ -263,7 +263,7 @@ def test_bias_correction_restores_the_mean(build, run, rng, layer, bias):
         copy = model.clone()
         layer_of(copy).attributes.pop("pads", None)
         if corrected is not None:
-            QuantizeWeights(edge_bits=4, input_means={"x": mean} if corrected else {})(copy)
+            QuantizeWeights(first_last_bits=4, input_means={"x": mean} if corrected else {})(copy)
         copy.graph.outputs[0] = layer_of(copy).outputs[0]
         y = next(iter(run(copy, x=x).values()))
         return y.mean(axis=(0, *range(2, y.ndim)), dtype=np.float64)
@@ -289,7 +289,7 @@ def test_moments_compensate_row_by_row(build, rng, layer):
     columns = rows.shape[1] // blocks
     x = rng.normal(size=(groups, blocks, columns, columns))
     moments = x @ x.swapaxes(-1, -2)
-    QuantizeWeights(edge_bits=4, input_moments={"make_y": moments})(model)
+    QuantizeWeights(first_last_bits=4, input_moments={"make_y": moments})(model)
     integers, scale, _ = parts(layer_of(model).inputs[1])
     got = np.moveaxis(integers.astype(np.float64), axis, 0).reshape(rows.shape)
     per_group = len(rows) // groups

@@ -66,7 +66,7 @@ def compare(build, run, rng, call, shape, bias, *, x=None, window=np.s_[:, :]):
     errors = []
     for means in ({}, {"x": mean}):
         model = model_of(build, call, weight, bias)
-        QuantizeWeights(edge_bits=4, input_means=means)(model)
+        QuantizeWeights(first_last_bits=4, input_means=means)(model)
         onnx.checker.check_model(ir.to_proto(model), full_check=True)
         got, layer = channel_means(run, model, x, window)
         errors.append(np.abs(got - exact))
@@ -98,7 +98,7 @@ def test_the_mean_is_restored_to_a_ten_thousandth(build, run, rng, layer):
     mean = x.mean(axis=(0, *range(2, x.ndim)), dtype=np.float64)
     exact, _ = channel_means(run, model_of(build, call, weight, None), x)
     model = model_of(build, call, weight, None)
-    QuantizeWeights(edge_bits=4, input_means={"x": mean})(model)
+    QuantizeWeights(first_last_bits=4, input_means={"x": mean})(model)
     got, _ = channel_means(run, model, x)
     np.testing.assert_allclose(got, exact, rtol=0, atol=1e-4)
 
@@ -119,7 +119,7 @@ def test_a_layer_without_bias_gets_one(build, rng):
     weight = rng.normal(size=(6, 4, 1, 1)).astype(np.float32)
     for means, inputs in (({}, 2), ({"x": np.ones(4)}, 3), ({"other": np.ones(4)}, 2)):
         model = model_of(build, "Conv", weight, None)
-        QuantizeWeights(edge_bits=4, input_means=means)(model)
+        QuantizeWeights(first_last_bits=4, input_means=means)(model)
         (layer,) = (node for node in model.graph if node.op_type == "Conv")
         assert len(layer.inputs) == inputs
 
@@ -128,6 +128,6 @@ def test_exact_weights_need_no_correction(build, run, rng):
     """Weights on the grid leave a missing bias missing and a given one as it is."""
     weight = rng.choice(np.float32([-0.5, 0.25, 0.75]), (6, 4, 1, 1))
     model = model_of(build, "Conv", weight, None)
-    QuantizeWeights(edge_bits=4, input_means={"x": np.ones(4)})(model)
+    QuantizeWeights(first_last_bits=4, input_means={"x": np.ones(4)})(model)
     (layer,) = (node for node in model.graph if node.op_type == "Conv")
     assert len(layer.inputs) == 2

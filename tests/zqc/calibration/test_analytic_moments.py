@@ -130,15 +130,15 @@ def test_activations_against_the_reference_evaluator(body):
     np.testing.assert_array_less(np.abs(found["y"].mean - values @ weights) / scale, 1e-4)
     np.testing.assert_allclose(found["y"].second_moment, values**2 @ weights, rtol=3e-4, atol=1e-5)
     near = np.abs(values[:, np.abs(z) <= 3]).max(axis=1)
-    np.testing.assert_allclose(found["y"].reach, near, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(found["y"].channel_range, near, rtol=1e-2, atol=1e-3)
 
 
 def test_reach_counts_deviations():
     """μ + kσ of a ReLU; the larger end of a tensor that is normal."""
     model = moments("y = Relu(a)")[1]
     found = analytic_moments(model, [LayerStatistics("a", MEAN, DEVIATION)], deviations=2)
-    np.testing.assert_allclose(found["y"].reach, np.maximum(MEAN + 2 * DEVIATION, 0))
-    np.testing.assert_allclose(found["a"].reach, np.abs(MEAN) + 2 * DEVIATION)
+    np.testing.assert_allclose(found["y"].channel_range, np.maximum(MEAN + 2 * DEVIATION, 0))
+    np.testing.assert_allclose(found["a"].channel_range, np.abs(MEAN) + 2 * DEVIATION)
 
 
 def test_stored_statistics_win():

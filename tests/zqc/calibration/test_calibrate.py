@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from passes.analysis.quantization_points import Point
+from passes.analysis.quantization_points import QuantizationPoint
 from tests.calibration import GivenBatches, plan_of
 from tests.passes.helpers import build_model
 from zqc.calibration.calibrate import bits_of, calibrate
@@ -14,7 +14,7 @@ from zqc.recipe.recipe import Recipe
 
 PLAIN = {
     "nonnegative": False,
-    "edge": False,
+    "first_last": False,
     "internal": False,
     "joined": False,
     "slightly_negative": False,
@@ -38,23 +38,23 @@ def negated():
     return build_model("(float[n,3,8,8] x) => (float[n,3,8,8] y) { y = Neg(x) }")
 
 
-@pytest.mark.parametrize(("act_bits", "edge_bits"), [(8, 4), (4, 8), (4, 4)])
-def test_grids_follow_points_and_recipe(act_bits, edge_bits):
+@pytest.mark.parametrize(("act_bits", "first_last_bits"), [(8, 4), (4, 8), (4, 4)])
+def test_grids_follow_points_and_recipe(act_bits, first_last_bits):
     """Tensors of a point share its grid; edges have bits of their own, insides of functions 8."""
     model = build_model("""(float[n,3,4,4] x) => (float[n,3,4,4] y) {
         a = Abs(x) b = Neg(a) c = Neg(b) d = Neg(c) y = Identity(b) e = Neg(d) }""")
     points = [
-        Point(("x",), **PLAIN | {"edge": True, "internal": True}),
-        Point(("a",), **PLAIN | {"nonnegative": True}),
-        Point(("b", "y"), **PLAIN),
-        Point(("c",), **PLAIN | {"internal": True}),
-        Point(("d",), **PLAIN | {"joined": True}),
+        QuantizationPoint(("x",), **PLAIN | {"first_last": True, "internal": True}),
+        QuantizationPoint(("a",), **PLAIN | {"nonnegative": True}),
+        QuantizationPoint(("b", "y"), **PLAIN),
+        QuantizationPoint(("c",), **PLAIN | {"internal": True}),
+        QuantizationPoint(("d",), **PLAIN | {"joined": True}),
     ]
-    recipe = Recipe(act_bits=act_bits, first_last_bits=edge_bits)
+    recipe = Recipe(act_bits=act_bits, first_last_bits=first_last_bits)
     x = noise(2, 3, 4, 4)
     ranges = grids_of(model, points, [x], recipe)
     assert {name: (grid.bits, grid.signed) for name, grid in ranges.grids.items()} == {
-        "x": (edge_bits, True),
+        "x": (first_last_bits, True),
         "a": (act_bits, False),
         "b": (act_bits, True),
         "y": (act_bits, True),
@@ -67,7 +67,7 @@ def test_grids_follow_points_and_recipe(act_bits, edge_bits):
 
 def test_an_edge_that_is_joined_is_an_edge():
     """What the last layers read has their bits, also where it is a Concat."""
-    point = Point(("x",), **PLAIN | {"edge": True, "joined": True})
+    point = QuantizationPoint(("x",), **PLAIN | {"first_last": True, "joined": True})
     assert bits_of(point, Recipe(first_last_bits=4)) == 4
 
 
@@ -79,7 +79,7 @@ def test_logits_are_seen_through_what_squashes_them(function):
     x[:, :, 0] = noise(4, 1, 8, seed=1)
     exponents = {}
     for squashed_by in ("", function):
-        point = Point(("x",), **PLAIN | {"squashed_by": squashed_by})
+        point = QuantizationPoint(("x",), **PLAIN | {"squashed_by": squashed_by})
         ranges = grids_of(model, [point], [x], Recipe(act_bits=4))
         exponents[squashed_by] = ranges.grids["x"].exponent
     assert exponents[function] + 2 <= exponents[""]
@@ -98,7 +98,9 @@ def test_logits_are_seen_through_what_squashes_them(function):
 def test_the_threshold_is_that_of_the_recipe(options, method, p):
     """The grid is the one that the search finds by that error over what was seen."""
     x = noise(8, 3, 8, 8) ** 3
-    ranges = grids_of(negated(), [Point(("x",), **PLAIN)], [x], Recipe(act_bits=4, **options))
+    ranges = grids_of(
+        negated(), [QuantizationPoint(("x",), **PLAIN)], [x], Recipe(act_bits=4, **options)
+    )
     expected = choose_grid(add(empty(), x), bits=4, signed=True, method=method, p=p)
     assert ranges.grids["x"] == expected
 
@@ -107,7 +109,9 @@ def test_thresholds_differ_by_their_error():
     """Over long tails, the larger the power the less is clipped, and none clips nothing."""
     x = noise(8, 3, 8, 8) ** 3
     exponents = [
-        grids_of(negated(), [Point(("x",), **PLAIN)], [x], Recipe(act_bits=4, **options))
+        grids_of(
+            negated(), [QuantizationPoint(("x",), **PLAIN)], [x], Recipe(act_bits=4, **options)
+        )
         .grids["x"]
         .exponent
         for options in (
@@ -126,7 +130,7 @@ def test_outliers_are_left_out():
     """With a z-score, one value of a thousand does not count, and a threshold without search."""
     x = noise(4, 3, 8, 8)
     x[0, 0, 0, 0] = 1000
-    points = [Point(("x",), **PLAIN)]
+    points = [QuantizationPoint(("x",), **PLAIN)]
     kept, left = (
         grids_of(negated(), points, [x], Recipe(threshold="none", z_score=z)).grids["x"]
         for z in (None, 10.0)
@@ -143,7 +147,10 @@ def test_shifts(shift):
     model = build_model("""(float[n,3,8,8] x) => (float[n,3,8,8] y) {
         s = Sigmoid(x) y = Mul(x, s) }""")
     x = 4 * noise(4, 3, 8, 8)
-    points = [Point(("y",), **PLAIN | {"slightly_negative": True}), Point(("x",), **PLAIN)]
+    points = [
+        QuantizationPoint(("y",), **PLAIN | {"slightly_negative": True}),
+        QuantizationPoint(("x",), **PLAIN),
+    ]
     grids = grids_of(model, points, [x], Recipe(shift=shift)).grids
     silu = x / (1 + np.exp(-x))
     found = grids["y"]
@@ -162,7 +169,7 @@ def test_a_search_of_shifts_loses_less():
     model = build_model("""(float[n,3,8,8] x) => (float[n,3,8,8] y) {
         s = Sigmoid(x) y = Mul(x, s) }""")
     x = 4 * noise(4, 3, 8, 8)
-    points = [Point(("y",), **PLAIN | {"slightly_negative": True})]
+    points = [QuantizationPoint(("y",), **PLAIN | {"slightly_negative": True})]
     silu = x / (1 + np.exp(-x))
     errors = []
     for shift in ("none", "rule", "search"):
@@ -179,7 +186,7 @@ def test_sensitivities_weight_the_errors():
         w=np.float32([[[[1]], [[1e-4]]]]),
     )
     x = noise(16, 2, 128, 128) * np.float32([1, 6]).reshape(2, 1, 1)
-    points = [Point(("a",), **PLAIN)]
+    points = [QuantizationPoint(("a",), **PLAIN)]
     plain, weighted = (
         grids_of(model, points, [x], Recipe(act_bits=4, threshold=threshold)).grids["a"]
         for threshold in ("mse", "sensitivity")

@@ -117,7 +117,7 @@ def test_reach_of_a_sum_is_bounded_both_ways(rng):
     )
     one = ChannelMoments(np.zeros(2), np.array([1.0, 9.0]), np.array([3.0, 1.0]))
     (found,) = propagated(model.graph[0], [one, one], deviations=3)
-    np.testing.assert_allclose(found.reach, [3 * np.sqrt(2), 2])
+    np.testing.assert_allclose(found.channel_range, [3 * np.sqrt(2), 2])
 
 
 @pytest.mark.parametrize(

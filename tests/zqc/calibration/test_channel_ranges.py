@@ -60,15 +60,15 @@ def test_thresholds_have_the_least_error(pictures, function, flags, exponent, ra
     values = h.transpose(1, 0, 2, 3).reshape(6, -1).astype(np.float64)
     alive = SIZES > 0
     searched = [plain_search(values[alive], low, high)[0] for low, high in ranges]
-    steps = found.reaches[alive, None] / 2**exponent
+    steps = found.channel_ranges[alive, None] / 2**exponent
     reached = [
         np.sum((steps * np.clip(np.rint(values[alive] / steps), *r) - values[alive]) ** 2, axis=1)
         for r in ranges
     ]
     best = int(np.argmin([errors.sum() for errors in searched]))
     assert np.all(reached[best] < 1.1 * searched[best])
-    np.testing.assert_array_equal(found.reaches == 0, SIZES == 0)
-    assert found.common >= found.reaches.max() > found.common / 2
+    np.testing.assert_array_equal(found.channel_ranges == 0, SIZES == 0)
+    assert found.common >= found.channel_ranges.max() > found.common / 2
     assert np.log2(found.common).is_integer()
 
 
@@ -79,7 +79,7 @@ def test_thresholds_of_a_sample(rng):
     model = build_model("(float[4,6,64,64] x) => (float[4,6,64,64] y) { y = Identity(x) }")
     few = channel_thresholds(model, ["x"], [x], **options)["x"]
     again = channel_thresholds(model, ["x"], [x], **options)["x"]
-    np.testing.assert_array_equal(few.reaches, again.reaches)
+    np.testing.assert_array_equal(few.channel_ranges, again.channel_ranges)
     alive = SIZES > 0
     # Of normal values, 4 signed bits clip at 2.6 deviations: Δ = 0.335σ (Max, 1960).
-    np.testing.assert_allclose(few.reaches[alive] / SIZES[alive], 8 * 0.335, rtol=0.15)
+    np.testing.assert_allclose(few.channel_ranges[alive] / SIZES[alive], 8 * 0.335, rtol=0.15)

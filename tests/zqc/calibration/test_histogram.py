@@ -22,9 +22,9 @@ def of(*chunks):
 
 def direct(values, exponent):
     """Counts by a search for the edges; a value on an edge belongs to the side of zero."""
-    edges = np.linspace(-(2.0**exponent), 2.0**exponent, BINS + 1)
+    first_last = np.linspace(-(2.0**exponent), 2.0**exponent, BINS + 1)
     exact = np.asarray(values, np.float64)
-    below, above = (np.searchsorted(edges, exact, side=side) - 1 for side in ("left", "right"))
+    below, above = (np.searchsorted(first_last, exact, side=side) - 1 for side in ("left", "right"))
     positions = np.where(exact > 0, below, above)
     return np.bincount(positions, minlength=BINS)
 
@@ -117,8 +117,8 @@ def test_weights_take_the_place_of_counts(rng):
     nothing = Histogram(MIN_EXPONENT, np.zeros(BINS))
     histogram = add(add(nothing, values[:900] / 8, weights[:900]), values[900:], weights[900:])
     seen = np.concatenate([values[:900] / 8, values[900:]])
-    edges = np.linspace(-(2.0**histogram.exponent), 2.0**histogram.exponent, BINS + 1)
-    expected, _ = np.histogram(seen, edges, weights=weights)
+    first_last = np.linspace(-(2.0**histogram.exponent), 2.0**histogram.exponent, BINS + 1)
+    expected, _ = np.histogram(seen, first_last, weights=weights)
     np.testing.assert_allclose(histogram.counts, expected, rtol=1e-6)
 
 

@@ -8,7 +8,7 @@ from passes import SplitBranches
 from passes.arithmetic import MIN_EXPONENT
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration.histogram import BINS, Histogram, add, empty
-from zqc.calibration.sensitivity import Sensitivity, ends, sensitivities, weighted
+from zqc.calibration.sensitivity import Sensitivity, heads, sensitivities, weighted
 
 NET = """(float[n,3,4,4] x) => (float[n,k] y) {
     a = Conv(x, w)
@@ -50,15 +50,15 @@ def test_one_output_behind_a_sigmoid(rng, pictures):
     outputs = run_model(model, x=np.concatenate(pictures))
     score = outputs["y"].astype(np.float64)
     slope = score * (1 - score) / score.std()
-    np.testing.assert_allclose(found["z"].gains, np.mean(slope**2, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found["z"].fisher_diagonal, np.mean(slope**2, axis=0), rtol=1e-5)
     expected = np.mean((slope * matrix(model)[:, 0]) ** 2, axis=0)
-    np.testing.assert_allclose(found["f"].gains, expected, rtol=1e-5)
+    np.testing.assert_allclose(found["f"].fisher_diagonal, expected, rtol=1e-5)
     # The Conv is seen through a ReLU and a mean over 16 positions.
     weight = model.graph.initializers["w"].const_value.numpy()[:, :, 0, 0]
     a = np.einsum("oc,nchw->nohw", weight, np.concatenate(pictures))
     share = (a > 0).sum(axis=(2, 3)) / 16**2
     expected = np.mean((slope * matrix(model)[:, 0]) ** 2 * share, axis=0)
-    np.testing.assert_allclose(found["a"].gains, expected, rtol=1e-4)
+    np.testing.assert_allclose(found["a"].fisher_diagonal, expected, rtol=1e-4)
 
 
 def test_histograms_hold_the_squares_by_value(rng, pictures):
@@ -67,7 +67,7 @@ def test_histograms_hold_the_squares_by_value(rng, pictures):
     found = sensitivities(model, ["x"], pictures, seed=0, vectors=3, threads=1)
     for sensitivity in found.values():
         total = sensitivity.squares.counts.sum() / (6 * 3)
-        assert total == pytest.approx(sensitivity.gains.sum(), rel=1e-6)
+        assert total == pytest.approx(sensitivity.fisher_diagonal.sum(), rel=1e-6)
         assert sensitivity.squares.exponent == sensitivity.counts.exponent
         assert not np.any(sensitivity.squares.counts[sensitivity.counts.counts == 0])
     expected = add(empty(), np.concatenate(pictures))
@@ -84,14 +84,15 @@ def test_many_outputs_add_up(rng, pictures):
     found = sensitivities(model, ["f"], pictures, seed=0, vectors=600, threads=1)
     z = run_model(model, x=np.concatenate(pictures))["z"]
     expected = np.sum(matrix(model) ** 2, axis=1) / z.astype(np.float64).var() / 5
-    np.testing.assert_allclose(found["f"].gains, expected, rtol=0.1)
+    np.testing.assert_allclose(found["f"].fisher_diagonal, expected, rtol=0.1)
 
 
 def test_the_seed_decides(rng, pictures):
     """Equal seeds give equal numbers, others do not."""
     model = net(rng, 5)
     first, same, other = (
-        sensitivities(model, ["f"], pictures, seed=seed, threads=1)["f"].gains for seed in (0, 0, 1)
+        sensitivities(model, ["f"], pictures, seed=seed, threads=1)["f"].fisher_diagonal
+        for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, same)
     assert np.all(first != other)
@@ -107,7 +108,7 @@ def test_scores_that_are_zero_count_nothing(rng, pictures):
         low=np.full(2, -120, np.float32),
     )
     found = sensitivities(ShapeInferencePass()(model).model, ["f"], pictures, seed=0, threads=1)
-    assert found["f"].gains.sum() == 0
+    assert found["f"].fisher_diagonal.sum() == 0
 
 
 HEAD = """(float[1,3,4,4] x) => (float[n,a,m] boxes, float[n,b,m] scores, float[n,c,m] sizes) {
@@ -145,10 +146,12 @@ def test_ends_of_a_head(rng):
     SplitBranches()(model)
     RemoveUnusedNodesPass()(model)
     ShapeInferencePass()(model)
-    assert {value.name for value in ends(model.graph)} == {"scores", "boxes", "flat_sizes"}
+    assert {value.name for value in heads(model.graph)} == {"scores", "boxes", "flat_sizes"}
     picture = rng.normal(size=(1, 3, 4, 4)).astype(np.float32)
     found = sensitivities(model, ["x"], [picture], seed=0, threads=1)
-    assert all(np.all(found[name].gains > 0) for name in ("x", "box_logits", "class_logits"))
+    assert all(
+        np.all(found[name].fisher_diagonal > 0) for name in ("x", "box_logits", "class_logits")
+    )
 
 
 def test_weights_follow_the_gradient(rng):

@@ -10,7 +10,7 @@ from passes.arithmetic import Grid
 from passes.layers import layer_of
 from passes.quantize.quantize_weights import rounded_weight
 from tests.passes.helpers import build_model, run_model
-from zqc.calibration.collect import Statistics, TensorStatistics
+from zqc.calibration.collect import CalibrationStatistics, TensorStatistics
 from zqc.calibration.histogram import add, empty
 from zqc.calibration.second_moments import input_moments
 from zqc.calibration.sensitivity import sensitivities
@@ -116,7 +116,7 @@ def seen(rng):
     values["still"] = values["a"] * 0
     inputs = {node.name: node for node in model.graph if node.op_type == "Conv"}
     where = (np.arange(32 * 36) + 0.5) / (32 * 36)
-    statistics = Statistics(
+    statistics = CalibrationStatistics(
         {n: TensorStatistics(add(empty(), v), v.mean(axis=(0, 2, 3))) for n, v in values.items()},
         {n: input_moments(node, values[node.inputs[0].name], where) for n, node in inputs.items()},
     )
@@ -181,10 +181,10 @@ def test_what_no_output_depends_on_counts_like_the_least(seen):
     """A dead branch is not free: few pictures may not have shown what it is for."""
     _, _, statistics, found = seen
     statistics.moments["make_dead"] = statistics.moments["make_y"]
-    assert not found["dead"].gains.any()
+    assert not found["dead"].fisher_diagonal.any()
     losses = predicted(seen, {"make_dead": (4,), "make_y": (4,)})
-    least = min(found[name].gains.sum() for name in ("a", "y"))
-    expected = losses["make_y"][4] * least / found["y"].gains.sum()
+    least = min(found[name].fisher_diagonal.sum() for name in ("a", "y"))
+    expected = losses["make_y"][4] * least / found["y"].fisher_diagonal.sum()
     assert losses["make_dead"][4] == pytest.approx(expected, rel=0.3)
 
 

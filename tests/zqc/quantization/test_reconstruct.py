@@ -198,7 +198,7 @@ def test_bits_are_as_asked_for(rng):
     """Inner, edge and single layers have their own bits; a kept layer stays float."""
     model, batches = network(rng)
     quantized = reconstructed(
-        model, batches, bits=3, bits_of={"make_e": 5}, keep_float={"make_z"}, edge_bits=8
+        model, batches, bits=3, bits_of={"make_e": 5}, excluded={"make_z"}, first_last_bits=8
     )
     found = integers_of(quantized)
     assert found["make_z"] is None
@@ -229,7 +229,7 @@ def test_integers_are_those_that_were_looked_at(rng):
     model, batches = network(rng)
     whole = integers_of(reconstructed(model, batches, bits=4))
     others = {"make_c", "make_e", "make_g", "make_z"}
-    alone = integers_of(reconstructed(model, batches, bits=4, keep_float=others))
+    alone = integers_of(reconstructed(model, batches, bits=4, excluded=others))
     np.testing.assert_array_equal(whole["make_a"].numpy(), alone["make_a"].numpy())
 
 

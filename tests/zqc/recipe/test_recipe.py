@@ -63,14 +63,14 @@ def test_old_runtimes_are_those_of_one_target():
         Recipe(min_runtime="1.16", target="portable")
 
 
-@pytest.mark.parametrize(("bits", "edge"), [(8, 8), (4, 8), (7, 4), (2, 4)])
-def test_a_reduced_range_has_seven_bits(bits, edge):
+@pytest.mark.parametrize(("bits", "first_last"), [(8, 8), (4, 8), (7, 4), (2, 4)])
+def test_a_reduced_range_has_seven_bits(bits, first_last):
     """Weights have 7 bits at most, activations keep theirs."""
-    recipe = Recipe(bits=bits, first_last_bits=edge, reduce_range=True)
-    assert (recipe.weight_bits, recipe.edge_weight_bits) == (min(bits, 7), min(edge, 7))
-    assert (recipe.bits, recipe.first_last_bits, recipe.act_bits) == (bits, edge, 8)
-    recipe = Recipe(bits=bits, first_last_bits=edge)
-    assert (recipe.weight_bits, recipe.edge_weight_bits) == (bits, edge)
+    recipe = Recipe(bits=bits, first_last_bits=first_last, reduce_range=True)
+    assert (recipe.weight_bits, recipe.first_last_weight_bits) == (min(bits, 7), min(first_last, 7))
+    assert (recipe.bits, recipe.first_last_bits, recipe.act_bits) == (bits, first_last, 8)
+    recipe = Recipe(bits=bits, first_last_bits=first_last)
+    assert (recipe.weight_bits, recipe.first_last_weight_bits) == (bits, first_last)
 
 
 def test_a_misspelt_option_raises():

@@ -37,10 +37,10 @@ def models():
         v=rng.normal(size=(4, 4, 1, 1)).astype(np.float32),
         u=rng.normal(size=(4, 4, 2, 2)).astype(np.float32),
     )
-    points = quantization_points(model.graph, keep_float=KEPT)
+    points = quantization_points(model.graph, excluded=KEPT)
     grids = {name: Grid(2, 8, not point.nonnegative) for point in points for name in point.names}
     QuantizeActivations(grids)(model)
-    QuantizeWeights(bits=4, keep_float=KEPT)(model)
+    QuantizeWeights(bits=4, excluded=KEPT)(model)
     return model, session.executed_graph(lowered_to(model, "ort-x86"))
 
 

@@ -66,7 +66,7 @@ def executed(text, grids, bits=8):
     used = {name: array for name, array in arrays.items() if f"{name})" in text}
     model = build_model(f"{IN} {{ {text} }}", **used)
     QuantizeActivations({n.lower(): Grid(2 + n.isupper(), 8, signed=True) for n in grids})(model)
-    QuantizeWeights(bits, edge_bits=bits)(model)
+    QuantizeWeights(bits, first_last_bits=bits)(model)
     return model
 
 

@@ -1,7 +1,8 @@
 """Gradients of activation functions. Where it is cheap they are written in the output y.
 
 A mask (0.0 or 1.0, times dy) is three times as fast in ONNX Runtime as Where, and fastest as a
-HardSigmoid: without a Cast, in the blocked layout of the convolutions around it (`Site.positive`).
+HardSigmoid: without a Cast, in the blocked layout of the convolutions around it
+(`Context.positive`).
 """
 # ruff: noqa: ARG001 - the signature of a rule is the schema of its operator
 
@@ -10,35 +11,35 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from zqc.autodiff.site import STEEP
+from zqc.autodiff.context import STEEP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import onnx_ir as ir
 
-    from zqc.autodiff.site import Pull, Site
+    from zqc.autodiff.context import Context, Vjp
 
 
-def relu(at: Site, x: ir.Value) -> Sequence[Pull]:
+def relu(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy` where y > 0."""
     return [lambda: at.op("Mul", at.dy, at.positive(at.y))]
 
 
-def leaky_relu(at: Site, x: ir.Value, *, alpha: float = 0.01) -> Sequence[Pull]:
+def leaky_relu(at: Context, x: ir.Value, *, alpha: float = 0.01) -> Sequence[Vjp]:
     """`dy` where x > 0, else alpha·dy."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         if 0 <= alpha <= 1:
             slope = at.op("Clip", at.op("Mul", x, STEEP), float(alpha), 1.0)
         else:
             slope = at.op("Add", at.op("Mul", at.positive(x), 1 - float(alpha)), float(alpha))
         return at.op("Mul", at.dy, slope)
 
-    return [pull]
+    return [vjp]
 
 
-def prelu(at: Site, x: ir.Value, slope: ir.Value) -> Sequence[Pull]:
+def prelu(at: Context, x: ir.Value, slope: ir.Value) -> Sequence[Vjp]:
     """`dy` where x >= 0, else slope·dy; the slope gets dy·min(x, 0)."""
     return [
         lambda: at.op("Where", at.op("Less", x, 0.0), at.op("Mul", at.dy, slope), at.dy),
@@ -47,8 +48,8 @@ def prelu(at: Site, x: ir.Value, slope: ir.Value) -> Sequence[Pull]:
 
 
 def clip(
-    at: Site, x: ir.Value, low: ir.Value | None = None, high: ir.Value | None = None
-) -> Sequence[Pull]:
+    at: Context, x: ir.Value, low: ir.Value | None = None, high: ir.Value | None = None
+) -> Sequence[Vjp]:
     """`dy` where x was left as it was."""
 
     def bound() -> ir.Value:
@@ -57,71 +58,73 @@ def clip(
     return [lambda: at.op("Mul", at.dy, at.mask(at.op("Equal", x, at.y))), bound, bound]
 
 
-def sigmoid(at: Site, x: ir.Value) -> Sequence[Pull]:
+def sigmoid(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`·y·(1 − y)."""
     return [lambda: at.op("Mul", at.dy, at.op("Mul", at.y, at.complement(at.y)))]
 
 
-def hard_sigmoid(at: Site, x: ir.Value, *, alpha: float = 0.2, beta: float = 0.5) -> Sequence[Pull]:
+def hard_sigmoid(
+    at: Context, x: ir.Value, *, alpha: float = 0.2, beta: float = 0.5
+) -> Sequence[Vjp]:
     """alpha·dy where 0 < y < 1."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         inside = at.op("And", at.op("Greater", at.y, 0.0), at.op("Less", at.y, 1.0))
         return at.op("Mul", at.dy, at.op("Mul", at.mask(inside), float(alpha)))
 
-    return [pull]
+    return [vjp]
 
 
-def hard_swish(at: Site, x: ir.Value) -> Sequence[Pull]:
+def hard_swish(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`·(h + x/6 where 0 < h < 1), h = HardSigmoid(x) with alpha 1/6 and beta 1/2."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         gate = at.op("HardSigmoid", x, alpha=1 / 6, beta=0.5)
         inside = at.op("Less", at.op("Abs", x), 3.0)
         slope = at.op("Mul", at.op("Mul", x, 1 / 6), at.mask(inside))
         return at.op("Mul", at.dy, at.op("Add", gate, slope))
 
-    return [pull]
+    return [vjp]
 
 
-def tanh(at: Site, x: ir.Value) -> Sequence[Pull]:
+def tanh(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`·(1 − y²)."""
     return [lambda: at.op("Mul", at.dy, _one_minus_square(at, at.y))]
 
 
-def softplus(at: Site, x: ir.Value) -> Sequence[Pull]:
+def softplus(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`·sigmoid(x)."""
     return [lambda: at.op("Mul", at.dy, at.op("Sigmoid", x))]
 
 
-def elu(at: Site, x: ir.Value, *, alpha: float = 1.0) -> Sequence[Pull]:
+def elu(at: Context, x: ir.Value, *, alpha: float = 1.0) -> Sequence[Vjp]:
     """`dy` where x > 0, else dy·(y + alpha)."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         below = at.op("Mul", at.dy, at.op("Add", at.y, float(alpha)))
         return at.op("Where", at.op("Greater", x, 0.0), at.dy, below)
 
-    return [pull]
+    return [vjp]
 
 
 def selu(
-    at: Site,
+    at: Context,
     x: ir.Value,
     *,
     alpha: float = 1.67326319217681884765625,
     gamma: float = 1.05070102214813232421875,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """gamma·dy where x > 0, else dy·(y + alpha·gamma)."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         above = at.op("Mul", at.dy, float(gamma))
         below = at.op("Mul", at.dy, at.op("Add", at.y, float(alpha * gamma)))
         return at.op("Where", at.op("Greater", x, 0.0), above, below)
 
-    return [pull]
+    return [vjp]
 
 
-def gelu(at: Site, x: ir.Value, *, approximate: str = "none") -> Sequence[Pull]:
+def gelu(at: Context, x: ir.Value, *, approximate: str = "none") -> Sequence[Vjp]:
     """`dy`·(Φ(x) + x·φ(x)), or the derivative of the tanh form (Hendrycks and Gimpel 2016)."""
 
     def exact() -> ir.Value:
@@ -145,31 +148,31 @@ def gelu(at: Site, x: ir.Value, *, approximate: str = "none") -> Sequence[Pull]:
     return [by_tanh if approximate == "tanh" else exact]
 
 
-def mish(at: Site, x: ir.Value) -> Sequence[Pull]:
+def mish(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`·(t + x·sigmoid(x)·(1 − t²)), t = tanh(softplus(x))."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         t = at.op("Tanh", at.op("Softplus", x))
         rise = at.op("Mul", at.op("Mul", x, at.op("Sigmoid", x)), _one_minus_square(at, t))
         return at.op("Mul", at.dy, at.op("Add", t, rise))
 
-    return [pull]
+    return [vjp]
 
 
-def softmax(at: Site, x: ir.Value, *, axis: int = -1) -> Sequence[Pull]:
+def softmax(at: Context, x: ir.Value, *, axis: int = -1) -> Sequence[Vjp]:
     """y·(dy − Σ dy·y)."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         mean = at.sum(at.op("Mul", at.dy, at.y), [axis])
         return at.op("Mul", at.y, at.op("Sub", at.dy, mean))
 
-    return [pull]
+    return [vjp]
 
 
-def log_softmax(at: Site, x: ir.Value, *, axis: int = -1) -> Sequence[Pull]:
+def log_softmax(at: Context, x: ir.Value, *, axis: int = -1) -> Sequence[Vjp]:
     """`dy` − exp(y)·Σ dy."""
     return [lambda: at.op("Sub", at.dy, at.op("Mul", at.op("Exp", at.y), at.sum(at.dy, [axis])))]
 
 
-def _one_minus_square(at: Site, value: ir.Value) -> ir.Value:
+def _one_minus_square(at: Context, value: ir.Value) -> ir.Value:
     return at.op("Sub", 1.0, at.op("Mul", value, value))

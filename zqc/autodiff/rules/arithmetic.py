@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from zqc.autodiff.site import Pull, Site
+    from zqc.autodiff.context import Context, Vjp
 
 
-def add(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+def add(at: Context, a: ir.Value, b: ir.Value) -> Sequence[Vjp]:
     """`dy` to both."""
     return [lambda: at.dy, lambda: at.dy]
 
 
-def sub(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+def sub(at: Context, a: ir.Value, b: ir.Value) -> Sequence[Vjp]:
     """`dy` and −dy."""
     return [lambda: at.dy, lambda: at.op("Neg", at.dy)]
 
 
-def mul(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+def mul(at: Context, a: ir.Value, b: ir.Value) -> Sequence[Vjp]:
     """dy·b and dy·a; 2·dy·a for a square; SiLU as a whole in 4 memory passes instead of 6.
 
     The gradient of SiLU through its sigmoid is counted with that of x, unless it is asked for.
@@ -48,13 +48,13 @@ def _is_sigmoid_of(value: ir.Value, x: ir.Value) -> bool:
     return node is not None and node.op_type == "Sigmoid" and node.inputs[0] is x
 
 
-def _silu(at: Site, gate: ir.Value) -> ir.Value:
+def _silu(at: Context, gate: ir.Value) -> ir.Value:
     """Return dy·(s + y·(1 − s)), the derivative of y = x·s, s = sigmoid(x), through both."""
     slope = at.op("Add", gate, at.op("Mul", at.y, at.complement(gate)))
     return at.op("Mul", at.dy, slope)
 
 
-def div(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+def div(at: Context, a: ir.Value, b: ir.Value) -> Sequence[Vjp]:
     """`dy`/b and −dy·y/b."""
     return [
         lambda: at.op("Div", at.dy, b),
@@ -62,7 +62,7 @@ def div(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
     ]
 
 
-def power(at: Site, x: ir.Value, exponent: ir.Value) -> Sequence[Pull]:
+def power(at: Context, x: ir.Value, exponent: ir.Value) -> Sequence[Vjp]:
     """`dy`·p·x^(p−1); the exponent must not depend on what is differentiated for."""
 
     def base() -> ir.Value:
@@ -78,70 +78,70 @@ def power(at: Site, x: ir.Value, exponent: ir.Value) -> Sequence[Pull]:
     return [base, refuse]
 
 
-def neg(at: Site, x: ir.Value) -> Sequence[Pull]:
+def neg(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """−dy."""
     return [lambda: at.op("Neg", at.dy)]
 
 
-def absolute(at: Site, x: ir.Value) -> Sequence[Pull]:
+def absolute(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`·sign(x)."""
     return [lambda: at.op("Mul", at.dy, at.op("Sign", x))]
 
 
-def sqrt(at: Site, x: ir.Value) -> Sequence[Pull]:
+def sqrt(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`/(2y)."""
     return [lambda: at.op("Div", at.op("Mul", at.dy, 0.5), at.y)]
 
 
-def exp(at: Site, x: ir.Value) -> Sequence[Pull]:
+def exp(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`·y."""
     return [lambda: at.op("Mul", at.dy, at.y)]
 
 
-def log(at: Site, x: ir.Value) -> Sequence[Pull]:
+def log(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`/x."""
     return [lambda: at.op("Div", at.dy, x)]
 
 
-def reciprocal(at: Site, x: ir.Value) -> Sequence[Pull]:
+def reciprocal(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """−dy·y²."""
     return [lambda: at.op("Neg", at.op("Mul", at.dy, at.op("Mul", at.y, at.y)))]
 
 
-def erf(at: Site, x: ir.Value) -> Sequence[Pull]:
+def erf(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`·2/√π·exp(−x²)."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         bell = at.op("Exp", at.op("Neg", at.op("Mul", x, x)))
         return at.op("Mul", at.dy, at.op("Mul", bell, 2 / math.sqrt(math.pi)))
 
-    return [pull]
+    return [vjp]
 
 
-def total(at: Site, *xs: ir.Value) -> Sequence[Pull]:
+def total(at: Context, *xs: ir.Value) -> Sequence[Vjp]:
     """`dy` to each (Sum)."""
     return [lambda: at.dy for _ in xs]
 
 
-def mean(at: Site, *xs: ir.Value) -> Sequence[Pull]:
+def mean(at: Context, *xs: ir.Value) -> Sequence[Vjp]:
     """`dy`/n to each."""
     return [lambda: at.op("Mul", at.dy, 1 / len(xs)) for _ in xs]
 
 
-def extremum(at: Site, *xs: ir.Value) -> Sequence[Pull]:
+def extremum(at: Context, *xs: ir.Value) -> Sequence[Vjp]:
     """`dy` in equal shares to the inputs that attain the maximum or minimum."""
     if len(xs) == 1:
         return [lambda: at.dy]
 
-    def pull(x: ir.Value) -> ir.Value:
+    def vjp(x: ir.Value) -> ir.Value:
         masks = {other: at.mask(at.op("Equal", other, at.y)) for other in xs}
         share = at.op("Div", at.dy, at.total([masks[other] for other in xs]))
         return at.op("Mul", share, masks[x])
 
-    return [partial(pull, x) for x in xs]
+    return [partial(vjp, x) for x in xs]
 
 
-def where(at: Site, condition: ir.Value, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+def where(at: Context, condition: ir.Value, a: ir.Value, b: ir.Value) -> Sequence[Vjp]:
     """`dy` where the condition holds, and where it does not."""
     return [
         None,
@@ -150,30 +150,30 @@ def where(at: Site, condition: ir.Value, a: ir.Value, b: ir.Value) -> Sequence[P
     ]
 
 
-def identity(at: Site, x: ir.Value) -> Sequence[Pull]:
+def identity(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`."""
     return [lambda: at.dy]
 
 
-def cast(at: Site, x: ir.Value, *, to: int, saturate: int = 1) -> Sequence[Pull]:
+def cast(at: Context, x: ir.Value, *, to: int, saturate: int = 1) -> Sequence[Vjp]:
     """`dy` in the type of x."""
     return [lambda: at.cast(at.dy, x)]
 
 
 def dropout(
-    at: Site,
+    at: Context,
     x: ir.Value,
     ratio: ir.Value | None = None,
     training: ir.Value | None = None,
     *,
     seed: int = 0,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy`, in inference."""
     if training is not None and np.any(at.fixed(training, "training_mode")):
         raise at.refusal("it is in training mode")
     return [lambda: at.dy, None, None]
 
 
-def expand(at: Site, x: ir.Value, shape: ir.Value) -> Sequence[Pull]:
+def expand(at: Context, x: ir.Value, shape: ir.Value) -> Sequence[Vjp]:
     """`dy` summed over what was repeated, by the engine."""
     return [lambda: at.dy, None]

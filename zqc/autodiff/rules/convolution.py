@@ -22,22 +22,22 @@ import math
 from itertools import product
 from typing import TYPE_CHECKING
 
+from zqc.autodiff.context import INT64_MAX
 from zqc.autodiff.rules.window import Window, window
-from zqc.autodiff.site import INT64_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import onnx_ir as ir
 
-    from zqc.autodiff.site import Pull, Site
+    from zqc.autodiff.context import Context, Vjp
 
 
 _FEW_CHANNELS = 8
 
 
 def conv(
-    at: Site,
+    at: Context,
     x: ir.Value,
     w: ir.Value,
     b: ir.Value | None = None,
@@ -48,7 +48,7 @@ def conv(
     kernel_shape: Sequence[int] | None = None,
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """The input gets the transposed convolution of dy, the weight what each tap saw times dy."""
     shape = window(
         at,
@@ -68,7 +68,7 @@ def conv(
 
 
 def conv_transpose(
-    at: Site,
+    at: Context,
     x: ir.Value,
     w: ir.Value,
     b: ir.Value | None = None,
@@ -81,7 +81,7 @@ def conv_transpose(
     output_shape: Sequence[int] | None = None,
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """The gradients of Conv with image and output in each other's place."""
     kernel = at.sizes(w, range(2, len(at.dims(w))))
     shape = window(
@@ -116,7 +116,7 @@ def conv_transpose(
 
 
 def _split_padding(
-    at: Site, x: ir.Value, shape: Window, auto_pad: str, output_padding: Sequence[int] | None
+    at: Context, x: ir.Value, shape: Window, auto_pad: str, output_padding: Sequence[int] | None
 ) -> Window:
     """Return the padding that the ConvTranspose schema derives from the output's size."""
     begins, ends = [], []
@@ -130,7 +130,7 @@ def _split_padding(
     return Window(shape.kernel, shape.strides, shape.dilations, tuple(begins), tuple(ends))
 
 
-def spread(at: Site, dy: ir.Value, w: ir.Value, shape: Window, group: int) -> ir.Value:
+def spread(at: Context, dy: ir.Value, w: ir.Value, shape: Window, group: int) -> ir.Value:
     """Emit the input gradient of a convolution: every dy goes to all that its window saw.
 
     Args:
@@ -170,7 +170,7 @@ def spread(at: Site, dy: ir.Value, w: ir.Value, shape: Window, group: int) -> ir
     )
 
 
-def _pointwise(at: Site, dy: ir.Value, w: ir.Value) -> ir.Value:
+def _pointwise(at: Context, dy: ir.Value, w: ir.Value) -> ir.Value:
     """Return the input gradient of a convolution that looks at one pixel at a time: Wᵀ·dy."""
     rows, columns = at.sizes(w, (0, 1))
     matrix = at.op("Transpose", at.op("Reshape", w, [rows, columns]), perm=[1, 0])
@@ -178,7 +178,7 @@ def _pointwise(at: Site, dy: ir.Value, w: ir.Value) -> ir.Value:
     return at.reshape(flat, at.dims(at.x), at.x)
 
 
-def _flipped(at: Site, w: ir.Value, group: int) -> ir.Value:
+def _flipped(at: Context, w: ir.Value, group: int) -> ir.Value:
     """Return O×(I/group)×kernel as I×(O/group)×kernel with all taps reversed."""
     rows, columns, *kernel = at.sizes(w, range(len(at.dims(w))))
     spatial = range(2, 2 + len(kernel))
@@ -195,7 +195,7 @@ def _flipped(at: Site, w: ir.Value, group: int) -> ir.Value:
 
 
 def _weight_gradient(
-    at: Site, image: ir.Value, grid: ir.Value, w: ir.Value, shape: Window, group: int
+    at: Context, image: ir.Value, grid: ir.Value, w: ir.Value, shape: Window, group: int
 ) -> ir.Value:
     """Emit Σ over batch and grid of grid[o]·(what tap k of input channel i saw).
 
@@ -220,7 +220,7 @@ def _weight_gradient(
 
 
 def _seen_by(
-    at: Site, padded: ir.Value, grid: ir.Value, shape: Window, tap: Sequence[int]
+    at: Context, padded: ir.Value, grid: ir.Value, shape: Window, tap: Sequence[int]
 ) -> ir.Value:
     """Return what one tap sees in each window: N×C×grid."""
     if set(shape.kernel) == {1} and set(shape.strides) == {1}:

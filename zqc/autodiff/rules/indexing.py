@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-    from zqc.autodiff.site import Pull, Site
+    from zqc.autodiff.context import Context, Vjp
 
 
-def scatter(at: Site, g: ir.Value, axis: int, index: NDArray[np.int64], size: int) -> ir.Value:
+def scatter(at: Context, g: ir.Value, axis: int, index: NDArray[np.int64], size: int) -> ir.Value:
     """Emit the transpose of Gather(·, index): sum g along an axis into places of a longer axis.
 
     It is written as Gathers of g with a row of zeros behind it, one for each time that an element
@@ -53,10 +53,10 @@ def scatter(at: Site, g: ir.Value, axis: int, index: NDArray[np.int64], size: in
     return at.total([at.op("Gather", g, pick, axis=axis) for pick in picks])
 
 
-def gather(at: Site, x: ir.Value, indices: ir.Value, *, axis: int = 0) -> Sequence[Pull]:
+def gather(at: Context, x: ir.Value, indices: ir.Value, *, axis: int = 0) -> Sequence[Vjp]:
     """`dy` goes back to where it was picked."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         shape = at.dims(x)
         along = axis % len(shape)
         (size,) = at.sizes(x, [along])
@@ -67,20 +67,20 @@ def gather(at: Site, x: ir.Value, indices: ir.Value, *, axis: int = 0) -> Sequen
             dy = at.reshape(dy, [*shape[:along], flat.size, *shape[along + 1 :]], x)
         return scatter(at, dy, along, flat, size)
 
-    return [pull, None]
+    return [vjp, None]
 
 
 def slice_(
-    at: Site,
+    at: Context,
     x: ir.Value,
     starts: ir.Value,
     ends: ir.Value,
     axes: ir.Value | None = None,
     steps: ir.Value | None = None,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy` goes back to where it was cut out."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         first = at.fixed(starts, "starts").tolist()
         last = at.fixed(ends, "ends").tolist()
         step = at.fixed(steps, "steps").tolist() if steps is not None else [1] * len(first)
@@ -94,7 +94,7 @@ def slice_(
             gradient = scatter(at, gradient, positive, _cut(size, start, end, stride), size)
         return gradient
 
-    return [pull, None, None, None, None]
+    return [vjp, None, None, None, None]
 
 
 def _cut(size: int, start: int, end: int, step: int) -> NDArray[np.int64]:
@@ -104,49 +104,49 @@ def _cut(size: int, start: int, end: int, step: int) -> NDArray[np.int64]:
     return np.arange(size)[start:end:step]
 
 
-def concat(at: Site, *xs: ir.Value, axis: int) -> Sequence[Pull]:
+def concat(at: Context, *xs: ir.Value, axis: int) -> Sequence[Vjp]:
     """Each input gets its part of dy."""
 
-    def pull(i: int) -> ir.Value:
+    def vjp(i: int) -> ir.Value:
         along = axis % len(at.dims(at.y))
         before = sum(at.sizes(x, [along])[0] for x in xs[:i])
         return at.slice(at.dy, along, before, before + at.sizes(xs[i], [along])[0])
 
-    return [partial(pull, i) for i in range(len(xs))]
+    return [partial(vjp, i) for i in range(len(xs))]
 
 
 def split(
-    at: Site,
+    at: Context,
     x: ir.Value,
     sizes: ir.Value | None = None,
     *,
     axis: int = 0,
     num_outputs: int | None = None,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """All dy concatenated, zeros for outputs that are not used."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         parts = [
             at.op("Expand", 0.0, at.op("Shape", y)) if dy is None else dy
             for y, dy in zip(at.node.outputs, at.dys, strict=True)
         ]
         return at.op("Concat", *parts, axis=axis)
 
-    return [pull, None]
+    return [vjp, None]
 
 
 def pad(
-    at: Site,
+    at: Context,
     x: ir.Value,
     pads: ir.Value,
     value: ir.Value | None = None,
     axes: ir.Value | None = None,
     *,
     mode: str = "constant",
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy` goes back to what was copied; constant padding is cut off."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         amounts = at.fixed(pads, "pads").tolist()
         rank = len(at.dims(x))
         along = at.fixed(axes, "axes").tolist() if axes is not None else range(rank)
@@ -162,10 +162,10 @@ def pad(
     def fill() -> ir.Value:
         raise at.refusal("the padding value depends on what is differentiated for")
 
-    return [pull, None, fill, None]
+    return [vjp, None, fill, None]
 
 
-def _origin(at: Site, places: NDArray[np.int64], size: int, mode: str) -> NDArray[np.int64]:
+def _origin(at: Context, places: NDArray[np.int64], size: int, mode: str) -> NDArray[np.int64]:
     """Return which element each element of a padded axis is a copy of."""
     if mode == "constant":
         return places
@@ -181,7 +181,7 @@ def _origin(at: Site, places: NDArray[np.int64], size: int, mode: str) -> NDArra
 
 
 def _scatter_or_cut(
-    at: Site, g: ir.Value, axis: int, index: NDArray[np.int64], size: int
+    at: Context, g: ir.Value, axis: int, index: NDArray[np.int64], size: int
 ) -> ir.Value:
     start = -int(index[0])
     if start >= 0 and index[-1] >= size - 1 and np.all(np.diff(index) == 1):
@@ -189,10 +189,10 @@ def _scatter_or_cut(
     return scatter(at, g, axis, index, size)
 
 
-def tile(at: Site, x: ir.Value, repeats: ir.Value) -> Sequence[Pull]:
+def tile(at: Context, x: ir.Value, repeats: ir.Value) -> Sequence[Vjp]:
     """`dy` summed over the copies."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         gradient = at.dy
         for axis, count in enumerate(at.fixed(repeats, "repeats").tolist()):
             if count != 1:
@@ -200,4 +200,4 @@ def tile(at: Site, x: ir.Value, repeats: ir.Value) -> Sequence[Pull]:
                 gradient = scatter(at, gradient, axis, np.tile(np.arange(size), count), size)
         return gradient
 
-    return [pull, None]
+    return [vjp, None]

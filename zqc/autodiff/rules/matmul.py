@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from zqc.autodiff.site import Pull, Site
+    from zqc.autodiff.context import Context, Vjp
 
 
-def matmul(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
+def matmul(at: Context, a: ir.Value, b: ir.Value) -> Sequence[Vjp]:
     """dY·Bᵀ and Aᵀ·dY; the engine sums over broadcast batch dimensions.
 
     A vector is a row in front (shape K → 1×K) or a column behind (K → K×1), as in numpy.
@@ -43,13 +43,13 @@ def matmul(at: Site, a: ir.Value, b: ir.Value) -> Sequence[Pull]:
     return [left, right]
 
 
-def _transposed(at: Site, value: ir.Value) -> ir.Value:
+def _transposed(at: Context, value: ir.Value) -> ir.Value:
     rank = len(at.dims(value))
     return at.op("Transpose", value, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 
 def gemm(
-    at: Site,
+    at: Context,
     a: ir.Value,
     b: ir.Value,
     c: ir.Value | None = None,
@@ -58,7 +58,7 @@ def gemm(
     beta: float = 1.0,
     transA: int = 0,  # noqa: N803 - the names of the ONNX schema
     transB: int = 0,  # noqa: N803
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """Of Y = alpha·A'·B' + beta·C: alpha·dY·B'ᵀ, alpha·A'ᵀ·dY (transposed as A, B are), beta·dY."""
 
     def product(left: ir.Value, right: ir.Value, left_t: int, right_t: int) -> ir.Value:

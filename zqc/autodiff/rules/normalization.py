@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from zqc.autodiff.site import Pull, Site
+    from zqc.autodiff.context import Context, Vjp
 
 
 def batch_normalization(
-    at: Site,
+    at: Context,
     x: ir.Value,
     scale: ir.Value,
     bias: ir.Value,
@@ -24,7 +24,7 @@ def batch_normalization(
     epsilon: float = 1e-5,
     momentum: float = 0.9,
     training_mode: int = 0,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """Of y = scale·x̂ + bias, x̂ = (x − mean)·r, r = (variance + epsilon)^−½, in inference.
 
     dx = dy·scale·r, dscale = Σ dy·x̂, dbias = Σ dy, dmean = −Σ dx, dvariance = −½·Σ dx·x̂·r.
@@ -65,7 +65,7 @@ def batch_normalization(
 
 
 def layer_normalization(
-    at: Site,
+    at: Context,
     x: ir.Value,
     scale: ir.Value,
     bias: ir.Value | None = None,
@@ -73,7 +73,7 @@ def layer_normalization(
     axis: int = -1,
     epsilon: float = 1e-5,
     stash_type: int = 1,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """See `_Standardized`; scale and bias have the shape of the normalized axes."""
     rank = len(at.dims(x))
     standardized = _Standardized(at, x, range(axis % rank, rank), epsilon)
@@ -85,8 +85,8 @@ def layer_normalization(
 
 
 def instance_normalization(
-    at: Site, x: ir.Value, scale: ir.Value, bias: ir.Value, *, epsilon: float = 1e-5
-) -> Sequence[Pull]:
+    at: Context, x: ir.Value, scale: ir.Value, bias: ir.Value, *, epsilon: float = 1e-5
+) -> Sequence[Vjp]:
     """See `_Standardized`; scale and bias have one number per channel."""
     spatial = range(2, len(at.dims(x)))
     standardized = _Standardized(at, x, spatial, epsilon)
@@ -111,7 +111,7 @@ class _Standardized:
     dx = r·(g − mean(g) − x̂·mean(g·x̂)) for a gradient g of x̂ (Ba et al. 2016, arXiv:1607.06450).
     """
 
-    def __init__(self, at: Site, x: ir.Value, axes: Sequence[int], epsilon: float) -> None:
+    def __init__(self, at: Context, x: ir.Value, axes: Sequence[int], epsilon: float) -> None:
         self._at, self._x, self._axes, self._epsilon = at, x, axes, epsilon
 
     def value(self) -> ir.Value:

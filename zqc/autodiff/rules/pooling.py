@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-    from zqc.autodiff.site import Pull, Site
+    from zqc.autodiff.context import Context, Vjp
 
 _LOWEST = float(np.finfo(np.float32).min)
 
 
 def average_pool(
-    at: Site,
+    at: Context,
     x: ir.Value,
     *,
     auto_pad: str = "NOTSET",
@@ -34,10 +34,10 @@ def average_pool(
     kernel_shape: Sequence[int],
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy`/count goes to all that the window saw: a depthwise convolution with ones."""
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         shape = window(
             at,
             x,
@@ -62,11 +62,11 @@ def average_pool(
         ones = np.full((channels, 1, *shape.kernel), weight, np.float32)
         return spread(at, seed, at.array(ones, "ones"), shape, channels)
 
-    return [pull]
+    return [vjp]
 
 
 def _inverse_counts(
-    at: Site, x: ir.Value, shape: Window, counted: Sequence[int] | None
+    at: Context, x: ir.Value, shape: Window, counted: Sequence[int] | None
 ) -> NDArray[np.generic]:
     """Return 1/(elements that the mean of each window is over), 1×1×grid.
 
@@ -86,7 +86,7 @@ def _inverse_counts(
 
 
 def max_pool(
-    at: Site,
+    at: Context,
     x: ir.Value,
     *,
     auto_pad: str = "NOTSET",
@@ -96,7 +96,7 @@ def max_pool(
     pads: Sequence[int] | None = None,
     storage_order: int = 0,
     strides: Sequence[int] | None = None,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy` in equal shares to the elements of a window that attain its maximum.
 
     The output Indices would name one of them, but with it the forward pool of ONNX Runtime is ten
@@ -105,7 +105,7 @@ def max_pool(
     5×5, stride 1, 8×128×8²: 3.0 and 2.2; 3×3, stride 2, 8×64×40²: 5.8 and 9.3.
     """
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         shape = window(
             at,
             x,
@@ -120,7 +120,7 @@ def max_pool(
             return _tiled_max(at, x, shape)
         return _separable_max(at, x, shape)
 
-    return [pull]
+    return [vjp]
 
 
 def _is_tiling(shape: Window) -> bool:
@@ -134,7 +134,7 @@ def _is_tiling(shape: Window) -> bool:
     )
 
 
-def _tiled_max(at: Site, x: ir.Value, shape: Window) -> ir.Value:
+def _tiled_max(at: Context, x: ir.Value, shape: Window) -> ir.Value:
     scales = np.asarray([1, 1, *shape.kernel], np.float32)
 
     def enlarged(value: ir.Value) -> ir.Value:
@@ -154,7 +154,7 @@ def _tiled_max(at: Site, x: ir.Value, shape: Window) -> ir.Value:
     return at.op("Mul", mask, enlarged(share))
 
 
-def _separable_max(at: Site, x: ir.Value, shape: Window) -> ir.Value:
+def _separable_max(at: Context, x: ir.Value, shape: Window) -> ir.Value:
     """Emit the gradient axis by axis: the maximum of a window is that of its rows' maxima."""
     axes = [i for i, extent in enumerate(shape.extents) if extent > 1 or shape.strides[i] > 1]
     stages = [x]
@@ -167,7 +167,7 @@ def _separable_max(at: Site, x: ir.Value, shape: Window) -> ir.Value:
     return gradient
 
 
-def _max_along(at: Site, x: ir.Value, shape: Window, i: int) -> ir.Value:
+def _max_along(at: Context, x: ir.Value, shape: Window, i: int) -> ir.Value:
     """Emit the maxima along one spatial axis."""
 
     def only(values: Sequence[int], other: int) -> list[int]:
@@ -185,7 +185,7 @@ def _max_along(at: Site, x: ir.Value, shape: Window, i: int) -> ir.Value:
 
 
 def _unmax(
-    at: Site, x: ir.Value, y: ir.Value, dy: ir.Value, shape: Window, i: int, size: int
+    at: Context, x: ir.Value, y: ir.Value, dy: ir.Value, shape: Window, i: int, size: int
 ) -> ir.Value:
     """Emit the gradient of the maxima y of x along one spatial axis of the given size."""
     axis, stride = shape.axes[i], shape.strides[i]

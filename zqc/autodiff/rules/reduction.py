@@ -11,14 +11,14 @@ import onnx_ir as ir
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zqc.autodiff.context import Context, Vjp
     from zqc.autodiff.emitter import Dim
-    from zqc.autodiff.site import Pull, Site
 
 _TINY = 1e-30  # keeps 0/0 at 0 in the gradient of a norm
 
 
 def reduce_sum(
-    at: Site,
+    at: Context,
     x: ir.Value,
     axes_input: ir.Value | None = None,
     /,
@@ -26,14 +26,14 @@ def reduce_sum(
     axes: Sequence[int] | None = None,
     keepdims: int = 1,
     noop_with_empty_axes: int = 0,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy`, constant along the axes."""
     over = _reduced(at, x, axes_input, axes, keepdims, noop_with_empty_axes)
     return [lambda: over.kept(at.dy), None]
 
 
 def reduce_mean(
-    at: Site,
+    at: Context,
     x: ir.Value,
     axes_input: ir.Value | None = None,
     /,
@@ -41,14 +41,14 @@ def reduce_mean(
     axes: Sequence[int] | None = None,
     keepdims: int = 1,
     noop_with_empty_axes: int = 0,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy`/n, constant along the axes."""
     over = _reduced(at, x, axes_input, axes, keepdims, noop_with_empty_axes)
     return [lambda: over.averaged(at.dy), None]
 
 
 def reduce_sum_square(
-    at: Site,
+    at: Context,
     x: ir.Value,
     axes_input: ir.Value | None = None,
     /,
@@ -56,14 +56,14 @@ def reduce_sum_square(
     axes: Sequence[int] | None = None,
     keepdims: int = 1,
     noop_with_empty_axes: int = 0,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """2·dy·x."""
     over = _reduced(at, x, axes_input, axes, keepdims, noop_with_empty_axes)
     return [lambda: at.op("Mul", at.op("Mul", over.kept(at.dy), 2.0), x), None]
 
 
 def reduce_l1(
-    at: Site,
+    at: Context,
     x: ir.Value,
     axes_input: ir.Value | None = None,
     /,
@@ -71,14 +71,14 @@ def reduce_l1(
     axes: Sequence[int] | None = None,
     keepdims: int = 1,
     noop_with_empty_axes: int = 0,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy`·sign(x)."""
     over = _reduced(at, x, axes_input, axes, keepdims, noop_with_empty_axes)
     return [lambda: at.op("Mul", over.kept(at.dy), at.op("Sign", x)), None]
 
 
 def reduce_l2(
-    at: Site,
+    at: Context,
     x: ir.Value,
     axes_input: ir.Value | None = None,
     /,
@@ -86,19 +86,19 @@ def reduce_l2(
     axes: Sequence[int] | None = None,
     keepdims: int = 1,
     noop_with_empty_axes: int = 0,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy`·x/y; 0 where y is 0."""
     over = _reduced(at, x, axes_input, axes, keepdims, noop_with_empty_axes)
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         norm = over.kept(at.op("Max", at.y, _TINY))
         return at.op("Mul", at.op("Div", over.kept(at.dy), norm), x)
 
-    return [pull, None]
+    return [vjp, None]
 
 
 def reduce_extremum(
-    at: Site,
+    at: Context,
     x: ir.Value,
     axes_input: ir.Value | None = None,
     /,
@@ -106,19 +106,19 @@ def reduce_extremum(
     axes: Sequence[int] | None = None,
     keepdims: int = 1,
     noop_with_empty_axes: int = 0,
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """`dy` in equal shares to the elements that attain the maximum or minimum."""
     over = _reduced(at, x, axes_input, axes, keepdims, noop_with_empty_axes)
     return [lambda: over.shared(at.dy, at.y), None]
 
 
-def global_average_pool(at: Site, x: ir.Value) -> Sequence[Pull]:
+def global_average_pool(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy`/n, constant over each channel."""
     over = _Reduced(at, x, tuple(range(2, len(at.dims(x)))), True)
     return [lambda: over.averaged(at.dy)]
 
 
-def global_max_pool(at: Site, x: ir.Value) -> Sequence[Pull]:
+def global_max_pool(at: Context, x: ir.Value) -> Sequence[Vjp]:
     """`dy` in equal shares to the elements of a channel that attain its maximum."""
     over = _Reduced(at, x, tuple(range(2, len(at.dims(x)))), True)
     return [lambda: over.shared(at.dy, at.y)]
@@ -128,7 +128,7 @@ def global_max_pool(at: Site, x: ir.Value) -> Sequence[Pull]:
 class _Reduced:
     """The input of a reduction and the axes that it reduces, counted from the front."""
 
-    at: Site
+    at: Context
     x: ir.Value
     axes: tuple[int, ...]
     keepdims: bool
@@ -164,7 +164,7 @@ class _Reduced:
 
 
 def _reduced(
-    at: Site,
+    at: Context,
     x: ir.Value,
     axes_input: ir.Value | None,
     axes: Sequence[int] | None,

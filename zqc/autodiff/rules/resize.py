@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-    from zqc.autodiff.site import Pull, Site
+    from zqc.autodiff.context import Context, Vjp
 
 
 def resize(
-    at: Site,
+    at: Context,
     x: ir.Value,
     roi: ir.Value | None = None,
     scales: ir.Value | None = None,
@@ -32,14 +32,14 @@ def resize(
     keep_aspect_ratio_policy: str = "stretch",
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
-) -> Sequence[Pull]:
+) -> Sequence[Vjp]:
     """Mᵀ·dy along each resized axis, M being the interpolation matrix (nearest or linear).
 
     Enlarging by a whole factor with mode nearest is undone by AveragePool times the factor. A
     dynamic axis 0 is a batch, which is never resized.
     """
 
-    def pull() -> ir.Value:
+    def vjp() -> ir.Value:
         if antialias:
             raise at.refusal("antialias=1")
         rank = len(at.dims(x))
@@ -62,10 +62,10 @@ def resize(
             )
         return _apply(at, matrices, rank)
 
-    return [pull, None, None, None]
+    return [vjp, None, None, None]
 
 
-def _apply(at: Site, matrices: dict[int, NDArray[np.float32]], rank: int) -> ir.Value:
+def _apply(at: Context, matrices: dict[int, NDArray[np.float32]], rank: int) -> ir.Value:
     factors = {axis: _repeats(matrix) for axis, matrix in matrices.items()}
     if rank == 4 and set(factors) <= {2, 3} and all(factors.values()):
         kernel = [factors.get(2) or 1, factors.get(3) or 1]
@@ -96,7 +96,14 @@ def _repeats(matrix: NDArray[np.float32]) -> int | None:
 
 
 def _matrix(
-    at: Site, old: int, new: int, *, scale: float, mode: str, transformation: str, nearest_mode: str
+    at: Context,
+    old: int,
+    new: int,
+    *,
+    scale: float,
+    mode: str,
+    transformation: str,
+    nearest_mode: str,
 ) -> NDArray[np.float32]:
     """Return the new×old matrix that resizes one axis, after the formulas of the ONNX schema."""
     places = np.arange(new, dtype=np.float32)
@@ -132,7 +139,7 @@ def _matrix(
     return matrix
 
 
-def _nearest(at: Site, origin: NDArray[np.float32], nearest_mode: str) -> NDArray[np.int64]:
+def _nearest(at: Context, origin: NDArray[np.float32], nearest_mode: str) -> NDArray[np.int64]:
     half = np.float32(0.5)
     match nearest_mode:
         case "round_prefer_floor":

@@ -12,34 +12,34 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from zqc.autodiff.site import Pull, Site
+    from zqc.autodiff.context import Context, Vjp
 
 
 def reshape(
-    at: Site, x: ir.Value, shape: ir.Value | None = None, *, allowzero: int = 0
-) -> Sequence[Pull]:
+    at: Context, x: ir.Value, shape: ir.Value | None = None, *, allowzero: int = 0
+) -> Sequence[Vjp]:
     """`dy` in the shape of x (Reshape)."""
     return [lambda: at.reshape(at.dy, at.dims(x), x), None]
 
 
-def squeeze(at: Site, x: ir.Value, axes: ir.Value | None = None) -> Sequence[Pull]:
+def squeeze(at: Context, x: ir.Value, axes: ir.Value | None = None) -> Sequence[Vjp]:
     """`dy` in the shape of x (Squeeze, Unsqueeze)."""
     return [lambda: at.reshape(at.dy, at.dims(x), x), None]
 
 
-def flatten(at: Site, x: ir.Value, *, axis: int = 1) -> Sequence[Pull]:
+def flatten(at: Context, x: ir.Value, *, axis: int = 1) -> Sequence[Vjp]:
     """`dy` in the shape of x."""
     return [lambda: at.reshape(at.dy, at.dims(x), x)]
 
 
-def transpose(at: Site, x: ir.Value, *, perm: Sequence[int] | None = None) -> Sequence[Pull]:
+def transpose(at: Context, x: ir.Value, *, perm: Sequence[int] | None = None) -> Sequence[Vjp]:
     """`dy` with the inverse permutation."""
     forward = perm if perm is not None else range(len(at.dims(x)))[::-1]
     inverse = np.argsort(forward).tolist()
     return [lambda: at.op("Transpose", at.dy, perm=inverse)]
 
 
-def depth_to_space(at: Site, x: ir.Value, *, blocksize: int, mode: str = "DCR") -> Sequence[Pull]:
+def depth_to_space(at: Context, x: ir.Value, *, blocksize: int, mode: str = "DCR") -> Sequence[Vjp]:
     """SpaceToDepth of dy; in mode CRD, which it does not know, spelt out."""
 
     def by_transpose() -> ir.Value:
@@ -54,6 +54,6 @@ def depth_to_space(at: Site, x: ir.Value, *, blocksize: int, mode: str = "DCR") 
     return [lambda: at.op("SpaceToDepth", at.dy, blocksize=blocksize)]
 
 
-def space_to_depth(at: Site, x: ir.Value, *, blocksize: int) -> Sequence[Pull]:
+def space_to_depth(at: Context, x: ir.Value, *, blocksize: int) -> Sequence[Vjp]:
     """DepthToSpace of dy."""
     return [lambda: at.op("DepthToSpace", at.dy, blocksize=blocksize, mode="DCR")]

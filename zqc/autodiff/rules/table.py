@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
+from zqc.autodiff.context import Vjp
 from zqc.autodiff.rules import (
     activations,
     arithmetic,
@@ -17,10 +18,9 @@ from zqc.autodiff.rules import (
     resize,
     shape,
 )
-from zqc.autodiff.site import Pull
 
-# Called as rule(site, *inputs, **attributes), after the operator's ONNX schema.
-Rule: TypeAlias = Callable[..., Sequence[Pull]]
+# Called as rule(context, *inputs, **attributes), after the operator's ONNX schema.
+Rule: TypeAlias = Callable[..., Sequence[Vjp]]
 
 # These only use elementwise operators, so they take a gradient in compact form as it is.
 ELEMENTWISE: Final[dict[str, Rule]] = {

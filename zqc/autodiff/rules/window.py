@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from zqc.autodiff.site import Site
+    from zqc.autodiff.context import Context
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Window:
 
 
 def window(
-    at: Site,
+    at: Context,
     image: ir.Value,
     grid: ir.Value,
     *,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from passes import ConvTransposeToConv, LateMoves
+from passes import ConvTransposeToConv, SinkLayout
 from tests.passes.helpers import build_model, operator_types, relative_error, run_model
 
 SHUFFLE = 'DepthToSpace<blocksize=2, mode="{mode}">'
@@ -35,7 +35,7 @@ def rewritten(model):
     """Apply the pass; the outputs must stay what they are, in their shapes."""
     x = np.random.default_rng(2).normal(size=(1, 2, 5, 4)).astype(np.float32)
     before = run_model(model, x=x)
-    modified = LateMoves()(model).modified
+    modified = SinkLayout()(model).modified
     assert relative_error(before, run_model(model, x=x)) < 1e-6
     return operator_types(model) if modified else None
 
@@ -90,7 +90,7 @@ def test_a_concat_of_layers_moves_too(rng):
     x = rng.normal(size=(1, 4, 5, 4)).astype(np.float32)
     before = run_model(model, x=x)
     ConvTransposeToConv()(model)
-    LateMoves()(model)
+    SinkLayout()(model)
     assert operator_types(model)[-3:] == ["Concat", "DepthToSpace", "Conv"]
     assert operator_types(model)[4:-3] == ["Sigmoid", "Mul"] * 4
     assert relative_error(before, run_model(model, x=x)) < 1e-6
@@ -145,8 +145,8 @@ def test_declined(rng, body, outputs):
 def test_large_layers_stay(rng):
     """A matrix that would exceed the limit is not enlarged."""
     model = shuffled("t = Conv(s, u)", channels=5, u=rng.normal(size=(5, 3, 1, 1)))
-    assert not LateMoves(largest=239)(model).modified
-    assert LateMoves(largest=240)(model).modified
+    assert not SinkLayout(largest=239)(model).modified
+    assert SinkLayout(largest=240)(model).modified
 
 
 def test_tokens(rng):
@@ -167,7 +167,7 @@ def test_tokens(rng):
     )
     x = rng.normal(size=(6, 4)).astype(np.float32)
     before = run_model(model, x=x)
-    assert LateMoves()(model).modified
+    assert SinkLayout()(model).modified
     assert operator_types(model) == ["Gemm", "Sigmoid", "Mul", "Reshape", "Gemm"]
     assert relative_error(before, run_model(model, x=x)) < 1e-6
 
@@ -184,4 +184,4 @@ def test_a_reshape_that_copies_a_size_stays(rng):
         tokens=np.array([2, 3, 5]),
         rows=np.array([0, 15]),
     )
-    assert not LateMoves()(model).modified
+    assert not SinkLayout()(model).modified

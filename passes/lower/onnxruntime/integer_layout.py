@@ -8,7 +8,7 @@ import onnx_ir as ir
 from passes.graph import Namer, add_initializer
 
 
-class IntegerMoves:
+class IntegerLayout:
     """Builds a chain behind a tensor (N, C, H, W) of integers, which begins with channels last.
 
     ONNX Runtime keeps what its integer layers read and write with the channels last, between
@@ -25,19 +25,19 @@ class IntegerMoves:
         self.value, self.nodes = value, list[ir.Node]()
         self._transpose(0, 2, 3, 1)
 
-    def reshape(self, *sizes: int) -> IntegerMoves:
+    def reshape(self, *sizes: int) -> IntegerLayout:
         """Read the same integers in the same order with these sizes; -1 is what is left."""
         shape = add_initializer(
             self._graph, self._name(f"{self._stem}_shape"), np.array(sizes, np.int64)
         )
         return self._add("Reshape", [self.value, shape])
 
-    def swap(self, rank: int, first: int) -> IntegerMoves:
+    def swap(self, rank: int, first: int) -> IntegerLayout:
         """Exchange the axes ``first`` and ``first`` + 1 of a tensor of ``rank`` axes."""
         order = [*range(first), first + 1, first, *range(first + 2, rank)]
         return self._transpose(*order)
 
-    def repeat(self, times: int, axis: int) -> IntegerMoves:
+    def repeat(self, times: int, axis: int) -> IntegerLayout:
         """Put so many copies behind each other."""
         return self._add("Concat", [self.value] * times, axis=axis)
 
@@ -45,12 +45,12 @@ class IntegerMoves:
         """Return the tensor with the channels first again."""
         return self._transpose(0, 3, 1, 2).value
 
-    def _transpose(self, *perm: int) -> IntegerMoves:
+    def _transpose(self, *perm: int) -> IntegerLayout:
         return self._add("Transpose", [self.value], perm=perm)
 
     def _add(
         self, kind: str, inputs: list[ir.Value], **attributes: int | tuple[int, ...]
-    ) -> IntegerMoves:
+    ) -> IntegerLayout:
         node = ir.node(kind, inputs, attributes, name=self._name(f"{self._stem}_{kind}"))
         output = node.outputs[0]
         output.name, output.type = self._name(f"{self._stem}_{kind.lower()}"), self.value.type

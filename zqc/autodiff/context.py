@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Emits the gradient with respect to one input. None: no gradient flows to this input.
-Pull: TypeAlias = Callable[[], ir.Value] | None
+Vjp: TypeAlias = Callable[[], ir.Value] | None
 
 STEEP = 2.0**120  # a power of two, so that nothing is rounded; its multiples may overflow
 
@@ -25,10 +25,10 @@ INT64_MAX = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
-class Site:
+class Context:
     """One node of the forward graph, the gradients that arrive at it, and a pen.
 
-    A rule is called as ``rule(site, *inputs, **attributes)`` and returns one `Pull` per input;
+    A rule is called as ``rule(context, *inputs, **attributes)`` and returns one `Pull` per input;
     the engine calls those whose gradient is wanted. A returned gradient has the shape of its
     input, or its ``shape`` is set and the engine sums or expands it to that of the input.
 

@@ -15,7 +15,7 @@ from passes.operators import POINTWISE
 
 
 @dataclass(frozen=True)
-class LateMoves(ir.passes.InPlacePass):
+class SinkLayout(ir.passes.InPlacePass):
     """Move DepthToSpace, and Reshape of a Gemm, behind what does not care where a value is. Exact.
 
     A layer fuses with the activation function right behind it, and pixels that are shuffled in the
@@ -58,14 +58,14 @@ def _step(
     graph: ir.Graph, shuffle: ir.Node, tail: Collection[ir.Node], largest: int, name: Namer
 ) -> ir.Node | None:
     """Move a DepthToSpace or Reshape by one place and return the one that now stands there."""
-    moves = [shuffle]
+    layout = [shuffle]
     behind = sole_consumer(shuffle.outputs[0])
     if behind is not None and behind.op_type == "Slice" and behind.inputs[0] is shuffle.outputs[0]:
-        moves.append(behind)
-    functions = _functions(moves[-1].outputs[0])
+        layout.append(behind)
+    functions = _functions(layout[-1].outputs[0])
     if functions and functions[0] not in tail:
-        return _behind_functions(graph, moves, functions, name)
-    if behind is None or behind.domain != "" or len(moves) > 1:
+        return _behind_functions(graph, layout, functions, name)
+    if behind is None or behind.domain != "" or len(layout) > 1:
         return None
     if shuffle.op_type == "Reshape":
         return _last_reshape(graph, shuffle, behind)
@@ -119,12 +119,12 @@ def _is_pointwise(node: ir.Node, value: ir.Value) -> bool:
 
 
 def _behind_functions(
-    graph: ir.Graph, moves: list[ir.Node], functions: list[ir.Node], name: Namer
+    graph: ir.Graph, layout: list[ir.Node], functions: list[ir.Node], name: Namer
 ) -> ir.Node:
-    """Write the functions once more before the moves, and the moves behind them."""
-    before, moved, last = moves[0].inputs[0], moves[-1].outputs[0], functions[-1].outputs[0]
+    """Write the functions once more before the layout operators, and those behind them."""
+    before, moved, last = layout[0].inputs[0], layout[-1].outputs[0], functions[-1].outputs[0]
     assert before is not None
-    joined = _joined_layers(before, moves[0])
+    joined = _joined_layers(before, layout[0])
     sources = [before] if joined is None else list(joined.inputs)
     new: list[ir.Node] = []
     results: list[ir.Value] = []
@@ -140,13 +140,13 @@ def _behind_functions(
     if joined is not None:
         append_like(new, joined, results, name(f"{last.name}_phases"))
         new[-1].outputs[0].type = last.type
-    for node in moves:
+    for node in layout:
         copy = append_like(new, node, [new[-1].outputs[0], *node.inputs[1:]], None)
         copy.outputs[0].type, copy.outputs[0].shape = last.type, node.outputs[0].shape
-    if len(moves) > 1:
+    if len(layout) > 1:
         new[-2].outputs[0].name = name(f"{last.name}_whole")
-    exchange(graph, [*([] if joined is None else [joined]), *moves, *functions], new)
-    return new[-len(moves)]
+    exchange(graph, [*([] if joined is None else [joined]), *layout, *functions], new)
+    return new[-len(layout)]
 
 
 def _joined_layers(value: ir.Value, reader: ir.Node) -> ir.Node | None:

@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from passes.graph import Namer, known_sizes
-from passes.lower.onnxruntime.integer_moves import IntegerMoves
+from passes.lower.onnxruntime.integer_layout import IntegerLayout
 from passes.qdq import equal_pairs
 from tests.passes.helpers import build_model, run_model
 
@@ -14,7 +14,7 @@ def test_moves_are_what_numpy_makes_of_them(rng):
     """A chain of all of them begins and ends with the channels first."""
     model = build_model("(uint8[2,6,3,4] x) => (uint8[n,c,h,w] y) { y = Identity(x) }")
     identity = model.graph[0]
-    moves = IntegerMoves(model.graph, model.graph.inputs[0], "m", Namer(model.graph))
+    moves = IntegerLayout(model.graph, model.graph.inputs[0], "m", Namer(model.graph))
     moves.reshape(-1, 3, 4, 2, 3).swap(5, 2).repeat(2, axis=4).reshape(-1, 3, 4, 12)
     value = moves.end()
     model.graph.insert_before(identity, moves.nodes)

@@ -22,7 +22,7 @@ _SINCE = 21
 
 
 @dataclass(frozen=True)
-class PairsBehindMoves(ir.passes.InPlacePass):
+class PairsBehindLayout(ir.passes.InPlacePass):
     """Quantize what an operator selects from an INT8 tensor once more, on the same grid. Exact.
 
     ONNX Runtime puts such a pair there itself and marks it INT8 (since pull request 28144); on x86

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from passes import PairsBehindMoves, QuantizeActivations, SignedActivations
+from passes import PairsBehindLayout, QuantizeActivations, SignedActivations
 from passes.arithmetic import Grid
 from zqc.runtime import session
 
@@ -39,7 +39,7 @@ def test_a_pair_follows_every_move(build, run, operators, rng, move):
     """ONNX Runtime refuses the model before and loads it after; every bit of the output stays."""
     model, x = model_of(build, move), pictures(rng)
     expected = run(model, x=x)["y"]
-    assert PairsBehindMoves()(model).modified
+    assert PairsBehindLayout()(model).modified
     assert operators(model)[-3:] == ["QuantizeLinear", "DequantizeLinear", "Sigmoid"]
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
     np.testing.assert_allclose(session.load(model, threads=1)({"x": x})["y"], expected, atol=1e-6)
@@ -52,8 +52,8 @@ def test_every_type_on_request(build, run, operators, rng, bits, shift):
     grid = Grid(1, bits, signed=False, shift=shift)
     model, x = model_of(build, MOVES["Transpose"], grid), pictures(rng)
     expected = run(model, x=x)["y"]
-    assert not PairsBehindMoves()(model).modified
-    assert PairsBehindMoves(every=True)(model).modified
+    assert not PairsBehindLayout()(model).modified
+    assert PairsBehindLayout(every=True)(model).modified
     assert operators(model).count("QuantizeLinear") == 2
     assert SignedActivations()(model).modified
     np.testing.assert_array_equal(run(model, x=x)["y"], expected)
@@ -65,7 +65,7 @@ def test_moves_of_moves(build, run, operators, rng):
     end = "n = Transpose<perm=[1,0]>(m) y = Neg(n)"
     model, x = model_of(build, MOVES["Reshape"], end=end, more=", float n"), pictures(rng)
     expected = run(model, x=x)
-    PairsBehindMoves()(model)
+    PairsBehindLayout()(model)
     assert operators(model).count("QuantizeLinear") == 3
     actual, fused = run(model, x=x), session.load(model, threads=1)({"x": x})
     for name in ("y", "n"):
@@ -86,7 +86,7 @@ def test_moves_of_moves(build, run, operators, rng):
 def test_what_loads_is_left_alone(build, rng, move, grid, opset):
     """Older opsets, other types and other operators are no trouble, and nothing changes."""
     model = model_of(build, move, grid, opset=opset)
-    assert not PairsBehindMoves()(model).modified
+    assert not PairsBehindLayout()(model).modified
     assert len(session.load(model, threads=1)({"x": pictures(rng)})["y"])
 
 
@@ -94,4 +94,4 @@ def test_a_pair_that_is_there_is_enough(build):
     """A move whose result is quantized already is left alone."""
     model = model_of(build, MOVES["Transpose"])
     QuantizeActivations({"m": SIGNED})(model)
-    assert not PairsBehindMoves()(model).modified
+    assert not PairsBehindLayout()(model).modified
