@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from tests import nets
+from zqc.model_io import child, preparation
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,6 +16,21 @@ ROOT = Path(__file__).parents[1]
 def rng():
     """A seeded generator of random numbers."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def load_in_this_process(request, monkeypatch):
+    """Make models ready without a child process, whose start costs more than most tests.
+
+    ``test_child``, which is marked, proves that it makes no difference.
+    """
+    if "child_process" in request.keywords:
+        return
+
+    def prepared(proto, *, input_shape):
+        return preparation.prepared(proto, input_shape=input_shape, simplify=True)
+
+    monkeypatch.setattr(child, "prepared", prepared)
 
 
 @pytest.fixture

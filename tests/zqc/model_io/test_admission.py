@@ -8,8 +8,6 @@ from tests import nets
 from tests.zqc.model_io.helpers import CONV_NORM, IMAGE, load
 from zqc.errors import AlreadyQuantizedError, ModelError
 
-pytestmark = pytest.mark.usefixtures("in_this_process")
-
 
 @pytest.mark.parametrize(("opset", "word"), [(0, "damaged"), (6, "too old"), (99, "newer")])
 def test_load_unknown_opset(opset, word, tmp_path):

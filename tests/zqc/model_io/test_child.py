@@ -17,6 +17,8 @@ from tests import nets
 from zqc.errors import AlreadyQuantizedError, ModelError
 from zqc.model_io import child, model_file, preparation
 
+pytestmark = pytest.mark.child_process
+
 ROOT = Path(__file__).parents[3]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 

@@ -18,8 +18,6 @@ from tests.zqc.model_io.helpers import (
 from zqc.errors import InputShapeError, OutputError
 from zqc.model_io import model_file
 
-pytestmark = pytest.mark.usefixtures("in_this_process")
-
 
 @pytest.mark.parametrize("opset", [13, 17, 21])
 def test_load_keeps_newer_opset(opset, tmp_path, rng):

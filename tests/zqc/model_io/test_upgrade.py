@@ -8,8 +8,6 @@ from tests import nets
 from tests.zqc.model_io.helpers import CONV_NORM, IMAGE, assert_same_values, load, operators
 from zqc.model_io import preparation, upgrade
 
-pytestmark = pytest.mark.usefixtures("in_this_process")
-
 # One network for each way in which an operator was written before opset 13.
 OLD = {
     "7, Upsample, Clip and Dropout by attributes": (
