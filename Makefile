@@ -74,6 +74,7 @@ docs: $(VENV)/.installed-docs
 constraints:
 	rm -rf $(LATEST_VENV)
 	$(MAKE) latest PYTHON=$(OLDEST_PYTHON)
+	$(LATEST_VENV)/bin/python -m pip install --quiet --editable '.[docs]'
 	{ echo '# The versions that zqc is tested with: what `make demo` and `make test` install.'; \
 	echo '# Renew them with `make constraints`, then run `make test`.'; \
 	$(LATEST_VENV)/bin/python -m pip list --format=freeze --exclude-editable --exclude pip \

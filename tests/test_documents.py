@@ -74,7 +74,7 @@ def lines(path):
                 shlex.split(line.strip().removeprefix("$ "), comments=True) if "zqc" in line else []
             )
             if words[:1] == ["zqc"]:
-                yield words[1:], True
+                yield words[1 : words.index(">") if ">" in words else None], True
     for span in spans(path):
         if span.startswith("zqc "):
             yield shlex.split(span)[1:], False

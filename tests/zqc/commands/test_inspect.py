@@ -10,7 +10,7 @@ from zqc.commands.inspect import NodeName, Tensor, inspect
 def test_inspect(detector_file):
     """Everything is counted on the loaded model, the versions are those of the file."""
     result = inspect(detector_file)
-    assert result.path == detector_file
+    assert result.path == str(detector_file)
     assert result.bytes_on_disk == detector_file.stat().st_size
     assert (result.opset, result.ir_version) == (13, 8)
     assert result.inputs == (Tensor("images", "float32", ("N", 3, 16, 16)),)

@@ -60,6 +60,13 @@ def prepared(proto):
     return child.prepared(proto, input_shape=None)
 
 
+def same(one, other):
+    """Whether two models compute the same in the same way; what shapes are noted does not count."""
+    graphs = [one.graph, other.graph]
+    parts = ("node", "initializer", "input", "output")
+    return all(list(getattr(graphs[0], p)) == list(getattr(graphs[1], p)) for p in parts)
+
+
 def running(process):
     """Whether a process is there and no zombie."""
     try:
@@ -71,7 +78,7 @@ def running(process):
 def test_same_in_the_child():
     """The child makes of a model what this process makes of it."""
     proto = nets.detector()
-    assert prepared(proto) == preparation.prepared(proto, input_shape=None, simplify=True)
+    assert same(prepared(proto), preparation.prepared(proto, input_shape=None, simplify=True))
 
 
 def test_threads_and_prints(detector_file):
@@ -107,8 +114,10 @@ def test_child_that_prints(onnxsim, capfd, caplog):
     """What C++ prints while it works reaches the log, and neither results nor progress."""
     onnxsim("os.write(1, b'WARNING on 1')", "os.write(2, b'WARNING on 2')", "print('on stdout')")
     proto = nets.detector()
-    with caplog.at_level(logging.DEBUG):
-        assert prepared(proto) == unsimplified(proto)
+    expected = unsimplified(proto)
+    capfd.readouterr()
+    with caplog.at_level(logging.DEBUG, logger="zqc"):
+        assert same(prepared(proto), expected)
     assert capfd.readouterr() == ("", "")
     assert all(text in caplog.text for text in ("WARNING on 1", "WARNING on 2", "on stdout"))
     assert "the model is used unsimplified" not in caplog.text
@@ -121,7 +130,7 @@ def test_onnxsim_dies(line, words, onnxsim, caplog):
     onnxsim(line)
     proto = nets.detector()
     with caplog.at_level(logging.WARNING):
-        assert prepared(proto) == unsimplified(proto)
+        assert same(prepared(proto), unsimplified(proto))
     (record,) = caplog.records
     assert record.getMessage().startswith("onnxsim failed, the model is used unsimplified: ")
     assert words in record.getMessage()
@@ -134,7 +143,7 @@ def test_onnxsim_hangs(onnxsim, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(child, "_SECONDS", 10.0)  # far more than it takes to start
     proto = nets.detector()
     with caplog.at_level(logging.WARNING):
-        assert prepared(proto) == unsimplified(proto)
+        assert same(prepared(proto), unsimplified(proto))
     assert "the model is used unsimplified: it took longer than 10 s" in caplog.text
     assert not running((tmp_path / "pid").read_text())
 
@@ -180,7 +189,7 @@ def test_no_python_to_start(program, monkeypatch, caplog):
     monkeypatch.setattr(sys, "executable", program)
     proto = nets.detector()
     with caplog.at_level(logging.WARNING):
-        assert prepared(proto) == unsimplified(proto)
+        assert same(prepared(proto), unsimplified(proto))
     assert "onnxsim cannot run here, the model is used unsimplified" in caplog.text
 
 
@@ -232,6 +241,7 @@ def test_interrupted(whole_group, onnxsim, detector_file, tmp_path):
         (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert (out, err.strip()) == ("", "Error: interrupted, nothing was written")
+    assert (out, err.splitlines()[-1]) == ("", "Error: interrupted, nothing was written")
+    assert "Traceback" not in err
     assert not running(pid.read_text())
     assert not list(scratch.iterdir())
