@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ImageError, OptionError
-from zqc.files import FilePath
+from zqc.files import FilePath, check_file
 from zqc.progress import Progress, Silent
 from zqc.recipe.recipe import Recipe
 
@@ -53,9 +53,28 @@ def model_of(source: ModelLike) -> Path | onnx.ModelProto | ir.Model:
     if isinstance(source, str | os.PathLike):
         return Path(source)
     raise OptionError(
-        f"the model is a {type(source).__name__}; give the path of an .onnx file, an "
+        f"the model is of type {type(source).__name__}; give the path of an .onnx file, an "
         "onnx.ModelProto or an onnx_ir.Model"
     )
+
+
+def check_output(output: Path, *inputs: object) -> None:
+    """Refuse an output, before any work, that cannot be written or would destroy an input.
+
+    Args:
+        output: The file that will be written.
+        *inputs: What is read; those that are paths count, folders with the files in them.
+
+    Raises:
+        OutputError: A file cannot be written there.
+        OptionError: It is one of the inputs.
+    """
+    check_file(output)
+    for path in (entry for entry in inputs if isinstance(entry, Path) and entry.exists()):
+        if output.exists() and path.is_dir() and output.parent.samefile(path):
+            raise OptionError(f"the output {output} is a file of the input; choose another one")
+        if output.exists() and output.samefile(path):
+            raise OptionError(f"the output {output} is the input; give another one with -o")
 
 
 def name_of_model(source: Path | onnx.ModelProto | ir.Model) -> str:
@@ -90,7 +109,7 @@ def images_of(images: ImagesLike | None) -> Path | NDArray[Any] | None:
     if isinstance(images, Iterable):
         return _joined(images)
     raise ImageError(
-        f"the pictures are a {type(images).__name__}; give a folder, an array, arrays one after "
+        f"the pictures are of type {type(images).__name__}; give a folder, an array, arrays one after "
         "another, or a CalibrationDataReader"
     )
 

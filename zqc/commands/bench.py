@@ -84,8 +84,8 @@ def bench(
     """
     if min(runs, threads, 1 if batch is None else batch) < 1:
         raise OptionError(
-            f"{runs} runs on {threads} threads with a batch of {batch} cannot be measured; each "
-            "must be at least 1"
+            f"runs ({runs}), threads ({threads}) and batch ({'open' if batch is None else batch}) "
+            "must each be at least 1"
         )
     with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
         return _benched(

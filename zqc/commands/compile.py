@@ -17,6 +17,7 @@ from zqc.commands import inputs
 from zqc.commands.arguments import (
     ImagesLike,
     ModelLike,
+    check_output,
     images_of,
     model_of,
     name_of_model,
@@ -26,8 +27,7 @@ from zqc.commands.arguments import (
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.origin import Origin
 from zqc.detection.agreement import PartAgreement
-from zqc.errors import OptionError
-from zqc.files import FilePath, atomic_write, check_file, to_path
+from zqc.files import FilePath, atomic_write, to_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
@@ -264,9 +264,7 @@ def _begin(
     if isinstance(source, Path):
         path = path or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
     if path is not None:
-        check_file(path)
-        if isinstance(source, Path) and path.exists() and path.samefile(source):
-            raise OptionError(f"the output {path} is the input; give another one with -o")
+        check_output(path, source, given.images, given.statistics)
     plan = replace(plan, recipe=replace(recipe, input_format=input_format))
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)

@@ -12,13 +12,14 @@ from passes.graph import with_outputs
 from zqc.commands.arguments import (
     ImagesLike,
     ModelLike,
+    check_output,
     images_of,
     model_of,
     name_of_model,
     progress_of,
 )
 from zqc.errors import ModelError, OptionError, RuntimeFailure
-from zqc.files import FilePath, atomic_write, check_file, to_path
+from zqc.files import FilePath, atomic_write, to_path
 from zqc.model_io import model_file
 from zqc.pictures.images import ImageSet, holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, InputFormat
@@ -80,7 +81,7 @@ def stats(
     started = time.monotonic()
     progress, pixels = progress_of(progress), images_of(images)
     source, output = model_of(model), to_path(output)
-    check_file(output)
+    check_output(output, source, pixels)
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded = model_file.load(source, input_shape=input_shape)
         network = folded(loaded.model)

@@ -207,7 +207,8 @@ def open_images(
 
     if _is_array(path):
         where = path if isinstance(path, Path) else "an array"
-        array = np.atleast_1d(_read_array(path, input_name))[:limit]
+        array = np.atleast_1d(_read_array(path, input_name))
+        array = array[:limit] if array.ndim == 4 else array
         names = tuple(map(str, range(len(array))))
         if array.dtype == np.uint8:
             _check_pixels(array, where)

@@ -7,7 +7,14 @@ import onnx_ir as ir
 import pytest
 
 from tests import nets
-from zqc.commands.arguments import images_of, model_of, name_of_model, progress_of, recipe_of
+from zqc.commands.arguments import (
+    check_output,
+    images_of,
+    model_of,
+    name_of_model,
+    progress_of,
+    recipe_of,
+)
 from zqc.errors import ImageError, OptionError
 from zqc.progress import Silent
 from zqc.recipe.recipe import PRESETS, Recipe
@@ -32,7 +39,7 @@ def test_models():
     in_memory = ir.from_proto(proto)
     assert model_of(in_memory) is in_memory
     assert (name_of_model(Path("x/a.onnx")), name_of_model(proto)) == ("a.onnx", "the model")
-    with pytest.raises(OptionError, match="the model is a int; give the path"):
+    with pytest.raises(OptionError, match="the model is of type int; give the path"):
         model_of(3)
 
 
@@ -63,7 +70,7 @@ def test_pictures_as_they_are(rng):
     ("given", "message"),
     [
         ([], "there are no pictures in what was given"),
-        (7, "the pictures are a int; give a folder"),
+        (7, "the pictures are of type int; give a folder"),
         ([np.zeros((1, 3, 4, 4)), np.zeros((1, 3, 5, 5))], "their shapes are .*1, 3, 4, 4"),
         ([{"a": np.zeros(3), "b": np.zeros(3)}], "has the entries a, b; give one"),
     ],
@@ -106,3 +113,18 @@ def test_progress(capfd):
     captured = capfd.readouterr()
     assert captured.out == ""
     assert "Working" in captured.err
+
+
+def test_an_input_is_never_overwritten(tmp_path):
+    """Neither the model, nor a twin, nor a picture: by whatever path it is named."""
+    model, twin, pictures = tmp_path / "m.onnx", tmp_path / "twin.onnx", tmp_path / "pictures"
+    pictures.mkdir()
+    for path in (model, twin, pictures / "a.png"):
+        path.write_bytes(b"x")
+    link = tmp_path / "link.onnx"
+    link.symlink_to(model)
+    for output in (model, twin, link, pictures / "a.png"):
+        with pytest.raises(OptionError, match=r"is (the input|a file of the input)"):
+            check_output(output, model, twin, pictures, None)
+    check_output(tmp_path / "new.onnx", model, twin, pictures, None)
+    check_output(pictures / "new.onnx", model, twin, pictures, np.zeros(3))
