@@ -72,7 +72,7 @@ def check_output(output: Path, *inputs: object) -> None:
     check_file(output)
     for path in (entry for entry in inputs if isinstance(entry, Path) and entry.exists()):
         if output.exists() and path.is_dir() and output.parent.samefile(path):
-            raise OptionError(f"the output {output} is a file of the input; choose another one")
+            raise OptionError(f"the output {output} is a file of the input; give another one")
         if output.exists() and output.samefile(path):
             raise OptionError(f"the output {output} is the input; give another one with -o")
 
