@@ -109,8 +109,8 @@ def images_of(images: ImagesLike | None) -> Path | NDArray[Any] | None:
     if isinstance(images, Iterable):
         return _joined(images)
     raise ImageError(
-        f"the pictures are of type {type(images).__name__}; give a folder, an array, arrays one after "
-        "another, or a CalibrationDataReader"
+        f"the pictures are of type {type(images).__name__}; give a folder, an array, arrays one "
+        "after another, or a CalibrationDataReader"
     )
 
 
