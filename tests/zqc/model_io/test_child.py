@@ -110,8 +110,10 @@ print("err after", file=sys.stderr)
     assert (middle, last) == (["err meanwhile"] * len(middle), "err after")
 
 
-def test_child_that_prints(onnxsim, capfd, caplog):
+def test_child_that_prints(onnxsim, capfd, caplog, monkeypatch):
     """What C++ prints while it works reaches the log, and neither results nor progress."""
+    # Commands that were tested before have sent the log to the standard error.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [caplog.handler])
     onnxsim("os.write(1, b'WARNING on 1')", "os.write(2, b'WARNING on 2')", "print('on stdout')")
     proto = nets.detector()
     expected = unsimplified(proto)
