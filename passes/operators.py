@@ -6,11 +6,6 @@ else; ``tests/passes/test_operators.py`` checks them against onnx's schemas and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that multiply by a matrix."""
 
@@ -137,8 +132,3 @@ WITHOUT_INTEGER_KERNELS = frozenset(
     }
 )
 """Parts of functions and normalisations that no runtime has integer kernels for."""
-
-
-def is_operator(node: ir.Node | None, *op_types: str) -> bool:
-    """Whether the node is one of these operators of the standard domain."""
-    return node is not None and node.domain == "" and node.op_type in op_types

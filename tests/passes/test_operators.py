@@ -71,17 +71,3 @@ def test_factors_begin_behind_what_has_no_bound(op_type):
     """A function up to one has its own grid; behind all others a factor can begin."""
     bounded = values(op_type, np.array([40.0], np.float32))[0] <= 1
     assert (op_type in operators.NOT_HOMOGENEOUS) == (not bounded)
-
-
-def test_is_operator():
-    """Only operators of the standard domain count."""
-    model = onnx.parser.parse_model(
-        """<ir_version: 8, opset_import: ["" : 18, "com.microsoft" : 1]>
-        net (float[2] x) => (float[2] y) { t = Relu(x)  y = com.microsoft.Gelu(t) }"""
-    )
-    import onnx_ir as ir
-
-    relu, gelu = ir.from_proto(model).graph
-    assert operators.is_operator(relu, "Relu", "Clip")
-    assert not operators.is_operator(gelu, "Gelu")
-    assert not operators.is_operator(None, "Relu")

@@ -72,7 +72,7 @@ def find_origin(model: ir.Model, recipe: Recipe, source: CalibrationSource) -> O
     """Find the statistics of the layers, which nothing but the synthesis needs to have.
 
     Raises:
-        ZqcError: See ``synthesis.find_statistics``.
+        ZqcError: See ``find_statistics``.
     """
     try:
         return find_statistics(model, source.statistics, input_format=recipe.input_format)
@@ -93,7 +93,7 @@ def find_input_format(
     """How pixels become input values: as the options say, the card, or the statistics.
 
     Raises:
-        ZqcError: See ``synthesis.choose_input_format``.
+        ZqcError: See ``choose_input_format``.
     """
     known = isinstance(recipe.input_format, InputFormat)
     if not known and origin.input_format is not None:
@@ -191,12 +191,12 @@ def begin(
     loaded = model_file.load(source, input_shape=recipe.input_shape)
     origin = find_origin(loaded.model, recipe, given)
     if not origin.layers:
-        refuse_statistics(recipe)
+        _refuse_statistics(recipe)
     input_format, choice = find_input_format(loaded.model, origin, recipe, given, threads=threads)
     return loaded, origin, input_format, choice
 
 
-def refuse_statistics(recipe: Recipe) -> None:
+def _refuse_statistics(recipe: Recipe) -> None:
     """A model without BatchNorm has no statistics to equalize or to correct biases with."""
     for option, value in (
         ("--equalization", recipe.equalization),

@@ -74,7 +74,7 @@ def equalize(
     """Return the model with equalized channels, in one form or, for ``auto``, in several.
 
     The first of several is the model as it is; the others give channels more and more headroom.
-    What they are worth, quantization itself has to tell: see ``choose_equalization``.
+    What they are worth, quantization itself has to tell: see ``zqc.pipeline``.
 
     Args:
         model: The prepared float model.
