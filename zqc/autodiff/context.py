@@ -193,5 +193,6 @@ def unsupported(node: ir.Node, reason: str) -> UnsupportedOperatorError:
     """Return the error for a node that cannot be differentiated."""
     return UnsupportedOperatorError(
         f"no gradient of {describe(node)}: {reason}. "
-        "Calibration with pictures (--images) works without gradients"
+        "Calibration with pictures of your own (--images) or, at the risk of lower accuracy, with "
+        "structured noise (--no-statistics) works without gradients"
     )

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from passes.graph import Namer, constant
+from zqc.errors import InputShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,9 +139,16 @@ class Emitter:
 
 
 def dims(value: ir.Value) -> tuple[Dim, ...]:
-    """Return the dimensions of a value whose rank is known."""
+    """Return the dimensions of a value.
+
+    Raises:
+        InputShapeError: Not even their number is known.
+    """
     if value.shape is None:
-        raise ValueError(f"the shape of {value.name} is unknown")
+        raise InputShapeError(
+            f"the number of dimensions of {value.name} is unknown, so it cannot be "
+            "differentiated; give the model's input a fixed size"
+        )
     return tuple(value.shape)
 
 

@@ -14,7 +14,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 from zqc.autodiff.context import Context, Vjp, unsupported
 from zqc.autodiff.emitter import Dim, Emitter, Operand, dims
 from zqc.autodiff.rules.table import ELEMENTWISE, RULES, Rule
-from zqc.errors import InputShapeError
+from zqc.errors import InputShapeError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +96,50 @@ def backward(
     return _walk(Emitter(model.graph), path, seeds, wrt)
 
 
+def refusals(
+    model: ir.Model, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]
+) -> dict[ir.Node, str]:
+    """Find the nodes between two sets of values that cannot be differentiated.
+
+    Every rule is tried with a gradient of the right shape, so that forms that it does not cover
+    are found as well as operators without a rule.
+
+    Args:
+        model: The model. It is of no use afterwards: the trials have left nodes in it.
+        ends: Values that a loss is computed from.
+        wrt: Values that its gradient is wanted of.
+
+    Returns:
+        Why, by node, the last node first.
+    """
+    _infer(model)
+    nodes, values = _between(model.graph, ends, wrt)
+    emitter = Emitter(model.graph)
+    found = {}
+    for node in nodes:
+        try:
+            _try(emitter, node, values)
+        except (UnsupportedOperatorError, InputShapeError) as error:
+            found[node] = str(error)
+    return found
+
+
+def _try(emitter: Emitter, node: ir.Node, values: frozenset[ir.Value]) -> None:
+    """Differentiate one node with regard to those of its inputs that lie on the way."""
+    inputs = [value for value in node.inputs if value is not None and value in values]
+    outputs = [value if value in values else None for value in node.outputs]
+    _require_shapes([*inputs, *(value for value in outputs if value is not None)])
+    dys = tuple(
+        y if y is None else ir.Value(name=f"{y.name}_trial", shape=y.shape, type=y.type)
+        for y in outputs
+    )
+    call = _Call.of(node)
+    vjps = call(Context(node, dys, frozenset(), emitter))
+    for x, vjp in zip(node.inputs, vjps, strict=False):
+        if x in values and vjp is not None:
+            vjp()
+
+
 def _stretches(shape: Sequence[Dim], target: Sequence[Dim]) -> bool:
     """Whether a shape broadcasts to another; a dynamic dimension is taken to fit."""
     pairs = zip(shape[::-1], target[::-1], strict=False)
@@ -106,11 +150,17 @@ def _stretches(shape: Sequence[Dim], target: Sequence[Dim]) -> bool:
 
 def _prepared(model: ir.Model, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]) -> _Path:
     """Return the path from ``wrt`` to ``ends``, all its shapes known."""
-    if any(y.shape is None or y.dtype is None for node in model.graph for y in node.outputs):
-        ShapeInferencePass()(model)
-    path = _path(model.graph, ends, wrt)
+    _infer(model)
+    nodes, values = _between(model.graph, ends, wrt)
+    path = _Path(tuple(_Call.of(node) for node in nodes), values)
     _require_shapes([*ends, *path.values, *wrt])
     return path
+
+
+def _infer(model: ir.Model) -> None:
+    """Infer shapes and types where some are missing."""
+    if any(y.shape is None or y.dtype is None for node in model.graph for y in node.outputs):
+        ShapeInferencePass()(model)
 
 
 def _walk(
@@ -140,7 +190,10 @@ class _Path:
     values: frozenset[ir.Value]
 
 
-def _path(graph: ir.Graph, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]) -> _Path:
+def _between(
+    graph: ir.Graph, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]
+) -> tuple[list[ir.Node], frozenset[ir.Value]]:
+    """Return the nodes between two sets of values, last first, and the values on the way."""
     dependent = set(wrt)
     order = []
     for node in graph:
@@ -153,7 +206,7 @@ def _path(graph: ir.Graph, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]) ->
         if any(y in needed for y in node.outputs):
             nodes.append(node)
             needed.update(dependent.intersection(_reads(node)))
-    return _Path(tuple(_Call.of(node) for node in nodes), frozenset(needed))
+    return nodes, frozenset(needed)
 
 
 def _reads(node: ir.Node) -> Iterator[ir.Value]:
@@ -192,11 +245,7 @@ class _Call:
 
 def _require_shapes(values: Sequence[ir.Value]) -> None:
     for value in values:
-        if value.shape is None:
-            raise InputShapeError(
-                f"the number of dimensions of {value.name} is unknown, so it cannot be "
-                "differentiated; give the model's input a fixed size"
-            )
+        dims(value)
 
 
 @dataclass(frozen=True)

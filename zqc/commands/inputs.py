@@ -29,6 +29,7 @@ from zqc.statistics.input_choice import InputChoice, choose_input_format
 from zqc.synthesis.generate import synthesize
 from zqc.synthesis.loop import Schedule
 from zqc.synthesis.objective import Objective
+from zqc.synthesis.reach import reach_of
 
 _EFFORTS: dict[Effort, tuple[int, int]] = {
     "quick": (16, 40),
@@ -139,12 +140,14 @@ def gather(
         tensors = noise(picture, recipe, input_format)
         text = f"{len(tensors)} pictures of structured noise (seed {recipe.seed})"
         return ImageSet.of_tensors(tensors, text)
+    with progress.stage("Preparing the synthesis"):
+        reach = reach_of(model, origin.layers, picture, threads=plan.threads)
     made = synthesize(
         model,
-        origin.layers,
+        reach.layers,
         picture=picture,
         input_format=input_format,
-        schedule=schedule(recipe),
+        schedule=reach.schedule(schedule(recipe)),
         objective=objective(recipe),
         progress=progress,
         threads=plan.threads,
@@ -155,6 +158,7 @@ def gather(
     text = (
         f"{len(made.tensors)} pictures synthesised from {origin.text} "
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
+        + (f"; {reach.shortfall}" if reach.shortfall else "")
     )
     return ImageSet.of_tensors(made.tensors, text, synthesised=True)
 

@@ -22,6 +22,7 @@ from zqc.report.printing import Printable
 from zqc.statistics.input_choice import InputChoice
 from zqc.synthesis import checkpoint
 from zqc.synthesis.generate import synthesize
+from zqc.synthesis.reach import reach_of
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,14 @@ def synthesize_to(
     schedule = inputs.schedule(recipe)
     objective = inputs.objective(recipe)
     picture = picture_shape(loaded.model)
+    layers, text = origin.layers, origin.text
+    if not no_statistics:
+        with progress.stage("Preparing the synthesis"):
+            reach = reach_of(loaded.model, layers, picture, threads=threads)
+        layers, schedule = reach.layers, reach.schedule(schedule)
+        text = "; ".join(filter(None, (text, reach.shortfall)))
     options = checkpoint.options_of(
-        loaded.sha256, origin.layers, picture, input_format, schedule, objective
+        loaded.sha256, layers, picture, input_format, schedule, objective
     )
     saved = directory / checkpoint.NAME
     state = checkpoint.read(saved, options, schedule) if resume else None
@@ -121,7 +128,7 @@ def synthesize_to(
         else:
             made = synthesize(
                 loaded.model,
-                origin.layers,
+                layers,
                 picture=picture,
                 input_format=input_format,
                 schedule=schedule,
@@ -142,8 +149,8 @@ def synthesize_to(
         count=len(tensors),
         shape=picture,
         input_choice=choice,
-        source=origin.text,
-        layers=len(origin.layers),
+        source=text,
+        layers=len(layers),
         first_loss=math.nan if made is None else made.first_loss,
         last_loss=math.nan if made is None else made.last_loss,
         seconds=time.monotonic() - started,

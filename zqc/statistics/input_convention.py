@@ -13,6 +13,7 @@ from zqc.errors import OptionError
 from zqc.pictures.dead_leaves import dead_leaves
 from zqc.pictures.input_format import InputFormat
 from zqc.runtime import session
+from zqc.statistics.batch_size import own_batch, takes_any_batch
 from zqc.statistics.batchnorm import LayerStatistics
 from zqc.statistics.network import matched_part
 
@@ -182,15 +183,25 @@ def detect_input_format(
     """
     first = layers[:_LAYERS]
     count = min(max(1, round(_PIXELS / (picture[1] * picture[2]))), _MOST_PICTURES)
-    part, values = matched_part(model, [layer.output for layer in first], (count, *picture))
+    wanted = [layer.output for layer in first]
+    batch = count
+    if not takes_any_batch(model, wanted, picture, threads=threads):
+        batch = own_batch(model)
+        count = -(-count // batch) * batch
+    part, values = matched_part(model, wanted, (batch, *picture))
     run = session.load(part, threads=threads)
     pictures = dead_leaves(count, picture, blurs=_BLURS)
     names = [values[layer.output].name or "" for layer in first]
     source = part.graph.inputs[0].name or ""
 
+    def outputs_of(tensors: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+        batches = (tensors[i : i + batch] for i in range(0, count, batch))
+        found = [run({source: some}) for some in batches]
+        return {name: np.concatenate([part[name] for part in found]) for name in names}
+
     def score(convention: InputConvention) -> float:
         tensors = (convention.format.unit_to_tensor(pixels) for pixels in pictures)
-        outputs = (run({source: batch}) for batch in tensors)
+        outputs = (outputs_of(some) for some in tensors)
         return min(
             float(np.mean([_distance(o[n], layer) for n, layer in zip(names, first, strict=True)]))
             for o in outputs

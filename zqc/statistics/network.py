@@ -31,6 +31,10 @@ def matched_part(
     BatchNorm is folded before it is differentiated: the folded output is compared with its own
     targets, which is the same loss at half of the work.
 
+    At a batch size that the model was not exported for, it is rewritten as far as Reshapes name
+    the one that it was exported for. Whether that is all that holds pictures apart is another
+    question: ``batch_size.takes_any_batch``.
+
     Args:
         model: The model; it is not changed.
         wanted: Names of the values.
@@ -65,7 +69,8 @@ def _set_batch(graph: ir.Graph, shape: tuple[int, int, int, int]) -> None:
         for output in node.outputs:
             output.shape = None
         target = constant(node.inputs[1]) if node.op_type == "Reshape" else None
-        if target is not None and len(target) > 1 and target[0] == exported:
+        named = target is not None and len(target) > 1 and target[0] == exported
+        if target is not None and named and exported != shape[0]:
             freed = np.concatenate([[0], target[1:]]).astype(np.int64)
             name = f"{node.outputs[0].name}_batch_shape"
             node.replace_input_with(1, add_initializer(graph, name, freed))

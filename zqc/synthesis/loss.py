@@ -29,11 +29,16 @@ def sums(tape: Tape, values: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value]:
 
 
 def contributions(
-    tape: Tape, values: Sequence[ir.Value], summed: Sequence[ir.Value], pictures: int
+    tape: Tape,
+    values: Sequence[ir.Value],
+    summed: Sequence[ir.Value],
+    *,
+    batch: int,
+    pictures: int,
 ) -> list[ir.Value]:
-    """What sums contribute to the means over a set of so many pictures, (K,)."""
+    """What sums over a batch contribute to the means over a set of so many pictures, (K,)."""
     share = np.concatenate(
-        [np.full(channels(value), 1 / (positions(value) * pictures)) for value in values]
+        [np.full(channels(value), 1 / (positions(value, batch) * pictures)) for value in values]
     )
     factor = number(tape, "share_of_set", share)
     return [tape.op("Mul", [value, factor]) for value in summed]
@@ -156,7 +161,7 @@ def _implausible(
 ) -> tuple[ir.Value, ir.Value]:
     """By how much mean and deviation of each picture are off beyond the tolerance, (N,)."""
     axes = number(tape, f"{value.name}_picture_axes", range(2, len(sizes(value))), np.int64)
-    share = number(tape, f"{value.name}_per_picture", 1 / positions(value))
+    share = number(tape, f"{value.name}_per_picture", 1 / positions(value, sizes(value)[0]))
 
     def mean(of: ir.Value) -> ir.Value:
         return tape.op("Mul", [tape.op("ReduceSum", [of, axes], {"keepdims": 0}), share])

@@ -39,9 +39,13 @@ def channels(value: ir.Value) -> int:
     return sizes(value)[1]
 
 
-def positions(value: ir.Value) -> int:
-    """Positions of a channel in one picture."""
-    return int(np.prod(sizes(value)[2:]))
+def positions(value: ir.Value, batch: int) -> int:
+    """Positions of a channel in one picture of a batch.
+
+    Axis 0 may hold more than the pictures: windows of them, or the regions that are looked at.
+    """
+    count, _, *behind = sizes(value)
+    return int(count * np.prod(behind)) // batch
 
 
 def scaled(tape: Tape, scalar: ir.Value, factor: ir.Value) -> ir.Value:

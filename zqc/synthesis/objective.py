@@ -137,7 +137,7 @@ def step_model(
     scale = number(tape, "slope_scale", slope_scale(pictures, shape[1:]))
     values = [found[name] for name in names]
     sums = loss.sums(tape, values)
-    moments = loss.contributions(tape, values, sums, pictures)
+    moments = loss.contributions(tape, values, sums, batch=shape[0], pictures=pictures)
     total = loss.pooled(tape, moments, others, targets)
     seeds = loss.entering(tape, values, gradient(part, scaled(tape, total, scale), sums))
     if raw:
@@ -192,7 +192,9 @@ def measure_model(
     _feed(part, tensors)
     part.graph.inputs[:] = [canvas, *view.windows.inputs.values()]
     values = [found[name] for name in names]
-    moments = loss.contributions(tape, values, loss.sums(tape, values), pictures)
+    moments = loss.contributions(
+        tape, values, loss.sums(tape, values), batch=shape[0], pictures=pictures
+    )
     _set_outputs(part, {"tensors": tensors, **dict(zip(MOMENTS, moments, strict=True))})
     return part
 

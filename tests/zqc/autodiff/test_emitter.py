@@ -6,6 +6,7 @@ import pytest
 
 from tests.passes.helpers import build_model
 from zqc.autodiff.emitter import Emitter, dims
+from zqc.errors import InputShapeError
 
 
 @pytest.fixture
@@ -70,5 +71,5 @@ def test_a_name_costs_a_copy_only_where_there_is_one_already(model):
 
 def test_an_unknown_rank_is_an_error():
     """Nothing is guessed where no shape was inferred."""
-    with pytest.raises(ValueError, match="the shape of x is unknown"):
+    with pytest.raises(InputShapeError, match="dimensions of x is unknown"):
         dims(ir.val("x"))

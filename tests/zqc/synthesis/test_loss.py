@@ -69,7 +69,7 @@ def test_contributions_are_shares_of_the_means_of_the_set(values):
     """Three of ten pictures contribute three tenths of their own means (1e-5)."""
 
     def emit(tape, *inputs):
-        return loss.contributions(tape, inputs, loss.sums(tape, inputs), 10)
+        return loss.contributions(tape, inputs, loss.sums(tape, inputs), batch=3, pictures=10)
 
     for power, found in enumerate(computed(emit, *values), start=1):
         expected = 0.3 * reduced(values, power, np.mean)

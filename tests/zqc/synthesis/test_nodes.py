@@ -19,8 +19,11 @@ def test_a_constant_is_registered_once():
 
 
 def test_shapes_are_read_as_they_were_recorded():
-    """Channels and positions of a picture follow from the shape, for values of any rank."""
-    for shape, count in (((2, 3, 4, 5), 20), ((2, 3, 7), 7), ((2, 3), 1)):
+    """Channels and positions of a picture follow from the shape, for values of any rank.
+
+    The last one has eight windows of each picture along axis 0.
+    """
+    for shape, count in (((2, 3, 4, 5), 20), ((2, 3, 7), 7), ((2, 3), 1), ((16, 3, 5, 1), 40)):
         value = typed(ir.Value(name="x"), shape, ir.DataType.INT64)
         assert value.dtype == ir.DataType.INT64
-        assert (sizes(value), channels(value), positions(value)) == (shape, 3, count)
+        assert (sizes(value), channels(value), positions(value, 2)) == (shape, 3, count)

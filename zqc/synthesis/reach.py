@@ -1,0 +1,140 @@
+"""Which layers of a model pictures can be matched to, and in batches of how many."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from zqc.autodiff.context import describe
+from zqc.autodiff.engine import refusals
+from zqc.errors import UnsupportedOperatorError
+from zqc.statistics.batch_size import own_batch, takes_any_batch
+from zqc.statistics.batchnorm import LayerStatistics
+from zqc.statistics.network import matched_part
+from zqc.synthesis.loop import Schedule
+
+logger = logging.getLogger(__name__)
+
+_MOST_NAMES = 3
+"""Obstacles that a message names."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What of a model a synthesis works with.
+
+    Attributes:
+        layers: The layers whose statistics can be matched.
+        known: The number of layers whose statistics are known.
+        obstacles: What stands before the others, operators and names of nodes; none where all are
+            reached.
+        batch: Pictures that the model has to be run with at once; None where any number will do.
+    """
+
+    layers: tuple[LayerStatistics, ...]
+    known: int
+    obstacles: tuple[str, ...]
+    batch: int | None
+
+    def schedule(self, asked: Schedule) -> Schedule:
+        """The batches that are asked for, or those that the model takes, all of them full."""
+        if self.batch is None:
+            return asked
+        samples = -(-asked.samples // self.batch) * self.batch
+        return replace(asked, samples=samples, batch=self.batch)
+
+    @property
+    def shortfall(self) -> str:
+        """In words, what is not matched and why; empty where everything is."""
+        if len(self.layers) == self.known:
+            return ""
+        named = ", ".join(self.obstacles[:_MOST_NAMES])
+        more = len(self.obstacles) - _MOST_NAMES
+        return (
+            f"matched {len(self.layers)} of {self.known} normalised layers; not reached: what "
+            f"needs the gradient of {named}" + (f" and {more} more" if more > 0 else "")
+        )
+
+
+def reach_of(
+    model: ir.Model,
+    layers: Sequence[LayerStatistics],
+    picture: tuple[int, int, int],
+    *,
+    threads: int | None = None,
+) -> Reach:
+    """Find the layers with a gradient, and how many pictures may be run at once.
+
+    A layer counts where no node between it and the pictures is without a gradient. What is cut off
+    is said in a warning.
+
+    Args:
+        model: The model.
+        layers: Statistics of values in it; at least one.
+        picture: Shape of one picture, (C, H, W).
+        threads: Threads of ONNX Runtime.
+
+    Raises:
+        UnsupportedOperatorError: No layer can be reached.
+        RuntimeFailure: ONNX Runtime cannot run the part that is matched.
+    """
+    own = own_batch(model)
+    part, found = matched_part(model, [layer.output for layer in layers], (own, *picture))
+    source = part.graph.inputs[0]
+    refused = refusals(part, list(found.values()), [source])
+    beyond, first = _beyond(part.graph, refused)
+    at_hand = [layer for layer in layers if found[layer.output] not in beyond]
+    matched = [layer for layer in at_hand if _has_channels(found[layer.output], layer)]
+    unsized = [found[layer.output].producer() for layer in at_hand if layer not in matched]
+    obstacles = [*first, *(node for node in unsized if node is not None)]
+    for reason in refused.values():
+        logger.debug("%s", reason)
+    if not matched:
+        _refuse(len(layers), [refused[node] for node in first])
+    names = [layer.output for layer in matched]
+    free = takes_any_batch(model, names, picture, threads=threads)
+    texts = tuple(dict.fromkeys(map(_named, obstacles)))
+    reach = Reach(tuple(matched), len(layers), texts, None if free else own)
+    if len(matched) < len(layers):
+        logger.warning("%s", reach.shortfall)
+    return reach
+
+
+def _beyond(graph: ir.Graph, refused: dict[ir.Node, str]) -> tuple[set[ir.Value], list[ir.Node]]:
+    """The values that need a refused node, and the first of these nodes on each way."""
+    values: set[ir.Value] = set()
+    first = []
+    for node in graph:
+        behind = any(value in values for value in node.inputs)
+        if node in refused and not behind:
+            first.append(node)
+        if behind or node in refused:
+            values.update(node.outputs)
+    return values, first
+
+
+def _has_channels(value: ir.Value, layer: LayerStatistics) -> bool:
+    """Whether a value has a known size, and as many channels as the statistics."""
+    shape = value.shape
+    if shape is None or not shape.is_static() or len(shape) < 2:
+        return False
+    return shape[1] == len(layer.mean)
+
+
+def _named(node: ir.Node) -> str:
+    """Operator and name, without the names of outputs."""
+    return describe(node).split(" (output", 1)[0]
+
+
+def _refuse(known: int, reasons: Sequence[str]) -> None:
+    unsized = (
+        "the sizes of their outputs are unknown; give the model's input a fixed size, or "
+        "calibrate with pictures of your own (--images)"
+    )
+    raise UnsupportedOperatorError(
+        f"pictures cannot be matched to any of the {known} normalised layers of the model: "
+        + next(iter(reasons), unsized)
+    )
