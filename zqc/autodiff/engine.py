@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
 from zqc.autodiff.context import Context, Vjp, unsupported
 from zqc.autodiff.emitter import Dim, Emitter, Operand, dims
 from zqc.autodiff.rules.table import ELEMENTWISE, RULES, Rule
+from zqc.autodiff.shapes import infer_shapes
 from zqc.errors import InputShapeError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _prepared(model: ir.Model, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]
 def _infer(model: ir.Model) -> None:
     """Infer shapes and types where some are missing."""
     if any(y.shape is None or y.dtype is None for node in model.graph for y in node.outputs):
-        ShapeInferencePass()(model)
+        infer_shapes(model)
 
 
 def _walk(

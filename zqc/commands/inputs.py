@@ -140,7 +140,7 @@ def gather(
         tensors = noise(picture, recipe, input_format)
         text = f"{len(tensors)} pictures of structured noise (seed {recipe.seed})"
         return ImageSet.of_tensors(tensors, text)
-    with progress.stage("Preparing the synthesis"):
+    with progress.stage("Finding the layers that can be matched"):
         reach = reach_of(model, origin.layers, picture, threads=plan.threads)
     made = synthesize(
         model,

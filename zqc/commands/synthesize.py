@@ -112,7 +112,7 @@ def synthesize_to(
     picture = picture_shape(loaded.model)
     layers, text = origin.layers, origin.text
     if not no_statistics:
-        with progress.stage("Preparing the synthesis"):
+        with progress.stage("Finding the layers that can be matched"):
             reach = reach_of(loaded.model, layers, picture, threads=threads)
         layers, schedule = reach.layers, reach.schedule(schedule)
         text = "; ".join(filter(None, (text, reach.shortfall)))

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes.canonicalize.batchnorm_to_conv import BatchNormToConv
 from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
 from passes.graph import add_initializer, constant
+from zqc.autodiff.shapes import infer_shapes
 
 
 def fold_batchnorm(model: ir.Model) -> None:
@@ -53,7 +54,7 @@ def matched_part(
     fold_batchnorm(copy)
     RemoveUnusedNodesPass()(copy)
     _set_batch(graph, shape)
-    ShapeInferencePass()(copy)
+    infer_shapes(copy)
     found = {value.name: value for value in graph.outputs if value.name is not None}
     values = [value for node in graph for value in node.outputs]
     for value in (*graph.inputs, *graph.initializers.values(), *values):

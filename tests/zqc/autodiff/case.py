@@ -28,6 +28,7 @@ class Case:
         opset: Version of the default domain.
         outputs: How many outputs the node has; all of them are used unless ``used`` says less.
         used: The outputs that the loss depends on.
+        integers: The outputs that are INT64.
         constants: Indices of float inputs that are initializers and get no gradient.
     """
 
@@ -38,6 +39,7 @@ class Case:
     opset: int = OPSET
     outputs: int = 1
     used: tuple[int, ...] | None = None
+    integers: tuple[int, ...] = ()
     constants: tuple[int, ...] = ()
 
     def __str__(self) -> str:

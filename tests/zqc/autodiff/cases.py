@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.zqc.autodiff.case import Case, f32, scalar
-from tests.zqc.autodiff.spatial_cases import convolutions, pools, resizes
+from tests.zqc.autodiff.spatial_cases import convolutions, pools, resizes, samplers
 
 BROADCASTS = [
     ((2, 3, 4), (2, 3, 4)),
@@ -50,6 +50,17 @@ def unary() -> list[Case]:
         Case("Gelu", (shape,), opset=20),
         Case("Gelu", (shape,), {"approximate": "tanh"}, opset=20),
         Case("Mish", (shape,), opset=18),
+        Case("Swish", (shape,), opset=24),
+        Case("Swish", (shape,), {"alpha": 1.7}, opset=24),
+        Case("Softsign", (shape,), domain="spaced"),
+        Case("Celu", (shape,), domain="spaced"),
+        Case("Celu", (shape,), {"alpha": 0.7}, "spaced"),
+        Case("ThresholdedRelu", (shape,), domain="spaced"),
+        Case("ThresholdedRelu", (shape,), {"alpha": -0.3}, "spaced"),
+        Case("Shrink", (shape,), domain="spaced"),
+        Case("Shrink", (shape,), {"lambd": 0.3, "bias": 0.2}, "spaced"),
+        Case("Sign", (shape,), domain="spaced"),
+        Case("CastLike", (shape, scalar(1)), opset=19),
         Case("PRelu", (shape, (4,)), domain="spaced"),
         Case("PRelu", ((2, 3, 2, 2), (3, 1, 1)), domain="spaced"),
         Case("PRelu", (shape, shape), domain="spaced"),
@@ -119,9 +130,39 @@ def shapes() -> list[Case]:
         Case("Pad", (x, [2, 1, 1, 2], None, [2, 3]), {"mode": "wrap"}, opset=19),
         Case("Tile", ((2, 3), [1, 3])),
         Case("Tile", ((2, 3), [2, 2])),
+        Case("Trilu", ((2, 4, 5),)),
+        Case("Trilu", ((4, 5), np.asarray(-1)), {"upper": 0}),
         Case("DepthToSpace", ((2, 8, 2, 3),), {"blocksize": 2}),
         Case("DepthToSpace", ((2, 8, 2, 3),), {"blocksize": 2, "mode": "CRD"}),
         Case("SpaceToDepth", ((2, 2, 4, 6),), {"blocksize": 2}),
+    ]
+
+
+def scatterings() -> list[Case]:
+    """Return the operators that pick and place by indices, some of them picked twice."""
+    x = (2, 3, 4)
+    by_element = np.asarray([[[0, 3, 1, 1], [2, -1, 0, 0], [1, 1, 1, 2]]] * 2)
+    apart = np.asarray([[[0, 3], [2, -3], [1, 2]]] * 2)
+    points = np.asarray([[0, 1], [1, -1], [0, 1]])
+    return [
+        Case("GatherElements", (x, by_element), {"axis": 2}),
+        Case("GatherElements", (x, by_element % 3), {"axis": -2}, opset=18),
+        Case("GatherND", (x, points)),
+        Case("GatherND", (x, np.asarray([[[1], [1]]]))),
+        Case("ScatterElements", (x, apart, (2, 3, 2)), {"axis": 2}),
+        Case("ScatterElements", (x, apart, (2, 3, 2)), {"axis": 2, "reduction": "add"}),
+        Case("ScatterND", (x, points[:2], (2, 4))),
+        Case("ScatterND", (x, points, (3, 4)), {"reduction": "add"}),
+        Case("TopK", (x, [2]), {}, "spaced", outputs=2, used=(0,), integers=(1,)),
+        Case(
+            "TopK",
+            (x, [2]),
+            {"axis": 1, "largest": 0},
+            "spaced",
+            outputs=2,
+            used=(0,),
+            integers=(1,),
+        ),
     ]
 
 
@@ -165,6 +206,21 @@ def products() -> list[Case]:
             options = {"transA": transposed_a, "transB": transposed_b, "alpha": 0.5, "beta": 2.0}
             rows += [Case("Gemm", (a, b, c), options) for c in ((3, 5), (5,), (3, 1), ())]
     rows.append(Case("Gemm", ((3, 4), (4, 5))))
+    for equation, *shapes_of in (
+        ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)),
+        ("bchw,bkc->bkhw", (2, 3, 2, 4), (2, 5, 3)),
+        ("...ij,...kj->...ik", (2, 3, 4), (1, 5, 4)),
+        ("...ij,jk", (2, 3, 4), (4, 5)),
+        ("ij,jk", (3, 4), (4, 5)),
+        ("i,j->ij", (3,), (4,)),
+        ("bi,bi->b", (2, 3), (2, 3)),
+        ("bij->bji", (2, 3, 4)),
+        ("bij->b", (2, 3, 4)),
+        ("bij,bk->bk", (2, 3, 4), (2, 5)),
+        ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
+        ("b i j , b i j -> b i j", (2, 3, 4), (1, 3, 4)),
+    ):
+        rows.append(Case("Einsum", tuple(shapes_of), {"equation": equation}))
     return rows
 
 
@@ -186,6 +242,18 @@ def normalizations() -> list[Case]:
         Case("LayerNormalization", ((2, 3, 4), (4,), (4,)), opset=18),
         Case("InstanceNormalization", ((2, 3, 4, 5), vector, vector)),
         Case("InstanceNormalization", ((2, 3, 6), vector, vector), {"epsilon": 0.01}, opset=18),
+        Case("GroupNormalization", ((2, 6, 4, 5), (6,), (6,)), {"num_groups": 3}, opset=21),
+        Case("GroupNormalization", ((2, 6, 4), (6,), (6,)), {"num_groups": 2}, opset=21),
+        Case("GroupNormalization", ((2, 6, 4, 5), (3,), (3,)), {"num_groups": 3}, opset=18),
+        Case("RMSNormalization", ((2, 3, 4), (4,)), opset=23),
+        Case("RMSNormalization", ((2, 3, 4), (3, 4)), {"axis": 1, "epsilon": 0.01}, opset=23),
+        Case("MeanVarianceNormalization", ((2, 3, 4, 5),), {"axes": [0, 2, 3]}),
+        Case("MeanVarianceNormalization", ((2, 3, 4, 5),), {"axes": [2, 3]}),
+        Case("LpNormalization", ((2, 3, 4),)),
+        Case("LpNormalization", ((2, 3, 4),), {"axis": 1}),
+        Case("LpNormalization", ((2, 3, 4),), {"axis": 1, "p": 1}, "spaced"),
+        Case("LRN", ((2, 6, 3, 4),), {"size": 3, "alpha": 0.3}),
+        Case("LRN", ((2, 6, 3, 4),), {"size": 5, "alpha": 0.5, "beta": 0.6, "bias": 2.0}),
     ]
 
 
@@ -196,6 +264,8 @@ CASES = [
     *pools(),
     *resizes(),
     *shapes(),
+    *scatterings(),
+    *samplers(),
     *reductions(),
     *products(),
     *normalizations(),

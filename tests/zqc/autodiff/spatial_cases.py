@@ -136,6 +136,21 @@ def resizes() -> list[Case]:
                     {"coordinate_transformation_mode": "asymmetric", "nearest_mode": nearest},
                 )
             )
+    for options in (
+        {"mode": "cubic"},
+        {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1},
+        {"mode": "cubic", "coordinate_transformation_mode": "align_corners"},
+        {"mode": "cubic", "coordinate_transformation_mode": "asymmetric"},
+        {"mode": "cubic", "antialias": 1},
+        {"mode": "linear", "antialias": 1},
+        {"mode": "linear", "antialias": 1, "exclude_outside": 1},
+        {"mode": "linear", "antialias": 1, "coordinate_transformation_mode": "align_corners"},
+    ):
+        for scales in (f32(1, 1, 2, 1.5), f32(1, 1, 0.5, 0.4)):
+            rows.append(Case("Resize", ((1, 2, 6, 10), None, scales), options, opset=18))
+    for policy in ("not_larger", "not_smaller"):
+        options = {"mode": "linear", "axes": [2, 3], "keep_aspect_ratio_policy": policy}
+        rows.append(Case("Resize", (shape, None, None, [7, 8]), options, opset=18))
     symmetric = {"coordinate_transformation_mode": "half_pixel_symmetric", "mode": "linear"}
     return [
         *rows,
@@ -145,3 +160,21 @@ def resizes() -> list[Case]:
         Case("Resize", ((1, 2, 5), None, f32(1, 1, 2.2)), {"mode": "linear"}),
         Case("Resize", ((1, 1, 2, 3, 4), None, f32(1, 1, 2, 1, 3))),
     ]
+
+
+def samplers() -> list[Case]:
+    """Return GridSample in every mode, beyond all borders.
+
+    With these sizes the numbers of the domain "spaced" lie between the pixels.
+    """
+    rows = []
+    for align, height in ((0, 10), (1, 11)):
+        shapes = ((2, 3, height, 5), (2, 3, 2, 2))
+        for padding in ("zeros", "border", "reflection"):
+            options: dict[str, object] = {"padding_mode": padding, "align_corners": align}
+            rows.append(Case("GridSample", shapes, options, "spaced"))
+            nearest = {"mode": "nearest", **options}
+            rows.append(Case("GridSample", shapes, nearest, "spaced", constants=(1,)))
+    shapes = ((2, 3, 10, 5), (2, 3, 2, 2))
+    rows.append(Case("GridSample", shapes, {"mode": "linear"}, "spaced", opset=20))
+    return rows

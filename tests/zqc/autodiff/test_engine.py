@@ -45,14 +45,14 @@ def test_unknown_attribute_is_refused() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("y = Clip(x, s)", "a bound depends"),
         ("y = Pow(x, s)", "the exponent depends"),
         ("y = Pad(x, pads, s)", "the padding value depends"),
         ("y = Dropout(x, ratio, on)", "training mode"),
-        ('y = Resize<mode="cubic">(x, , scales)', "mode='cubic'"),
         ('y = Resize<coordinate_transformation_mode="tf_crop_and_resize">(x, , scales)', "tf_crop"),
-        ("y = Gather(x, index)", "indices is not constant"),
-        ("y, mask = TopK(x, index)", "no gradient rule"),
+        ("y = GatherND<batch_dims=1>(x, places)", "batch_dims=1"),
+        ('y = ScatterND<reduction="max">(x, places, x)', "reduction='max'"),
+        ('y = Einsum<equation="ii->i">(x)', "an index stands twice"),
+        ("y = Hardmax(x)", "no gradient rule"),
     ],
 )
 def test_form_without_gradient_is_refused(body: str, reason: str) -> None:
@@ -60,7 +60,7 @@ def test_form_without_gradient_is_refused(body: str, reason: str) -> None:
     model = _parse(f"""
         (float[2,3] x, float s, int64[1] index) => (float loss)
         <int64[4] pads = {{0,1,0,1}}, float ratio = {{0.5}}, bool on = {{1}},
-         float[2] scales = {{1.0, 2.0}}> {{
+         float[2] scales = {{1.0, 2.0}}, int64[2,1] places = {{1, 0}}> {{
             {body}
             loss = ReduceSum<keepdims=0>(y)
         }}""")

@@ -50,12 +50,16 @@ def prelu(at: Context, x: ir.Value, slope: ir.Value) -> Sequence[Vjp]:
 def clip(
     at: Context, x: ir.Value, low: ir.Value | None = None, high: ir.Value | None = None
 ) -> Sequence[Vjp]:
-    """`dy` where x was left as it was."""
+    """`dy` where x was left as it was; what x was clipped to gets the rest, where low <= high."""
 
-    def bound() -> ir.Value:
-        raise at.refusal("a bound depends on what is differentiated for")
+    def beyond(comparison: str, bound: ir.Value | None) -> ir.Value:
+        return at.op("Mul", at.dy, at.mask(at.op(comparison, x, bound)))
 
-    return [lambda: at.op("Mul", at.dy, at.mask(at.op("Equal", x, at.y))), bound, bound]
+    return [
+        lambda: at.op("Mul", at.dy, at.mask(at.op("Equal", x, at.y))),
+        lambda: beyond("Less", low),
+        lambda: beyond("Greater", high),
+    ]
 
 
 def sigmoid(at: Context, x: ir.Value) -> Sequence[Vjp]:
@@ -155,6 +159,54 @@ def mish(at: Context, x: ir.Value) -> Sequence[Vjp]:
         t = at.op("Tanh", at.op("Softplus", x))
         rise = at.op("Mul", at.op("Mul", x, at.op("Sigmoid", x)), _one_minus_square(at, t))
         return at.op("Mul", at.dy, at.op("Add", t, rise))
+
+    return [vjp]
+
+
+def swish(at: Context, x: ir.Value, *, alpha: float = 1.0) -> Sequence[Vjp]:
+    """`dy`·(s + alpha·y·(1 − s)), s = sigmoid(alpha·x)."""
+
+    def vjp() -> ir.Value:
+        gate = at.op("Sigmoid", x if alpha == 1 else at.op("Mul", x, float(alpha)))
+        rise = at.op("Mul", at.y, at.complement(gate))
+        scaled = rise if alpha == 1 else at.op("Mul", rise, float(alpha))
+        return at.op("Mul", at.dy, at.op("Add", gate, scaled))
+
+    return [vjp]
+
+
+def softsign(at: Context, x: ir.Value) -> Sequence[Vjp]:
+    """`dy`·(1 − |y|)², which is dy/(1 + |x|)²."""
+
+    def vjp() -> ir.Value:
+        rest = at.op("Sub", 1.0, at.op("Abs", at.y))
+        return at.op("Mul", at.dy, at.op("Mul", rest, rest))
+
+    return [vjp]
+
+
+def celu(at: Context, x: ir.Value, *, alpha: float = 1.0) -> Sequence[Vjp]:
+    """`dy` where x > 0, else dy·(y/alpha + 1)."""
+
+    def vjp() -> ir.Value:
+        slope = at.op("Add", at.op("Mul", at.y, 1 / float(alpha)), 1.0)
+        below = at.op("Mul", at.dy, slope)
+        return at.op("Where", at.op("Greater", x, 0.0), at.dy, below)
+
+    return [vjp]
+
+
+def thresholded_relu(at: Context, x: ir.Value, *, alpha: float = 1.0) -> Sequence[Vjp]:
+    """`dy` where x > alpha."""
+    return [lambda: at.op("Mul", at.dy, at.mask(at.op("Greater", x, float(alpha))))]
+
+
+def shrink(at: Context, x: ir.Value, *, bias: float = 0.0, lambd: float = 0.5) -> Sequence[Vjp]:
+    """`dy` where |x| > lambd."""
+
+    def vjp() -> ir.Value:
+        outside = at.op("Greater", at.op("Abs", x), float(lambd))
+        return at.op("Mul", at.dy, at.mask(outside))
 
     return [vjp]
 

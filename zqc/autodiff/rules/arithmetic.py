@@ -155,9 +155,26 @@ def identity(at: Context, x: ir.Value) -> Sequence[Vjp]:
     return [lambda: at.dy]
 
 
-def cast(at: Context, x: ir.Value, *, to: int, saturate: int = 1) -> Sequence[Vjp]:
+def cast(
+    at: Context, x: ir.Value, *, to: int, saturate: int = 1, round_mode: str = "up"
+) -> Sequence[Vjp]:
     """`dy` in the type of x."""
     return [lambda: at.cast(at.dy, x)]
+
+
+def cast_like(at: Context, x: ir.Value, target: ir.Value, *, saturate: int = 1) -> Sequence[Vjp]:
+    """`dy` in the type of x."""
+    return [lambda: at.cast(at.dy, x), None]
+
+
+def straight_through(at: Context, x: ir.Value) -> Sequence[Vjp]:
+    """`dy`, as if Round, Floor and Ceil did nothing (Bengio et al. 2013, arXiv:1308.3432)."""
+    return [lambda: at.dy]
+
+
+def flat(at: Context, x: ir.Value) -> Sequence[Vjp]:
+    """Nothing: the output is constant but for steps (Sign)."""
+    return [None]
 
 
 def dropout(

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from passes.graph import constant
+from zqc.autodiff.rules.scattering import gather_by
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -59,6 +62,8 @@ def gather(at: Context, x: ir.Value, indices: ir.Value, *, axis: int = 0) -> Seq
     def vjp() -> ir.Value:
         shape = at.dims(x)
         along = axis % len(shape)
+        if constant(indices) is None:
+            return gather_by(at, x, indices, along)
         (size,) = at.sizes(x, [along])
         index = at.fixed(indices, "indices")
         flat = np.where(index < 0, index + size, index).reshape(-1)

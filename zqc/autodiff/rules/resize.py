@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,18 +34,20 @@ def resize(
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
 ) -> Sequence[Vjp]:
-    """Mᵀ·dy along each resized axis, M being the interpolation matrix (nearest or linear).
+    """Mᵀ·dy along each resized axis, M being the interpolation matrix.
 
     Enlarging by a whole factor with mode nearest is undone by AveragePool times the factor. A
     dynamic axis 0 is a batch, which is never resized.
     """
 
     def vjp() -> ir.Value:
-        if antialias:
-            raise at.refusal("antialias=1")
         rank = len(at.dims(x))
         along = [axis % rank for axis in axes] if axes is not None else list(range(rank))
         given = at.fixed(scales, "scales").tolist() if sizes is None else None
+        if sizes is not None and keep_aspect_ratio_policy != "stretch":
+            choose = min if keep_aspect_ratio_policy == "not_larger" else max
+            asked = zip(at.fixed(sizes, "sizes").tolist(), at.sizes(x, along), strict=True)
+            given = [choose(new / old for new, old in asked)] * len(along)
         matrices = {}
         for i, axis in enumerate(along):
             is_batch = axis == 0 and not isinstance(at.dims(x)[axis], int)
@@ -59,6 +62,9 @@ def resize(
                 mode=mode,
                 transformation=coordinate_transformation_mode,
                 nearest_mode=nearest_mode,
+                cubic_a=cubic_coeff_a,
+                excludes=bool(exclude_outside),
+                antialias=bool(antialias),
             )
         return _apply(at, matrices, rank)
 
@@ -104,6 +110,9 @@ def _matrix(
     mode: str,
     transformation: str,
     nearest_mode: str,
+    cubic_a: float,
+    excludes: bool,
+    antialias: bool,
 ) -> NDArray[np.float32]:
     """Return the new×old matrix that resizes one axis, after the formulas of the ONNX schema."""
     places = np.arange(new, dtype=np.float32)
@@ -128,6 +137,9 @@ def _matrix(
     matrix = np.zeros((new, old), np.float32)
     if mode == "nearest":
         matrix[rows, _nearest(at, origin, nearest_mode).clip(0, old - 1)] = 1
+    elif mode == "cubic" or (mode == "linear" and antialias):
+        stretch = min(scale, 1.0) if antialias else 1.0
+        _weigh(matrix, origin, mode, cubic_a, stretch, excludes=excludes)
     elif mode == "linear":
         origin = origin.clip(0, old - 1)
         below = np.floor(origin).astype(np.int64)
@@ -137,6 +149,38 @@ def _matrix(
     else:
         raise at.refusal(f"mode={mode!r}")
     return matrix
+
+
+def _weigh(
+    matrix: NDArray[np.float32],
+    origin: NDArray[np.float32],
+    mode: str,
+    cubic_a: float,
+    stretch: float,
+    *,
+    excludes: bool,
+) -> None:
+    """Fill in what a kernel around each origin weighs; it is made wider against aliasing.
+
+    Weights of places outside count for the outermost element, or are left out.
+    """
+    reach = (2 if mode == "cubic" else 1) / stretch
+    last = matrix.shape[1] - 1
+    for row, place in zip(matrix, origin.astype(np.float64), strict=True):
+        taps = np.arange(math.floor(place - reach), math.ceil(place + reach) + 1)
+        weights = _kernel(np.abs(taps - place) * stretch, mode, cubic_a)
+        if excludes:
+            weights = weights * ((taps >= 0) & (taps <= last))
+        np.add.at(row, taps.clip(0, last), (weights / weights.sum()).astype(np.float32))
+
+
+def _kernel(distance: NDArray[np.float64], mode: str, a: float) -> NDArray[np.float64]:
+    """The triangle, or the cubic convolution kernel (Keys 1981, equation 4)."""
+    if mode == "linear":
+        return np.maximum(1 - distance, 0)
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0))
 
 
 def _nearest(at: Context, origin: NDArray[np.float32], nearest_mode: str) -> NDArray[np.int64]:

@@ -57,3 +57,8 @@ def depth_to_space(at: Context, x: ir.Value, *, blocksize: int, mode: str = "DCR
 def space_to_depth(at: Context, x: ir.Value, *, blocksize: int) -> Sequence[Vjp]:
     """DepthToSpace of dy."""
     return [lambda: at.op("DepthToSpace", at.dy, blocksize=blocksize, mode="DCR")]
+
+
+def trilu(at: Context, x: ir.Value, k: ir.Value | None = None, *, upper: int = 1) -> Sequence[Vjp]:
+    """The same triangle of dy."""
+    return [lambda: at.op("Trilu", at.dy, k, upper=upper), None]
