@@ -17,7 +17,7 @@ from zqc.autodiff.shapes import infer_shapes
 from zqc.errors import InputShapeError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
@@ -56,7 +56,11 @@ def gradient(model: ir.Model, loss: ir.Value, wrt: Sequence[ir.Value]) -> list[i
 
 
 def backward(
-    model: ir.Model, seeds: Mapping[ir.Value, ir.Value], wrt: Sequence[ir.Value]
+    model: ir.Model,
+    seeds: Mapping[ir.Value, ir.Value],
+    wrt: Sequence[ir.Value],
+    *,
+    around: Collection[ir.Node] = (),
 ) -> list[ir.Value]:
     """Append nodes that compute a vector–Jacobian product to the model's graph.
 
@@ -75,6 +79,7 @@ def backward(
         seeds: The gradient of each value that has one of its own, of the value's shape or with
             size 1 along the axes where it is constant.
         wrt: Float values of the graph: inputs, initializers or results of nodes.
+        around: Nodes that no gradient goes through, as if their outputs were constants.
 
     Returns:
         One value per entry of ``wrt``, of the same shape, named ``<name>_gradient``. Zeros where
@@ -85,7 +90,7 @@ def backward(
             the rule does not cover. Missing rules are found before anything is emitted.
         InputShapeError: A shape that the gradient must know is dynamic or unknown.
     """
-    path = _prepared(model, list(seeds), wrt)
+    path = _prepared(model, list(seeds), wrt, around)
     _require_shapes(list(seeds.values()))
     for value, seed in seeds.items():
         if not _stretches(dims(seed), dims(value)):
@@ -148,10 +153,15 @@ def _stretches(shape: Sequence[Dim], target: Sequence[Dim]) -> bool:
     )
 
 
-def _prepared(model: ir.Model, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]) -> _Path:
+def _prepared(
+    model: ir.Model,
+    ends: Sequence[ir.Value],
+    wrt: Sequence[ir.Value],
+    around: Collection[ir.Node] = (),
+) -> _Path:
     """Return the path from ``wrt`` to ``ends``, all its shapes known."""
     _infer(model)
-    nodes, values = _between(model.graph, ends, wrt)
+    nodes, values = _between(model.graph, ends, wrt, around)
     path = _Path(tuple(_Call.of(node) for node in nodes), values)
     _require_shapes([*ends, *path.values, *wrt])
     return path
@@ -191,13 +201,16 @@ class _Path:
 
 
 def _between(
-    graph: ir.Graph, ends: Sequence[ir.Value], wrt: Sequence[ir.Value]
+    graph: ir.Graph,
+    ends: Sequence[ir.Value],
+    wrt: Sequence[ir.Value],
+    around: Collection[ir.Node] = (),
 ) -> tuple[list[ir.Node], frozenset[ir.Value]]:
     """Return the nodes between two sets of values, last first, and the values on the way."""
     dependent = set(wrt)
     order = []
     for node in graph:
-        if any(value in dependent for value in _reads(node)):
+        if node not in around and any(value in dependent for value in _reads(node)):
             order.append(node)
             dependent.update(y for y in node.outputs if y.dtype is None or y.dtype in _FLOATS)
     needed = dependent.intersection(ends)

@@ -76,7 +76,6 @@ def calibrate(
 
     Raises:
         RuntimeFailure: A tensor became infinite or not a number, or ONNX Runtime failed.
-        UnsupportedOperatorError: Sensitivities need a gradient that an operator does not have.
     """
     tensors = [name for point in points for name in point.names]
     recipe, target, threads = plan.recipe, plan.target, plan.threads

@@ -10,7 +10,7 @@ loss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from passes.analysis.topology import last_layers, weighted_layers
 from passes.graph import with_outputs
 from passes.operators import SAME_GRID, SQUASHING
-from zqc.autodiff.engine import backward
+from zqc.autodiff.engine import backward, refusals
 from zqc.calibration.histogram import BINS, Histogram, add, empty, widen
+from zqc.errors import InputShapeError, UnsupportedOperatorError
 from zqc.pictures.model_input import input_name
 from zqc.runtime import session
 
@@ -62,8 +63,10 @@ def sensitivities(
 ) -> dict[str, Sensitivity]:
     """Measure how much the outputs depend on tensors, and on what the layers put out.
 
-    The outputs are taken where the post-processing begins (`ends`); each counts the same, whatever
+    The outputs are taken where the post-processing begins (`heads`); each counts the same, whatever
     its size: it is divided by its standard deviation and by the root of the number of its values.
+    What enters an operator without a gradient is taken for an output, too: nothing is known of
+    what it makes of errors.
 
     Args:
         model: A float model with one input, BatchNormalization folded.
@@ -74,19 +77,24 @@ def sensitivities(
         threads: Threads of ONNX Runtime.
 
     Returns:
-        By name, for the tensors and the outputs of the weighted layers before the ends.
+        By name, for the tensors and the outputs of the weighted layers before the ends, those of
+        unknown rank left out.
 
     Raises:
-        UnsupportedOperatorError: An operator between a tensor and the ends has no gradient.
-        InputShapeError: A shape that the gradient must know is unknown.
         RuntimeFailure: ONNX Runtime failed.
     """
     source = input_name(model)
     last = [value.name or "" for value in heads(model.graph)]
-    scales, shapes = _scales(model, source, last, batches, threads)
     layers = [node.outputs[0].name or "" for node in weighted_layers(model.graph)]
     names = list(dict.fromkeys([*tensors, *layers]))
-    graph, seeds, gradients = _differentiated(model, last, names)
+    try:
+        graph, seeds, gradients = _differentiated(model, last, names)
+    except (UnsupportedOperatorError, InputShapeError):
+        obstacles, last, names = _around(model, last, names)
+        if not last:
+            return {}
+        graph, seeds, gradients = _differentiated(model, last, names, obstacles)
+    scales, shapes = _scales(model, source, last, batches, threads)
     computed = [name for name in names if name != source]
     runner = session.load(graph, outputs=[*computed, *gradients.values()], threads=threads)
     found = {name: Sensitivity(_nothing(), empty(), np.zeros(1)) for name in gradients}
@@ -187,20 +195,53 @@ def _scales(
     return scales, shapes
 
 
-def _differentiated(
+def _around(
     model: ir.Model, last: Sequence[str], names: Sequence[str]
+) -> tuple[set[str], list[str], list[str]]:
+    """What has no gradient, by names of outputs, with the ends and tensors that this leaves."""
+    copy = model.clone()
+    values = _values(copy.graph)
+    wrt = [values[name] for name in names if values[name].shape is not None]
+    ends = [values[name] for name in last if values[name].shape is not None]
+    obstacles = refusals(copy, ends, wrt)
+    entering = {
+        value.name or ""
+        for node in obstacles
+        for value in node.inputs
+        if value is not None and value.producer() is not None
+        if value.shape is not None and value.dtype is ir.DataType.FLOAT
+    }
+    new = [name for name in values if name in entering]
+    refused = {value.name or "" for node in obstacles for value in node.outputs}
+    return (
+        refused,
+        list(dict.fromkeys([*(v.name or "" for v in ends), *new])),
+        [value.name or "" for value in wrt],
+    )
+
+
+def _values(graph: ir.Graph) -> dict[str, ir.Value]:
+    values = {v.name or "": v for v in graph.inputs}
+    return values | {v.name or "": v for node in graph for v in node.outputs}
+
+
+def _differentiated(
+    model: ir.Model,
+    last: Sequence[str],
+    names: Sequence[str],
+    obstacles: Collection[str] = (),
 ) -> tuple[ir.Model, dict[str, str], dict[str, str]]:
     """A model of the tensors and their gradients, and what the seeds and gradients are called."""
     copy = model.clone()
     graph = copy.graph
-    values = {v.name or "": v for v in graph.inputs}
-    values |= {v.name or "": v for node in graph for v in node.outputs}
+    values = _values(graph)
+    around = [node for node in graph if any(value.name in obstacles for value in node.outputs)]
     seeds = {}
     for name in last:
         value = values[name]
         seeds[value] = ir.Value(name=f"{name}_seed", shape=value.shape, type=value.type)
         graph.inputs.append(seeds[value])
-    gradients = backward(copy, seeds, [values[name] for name in names])
+    gradients = backward(copy, seeds, [values[name] for name in names], around=around)
     computed = [values[name] for name in names if not values[name].is_graph_input()]
     graph.outputs[:] = [*computed, *gradients]
     named = {name: v.name or "" for name, v in zip(names, gradients, strict=True)}

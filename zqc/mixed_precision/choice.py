@@ -122,7 +122,6 @@ def chosen_bits(
 
     Raises:
         OptionError: No choice of bits reaches the targets.
-        UnsupportedOperatorError: An operator has no gradient, which sensitivities need.
         RuntimeFailure: ONNX Runtime failed.
     """
     model, ranges, recipe = candidate.model, candidate.ranges, plan.recipe

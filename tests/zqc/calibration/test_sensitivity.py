@@ -6,6 +6,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from passes import SplitBranches
 from passes.arithmetic import MIN_EXPONENT
+from passes.graph import with_outputs
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration.histogram import BINS, Histogram, add, empty
 from zqc.calibration.sensitivity import Sensitivity, heads, sensitivities, weighted
@@ -85,6 +86,25 @@ def test_many_outputs_add_up(rng, pictures):
     z = run_model(model, x=np.concatenate(pictures))["z"]
     expected = np.sum(matrix(model) ** 2, axis=1) / z.astype(np.float64).var() / 5
     np.testing.assert_allclose(found["f"].fisher_diagonal, expected, rtol=0.1)
+
+
+def test_what_enters_an_operator_without_a_gradient_is_an_output(rng, pictures):
+    """Before a Hardmax nothing is known of the scores: f itself is looked at, to 1e-5.
+
+    Its gradient is that of each of its four values over their deviation; behind it, all is as ever.
+    """
+    body = NET.replace("    z = Gemm(f, g)", "    h = Hardmax(f)\n    z = Gemm(h, g)")
+    model = net(rng, 1, body)
+    found = sensitivities(model, ["x", "f", "h"], pictures, seed=0, vectors=1, threads=1)
+    assert set(found) == {"x", "f", "h", "a", "z"}
+    outputs = run_model(with_outputs(model, ["f", "y"]), x=np.concatenate(pictures))
+    expected = 1 / (4 * outputs["f"].astype(np.float64).var())
+    np.testing.assert_allclose(found["f"].fisher_diagonal, np.full(4, expected), rtol=1e-5)
+    score = outputs["y"].astype(np.float64)
+    slope = score * (1 - score) / score.std()
+    expected = np.mean((slope * matrix(model)[:, 0]) ** 2, axis=0)
+    np.testing.assert_allclose(found["h"].fisher_diagonal, expected, rtol=1e-5)
+    assert found["a"].fisher_diagonal.all()
 
 
 def test_the_seed_decides(rng, pictures):
