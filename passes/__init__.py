@@ -11,7 +11,9 @@ from passes.canonicalize.explicit_pads import ExplicitPads
 from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
+from passes.canonicalize.left_matrices import LeftMatrices
 from passes.canonicalize.means_to_pools import MeansToPools
+from passes.canonicalize.plain_gemm import PlainGemm
 from passes.canonicalize.sink_layout import SinkLayout
 from passes.canonicalize.spell_swish import SpellSwish
 from passes.canonicalize.split_branches import SplitBranches
@@ -71,10 +73,12 @@ __all__ = [
     "IntegerDepthToSpace",
     "IntegerHardActivations",
     "IntegerResizes",
+    "LeftMatrices",
     "MeansToPools",
     "PackedScales",
     "PackedWeights",
     "PairsBehindLayout",
+    "PlainGemm",
     "QuantizeActivations",
     "QuantizeWeights",
     "ScalarScales",

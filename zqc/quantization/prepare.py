@@ -16,7 +16,9 @@ from passes import (
     ConvTransposeToConv,
     FoldArithmetic,
     FoldBatchNorm,
+    LeftMatrices,
     MeansToPools,
+    PlainGemm,
     SinkLayout,
     SplitBranches,
 )
@@ -29,6 +31,8 @@ from zqc.recipe.plan import Plan
 from zqc.runtime import versions
 
 PREPARE: tuple[ir.passes.InPlacePass, ...] = (
+    PlainGemm(),
+    LeftMatrices(),
     FoldArithmetic(),
     FoldBatchNorm(),
     BatchNormToConv(),
