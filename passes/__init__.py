@@ -13,6 +13,7 @@ from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
 from passes.canonicalize.left_matrices import LeftMatrices
 from passes.canonicalize.means_to_pools import MeansToPools
+from passes.canonicalize.merge_branches import MergeBranches
 from passes.canonicalize.plain_gemm import PlainGemm
 from passes.canonicalize.sink_layout import SinkLayout
 from passes.canonicalize.spell_swish import SpellSwish
@@ -75,6 +76,7 @@ __all__ = [
     "IntegerResizes",
     "LeftMatrices",
     "MeansToPools",
+    "MergeBranches",
     "PackedScales",
     "PackedWeights",
     "PairsBehindLayout",

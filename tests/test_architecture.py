@@ -218,6 +218,7 @@ def test_public_names_of_passes():
         "IntegerResizes",
         "LeftMatrices",
         "MeansToPools",
+        "MergeBranches",
         "PackedScales",
         "PackedWeights",
         "PairsBehindLayout",
