@@ -5,6 +5,7 @@ from passes.canonicalize.canonical_activations import CanonicalActivations
 from passes.canonicalize.canonical_batchnorm import CanonicalBatchNorm
 from passes.canonicalize.canonical_clips import CanonicalClips
 from passes.canonicalize.canonical_gelu import CanonicalGelu
+from passes.canonicalize.canonical_mish import CanonicalMish
 from passes.canonicalize.conv_transpose_to_conv import ConvTransposeToConv
 from passes.canonicalize.drop_idle import DropIdle
 from passes.canonicalize.explicit_pads import ExplicitPads
@@ -54,6 +55,7 @@ __all__ = [
     "CanonicalBatchNorm",
     "CanonicalClips",
     "CanonicalGelu",
+    "CanonicalMish",
     "ColumnBlocks",
     "ConvTransposeToConv",
     "DerivedBiasScales",

@@ -196,6 +196,7 @@ def test_public_names_of_passes():
         "CanonicalBatchNorm",
         "CanonicalClips",
         "CanonicalGelu",
+        "CanonicalMish",
         "ColumnBlocks",
         "ConvTransposeToConv",
         "DerivedBiasScales",
