@@ -2,14 +2,22 @@
 
 from passes.canonicalize.batchnorm_to_conv import BatchNormToConv
 from passes.canonicalize.canonical_activations import CanonicalActivations
+from passes.canonicalize.canonical_batchnorm import CanonicalBatchNorm
 from passes.canonicalize.canonical_clips import CanonicalClips
 from passes.canonicalize.canonical_gelu import CanonicalGelu
+from passes.canonicalize.canonical_mish import CanonicalMish
 from passes.canonicalize.conv_transpose_to_conv import ConvTransposeToConv
+from passes.canonicalize.drop_idle import DropIdle
+from passes.canonicalize.explicit_pads import ExplicitPads
 from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
+from passes.canonicalize.left_matrices import LeftMatrices
 from passes.canonicalize.means_to_pools import MeansToPools
+from passes.canonicalize.merge_branches import MergeBranches
+from passes.canonicalize.plain_gemm import PlainGemm
 from passes.canonicalize.sink_layout import SinkLayout
+from passes.canonicalize.spell_swish import SpellSwish
 from passes.canonicalize.split_branches import SplitBranches
 from passes.equalize.equalize_channels import EqualizeChannels
 from passes.equalize.scale_outputs import ScaleOutputs
@@ -44,14 +52,18 @@ __all__ = [
     "AbsorbedBounds",
     "BatchNormToConv",
     "CanonicalActivations",
+    "CanonicalBatchNorm",
     "CanonicalClips",
     "CanonicalGelu",
+    "CanonicalMish",
     "ColumnBlocks",
     "ConvTransposeToConv",
     "DerivedBiasScales",
+    "DropIdle",
     "EarlyMaxPools",
     "EqualizeChannels",
     "ExplicitConvolutions",
+    "ExplicitPads",
     "FixedBatch",
     "FloatBarriers",
     "FloatBiases",
@@ -64,10 +76,13 @@ __all__ = [
     "IntegerDepthToSpace",
     "IntegerHardActivations",
     "IntegerResizes",
+    "LeftMatrices",
     "MeansToPools",
+    "MergeBranches",
     "PackedScales",
     "PackedWeights",
     "PairsBehindLayout",
+    "PlainGemm",
     "QuantizeActivations",
     "QuantizeWeights",
     "ScalarScales",
@@ -76,6 +91,7 @@ __all__ = [
     "ShortNames",
     "SignedActivations",
     "SinkLayout",
+    "SpellSwish",
     "SplitBranches",
     "SplitClips",
     "UnsignedActivations",

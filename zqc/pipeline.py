@@ -27,7 +27,7 @@ from zqc.quantization.equalize import equalize
 from zqc.quantization.prepare import excluded_nodes, prepare
 from zqc.quantization.quantize import quantize, refit
 from zqc.recipe.plan import Plan
-from zqc.statistics.batchnorm import LayerStatistics
+from zqc.statistics.batchnorm import LayerStatistics, with_sums
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def run(
     means_from = means_source(recipe.bias_correction, synthesised=synthesised)
     asks_for_statistics = "statistics" in (recipe.equalization, means_from)
     with progress.stage("Finding the ranges of channels"):
-        analytic = analytic_moments(model, layers) if asks_for_statistics else {}
+        known = with_sums(loaded.model, model, layers) if asks_for_statistics else ()
+        analytic = analytic_moments(model, known)
         equalized = equalize(model, plan, batches, analytic)
     more = recipe.chooses_bits or recipe.refits  # needs a calibrated model, and quantizes it anew
 

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.analysis.bounds import upper_bound
-from passes.graph import Namer, float_attribute, is_float, replace, scalar, sole_consumer
+from passes.canonicalize.factors import factors, private_producer
+from passes.graph import Namer, float_attribute, is_float, replace, scalar
 
 HARD_SWISH_OPSET = 14
 
@@ -19,8 +20,8 @@ class CanonicalActivations(ir.passes.InPlacePass):
 
     1. Clip(x, 0, none) → Relu(x).
     2. Clip(x + 3, 0, 6) / 6 → HardSigmoid(x, α = 1/6, β = 1/2); the division may be a product.
-    3. x · HardSigmoid(x, 1/6, 1/2), and x · Clip(x + 3, 0, 6) / 6 → HardSwish(x). Raises opset 13
-       to 14, which changes no other operator's defaults.
+    3. x · HardSigmoid(x, 1/6, 1/2), and x · Clip(x + 3, 0, 6) / 6 multiplied in any order →
+       HardSwish(x). Raises opset 13 to 14, which changes no other operator's defaults.
     4. x / (1 + exp(−x)) → x · Sigmoid(x), and 1 / (1 + exp(−x)) → Sigmoid(x).
 
     An intermediate result that somebody else reads as well is no part of a spelling, nor are
@@ -62,18 +63,12 @@ def _hard_sigmoid(node: ir.Node) -> list[ir.Node] | None:
 
 
 def _hard_swish(node: ir.Node) -> list[ir.Node] | None:
-    product = _product(node)
-    if product is not None:
-        for x, gate in (product, product[::-1]):
-            if _is_sixth_gate(gate, x):
-                return [ir.node("HardSwish", [x])]
-    # x · Clip(x + 3, 0, 6), divided afterwards.
-    inner = _divided_by(node, 6.0)
-    product = _product(inner.producer()) if inner is not None and _private(inner) else None
-    if product is not None:
-        for x, gate in (product, product[::-1]):
-            if _clipped_plus_three(gate) is x:
-                return [ir.node("HardSwish", [x])]
+    number, values = factors(node) or (0.0, [])
+    for x, gate in (values, values[::-1]) if values else ():
+        if np.isclose(number, 1 / 6, rtol=1e-6) and _clipped_plus_three(gate) is x:
+            return [ir.node("HardSwish", [x])]
+        if number == 1 and _is_sixth_gate(gate, x):
+            return [ir.node("HardSwish", [x])]
     return None
 
 
@@ -91,16 +86,6 @@ def _sigmoid(node: ir.Node) -> list[ir.Node] | None:
     return None
 
 
-def _private(value: ir.Value) -> bool:
-    return sole_consumer(value) is not None
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    """The producer of a value that nobody else reads, when it is of that type."""
-    node = value.producer() if value is not None and _private(value) else None
-    return node if node is not None and node.op_type == op_type and node.domain == "" else None
-
-
 def _divided_by(node: ir.Node, number: float) -> ir.Value | None:
     if node.op_type == "Div" and scalar(node.inputs[1]) == number:
         return node.inputs[0]
@@ -112,19 +97,12 @@ def _divided_by(node: ir.Node, number: float) -> ir.Value | None:
     return None
 
 
-def _product(node: ir.Node | None) -> tuple[ir.Value, ir.Value] | None:
-    if node is None or node.op_type != "Mul":
-        return None
-    left, right = node.inputs
-    return None if left is None or right is None else (left, right)
-
-
 def _clipped_plus_three(value: ir.Value | None) -> ir.Value | None:
     """Return x when the value is Clip(x + 3, 0, 6)."""
-    clip = _producer(value, "Clip")
+    clip = private_producer(value, "Clip")
     if clip is None or upper_bound(clip) != 6.0:
         return None
-    plus = _producer(clip.inputs[0], "Add")
+    plus = private_producer(clip.inputs[0], "Add")
     if plus is None:
         return None
     for x, three in (plus.inputs, plus.inputs[::-1]):
@@ -134,7 +112,7 @@ def _clipped_plus_three(value: ir.Value | None) -> ir.Value | None:
 
 
 def _is_sixth_gate(gate: ir.Value, x: ir.Value) -> bool:
-    node = _producer(gate, "HardSigmoid")
+    node = private_producer(gate, "HardSigmoid")
     return (
         node is not None
         and node.inputs[0] is x
@@ -148,12 +126,12 @@ def _hard_sigmoid_node(source: ir.Value) -> ir.Node:
 
 
 def _one_plus_exp_of_minus(value: ir.Value) -> ir.Value | None:
-    plus = _producer(value, "Add")
+    plus = private_producer(value, "Add")
     if plus is None:
         return None
     for term, one in (plus.inputs, plus.inputs[::-1]):
-        exp = _producer(term, "Exp") if scalar(one) == 1.0 else None
-        minus = _producer(exp.inputs[0], "Neg") if exp is not None else None
+        exp = private_producer(term, "Exp") if scalar(one) == 1.0 else None
+        minus = private_producer(exp.inputs[0], "Neg") if exp is not None else None
         if minus is not None:
             return minus.inputs[0]
     return None

@@ -39,8 +39,10 @@ class ConvTransposeToConv(ir.passes.InPlacePass):
        by 1 is a 2×2 Conv then, and no 3×3 one.
     4. Groups: a Conv of the same groups for each phase, and a Concat. One for all phases would be
        slower than the ConvTranspose, twice so where it is depthwise.
-    5. Declined: other ranks than 4, strides that differ, dilations, ``auto_pad``,
-       ``output_shape``, computed weights, paddings beyond the kernel, more than 16 phases of
+    5. Dilations: those of the Conv at stride 1. At a larger stride the kernel is spread out, with
+       zeros between its taps.
+    6. Declined: other ranks than 4, strides that differ, ``auto_pad`` and ``output_shape`` (see
+       ``ExplicitPads``), computed weights, paddings beyond the kernel, more than 16 phases of
        groups, and kernels of which two thirds would be zeros: a product costs about a third on
        integers.
 
@@ -69,11 +71,24 @@ class _Axis:
         taps: For each phase, the tap of the old kernel at each tap of the new one, −1 for none.
         pads: Of the Conv, before and after.
         cut: How many positions a Slice takes away, at the beginning and at the end.
+        dilation: Of the Conv.
     """
 
     taps: tuple[tuple[int, ...], ...]
     pads: tuple[int, int]
     cut: tuple[int, int]
+    dilation: int = 1
+
+
+def why_not(node: ir.Node) -> str:
+    """Say which attribute of a ConvTranspose keeps it one; empty where none does."""
+    weight = node.inputs[1]
+    shape = [] if weight is None or weight.shape is None else list(weight.shape)
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) != len(shape) or not shape:
+        return "its weight is computed"
+    _, reason = _axes(node, sizes)
+    return reason
 
 
 def _axis(kernel: int, stride: int, pads: tuple[int, int], output_padding: int, cut: int) -> _Axis:
@@ -97,10 +112,50 @@ def _axis(kernel: int, stride: int, pads: tuple[int, int], output_padding: int, 
     return _Axis(taps, (-first, positions - 1 + last), (cut, positions * stride - grown))
 
 
-def _cheaper_axis(kernel: int, stride: int, pads: tuple[int, int], output_padding: int) -> _Axis:
+def _cheaper_axis(
+    kernel: int, stride: int, dilation: int, pads: tuple[int, int], output_padding: int
+) -> _Axis:
     """Of both ways to begin the one with fewer taps, without a Slice where they are as many."""
-    ways = (_axis(kernel, stride, pads, output_padding, cut) for cut in (0, pads[0] % stride))
-    return min(ways, key=lambda axis: len(axis.taps[0]))
+    covered = (kernel - 1) * dilation + 1
+    if stride == 1:
+        (taps,) = _axis(kernel, 1, (0, 0), 0, 0).taps
+        whole = _axis(covered, 1, pads, output_padding, 0)
+        return _Axis((taps,), whole.pads, whole.cut, dilation)
+    ways = (_axis(covered, stride, pads, output_padding, cut) for cut in (0, pads[0] % stride))
+    axis = min(ways, key=lambda axis: len(axis.taps[0]))
+    taps_of = tuple(
+        tuple(-1 if tap < 0 or tap % dilation else tap // dilation for tap in phase)
+        for phase in axis.taps
+    )
+    return _Axis(taps_of, axis.pads, axis.cut)
+
+
+def _axes(node: ir.Node, shape: Sequence[int]) -> tuple[list[_Axis], str]:
+    """How each axis is rewritten, and why not; the reason names an attribute."""
+    if len(shape) != 4:
+        return [], "its weight has not 4 dimensions"
+    auto = node.attributes.get("auto_pad")
+    if auto is not None and auto.as_string().startswith("SAME"):
+        return [], "its auto_pad depends on sizes that are not known"
+    if "output_shape" in node.attributes:
+        return [], "its output_shape depends on sizes that are not known"
+    stride, other = ints(node, "strides", (1, 1))
+    if stride != other:
+        return [], "its strides differ"
+    dilations, more = ints(node, "dilations", (1, 1)), ints(node, "output_padding", (0, 0))
+    pads = ints(node, "pads", (0, 0, 0, 0))
+    axes = [
+        _cheaper_axis(shape[2 + i], stride, dilations[i], (pads[i], pads[i + 2]), more[i])
+        for i in (0, 1)
+    ]
+    if any(pad < 0 for axis in axes for pad in axis.pads):
+        return [], "its pads reach beyond its kernel"
+    if math.prod(float(np.mean(np.array(axis.taps) >= 0)) for axis in axes) < 1 / 3:
+        cause = "dilations" if max(dilations) > 1 else "strides"
+        return [], f"its {cause} would make two thirds of a Conv's kernel zeros"
+    if int_attribute(node, "group", 1) > 1 and stride**2 > _MOST_CONVS:
+        return [], "its strides have too many phases for its group"
+    return axes, ""
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node, name: Namer) -> str:
@@ -110,27 +165,10 @@ def _rewrite(graph: ir.Graph, node: ir.Node, name: Namer) -> str:
         return "its weight is computed"
     if not layer.has_constant_bias:
         return "its bias is computed"
-    weight, bias = layer.weight, layer.bias
-    if weight.ndim != 4 or any(d != 1 for d in ints(node, "dilations", (1, 1))):
-        return "it has dilations or another rank than 4"
-    auto = node.attributes.get("auto_pad")
-    if "output_shape" in node.attributes or (auto is not None and auto.as_string() != "NOTSET"):
-        return "its paddings are computed from sizes"
-    stride, other = ints(node, "strides", (1, 1))
-    if stride != other:
-        return "its strides differ"
-    pads, more = ints(node, "pads", (0, 0, 0, 0)), ints(node, "output_padding", (0, 0))
-    axes = [
-        _cheaper_axis(weight.shape[2 + i], stride, (pads[i], pads[i + 2]), more[i]) for i in (0, 1)
-    ]
-    if any(pad < 0 for axis in axes for pad in axis.pads):
-        return "its paddings reach beyond its kernel"
-    if math.prod(float(np.mean(np.array(axis.taps) >= 0)) for axis in axes) < 1 / 3:
-        return "two thirds of the kernel would be zeros"
-    if layer.groups > 1 and stride**2 > _MOST_CONVS:
-        return "it has too many phases for its groups"
-    _write(graph, node, _phases(weight, axes, layer.groups), bias, axes, name)
-    return ""
+    axes, reason = _axes(node, layer.weight.shape)
+    if not reason:
+        _write(graph, node, _phases(layer.weight, axes, layer.groups), layer.bias, axes, name)
+    return reason
 
 
 def _phases(weight: NDArray[np.floating], axes: list[_Axis], groups: int) -> NDArray[np.floating]:
@@ -159,6 +197,9 @@ def _write(
         kernels = kernels.reshape(1, -1, *kernels.shape[2:])
         bias = None if bias is None else np.tile(bias, phases)
     pads = [axis.pads[end] for end in (0, 1) for axis in axes]
+    more: dict[str, _Attribute] = {}
+    if any(axis.dilation > 1 for axis in axes):
+        more["dilations"] = [axis.dilation for axis in axes]
     nodes: list[ir.Node] = []
 
     def add(kind: str, inputs: Sequence[ir.Value | None], **attributes: _Attribute) -> ir.Value:
@@ -175,7 +216,8 @@ def _write(
     for kernel in kernels:
         inputs = [node.inputs[0], constant_of(1, kernel)]
         inputs += [] if bias is None else [constant_of(2, bias)]
-        results.append(add("Conv", inputs, group=groups, kernel_shape=kernel.shape[2:], pads=pads))
+        shape = kernel.shape[2:]
+        results.append(add("Conv", inputs, group=groups, kernel_shape=shape, pads=pads, **more))
     result = results[0] if len(results) == 1 else add("Concat", results, axis=1)
     if phases > 1:
         result = add("DepthToSpace", [result], blocksize=math.isqrt(phases), mode="DCR")

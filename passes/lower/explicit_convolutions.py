@@ -17,11 +17,9 @@ class ExplicitConvolutions(ir.passes.InPlacePass):
     """Give every Conv and ConvTranspose all of its attributes. Exact: they say what held before.
 
     1. ``kernel_shape``, ``strides``, ``dilations``, ``group``; ``output_padding`` of ConvTranspose.
-    2. ``pads`` instead of ``auto_pad``: zeros for NOTSET and VALID; for SAME of a Conv what makes
-       ⌈n/s⌉ outputs of n inputs at stride s, (⌈n/s⌉ − 1)·s + (k − 1)·d + 1 − n in all, the odd one
-       at the end (UPPER) or at the beginning (LOWER).
-    3. Left as it is: SAME of an input of unknown size or of a ConvTranspose, ``output_shape``, a
-       weight of unknown shape.
+    2. ``pads`` instead of ``auto_pad``: zeros for NOTSET and VALID.
+    3. Left as it is: SAME and ``output_shape``, which ``ExplicitPads`` resolves where sizes are
+       known, and a weight of unknown shape.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -51,11 +49,8 @@ def _complete(node: ir.Node) -> bool:
         node.attributes["group"] = ir.AttrInt64("group", int_attribute(node, "group", 1))
     attribute = node.attributes.get("auto_pad")
     auto = "NOTSET" if attribute is None else attribute.as_string()
-    pads: Sequence[int] | None = ints(node, "pads", (0,) * (2 * len(kernel)))
-    if auto in _AUTOMATIC:
-        pads = _same_pads(node, kernel, strides, dilations, upper=auto == "SAME_UPPER")
-    if pads is not None and "output_shape" not in node.attributes:
-        _set(node, "pads", pads)
+    if auto not in _AUTOMATIC and "output_shape" not in node.attributes:
+        _set(node, "pads", ints(node, "pads", (0,) * (2 * len(kernel))))
         node.attributes.pop("auto_pad", None)
     return set(node.attributes) != before
 
@@ -63,24 +58,3 @@ def _complete(node: ir.Node) -> bool:
 def _set(node: ir.Node, name: str, values: Sequence[int]) -> None:
     if name not in node.attributes:
         node.attributes[name] = ir.AttrInt64s(name, list(values))
-
-
-def _same_pads(
-    node: ir.Node,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    *,
-    upper: bool,
-) -> list[int] | None:
-    """The pads of automatic padding, all beginnings first; None where they cannot be known."""
-    source = node.inputs[0].shape if node.inputs[0] is not None else None
-    sizes = list(source)[2:] if source is not None else []
-    if node.op_type != "Conv" or not sizes or not all(isinstance(n, int) for n in sizes):
-        return None
-    begins, ends = [], []
-    for n, k, s, d in zip(map(int, map(str, sizes)), kernel, strides, dilations, strict=True):
-        total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
-        begins.append(total // 2 if upper else total - total // 2)
-        ends.append(total - begins[-1])
-    return begins + ends

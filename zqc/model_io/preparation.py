@@ -11,12 +11,25 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from passes.canonicalize.canonical_batchnorm import CanonicalBatchNorm
+from passes.canonicalize.drop_idle import DropIdle
+from passes.canonicalize.explicit_pads import ExplicitPads
 from passes.canonicalize.fold_batch_size import FoldBatchSize
+from passes.canonicalize.spell_swish import SpellSwish
 from zqc.errors import InputShapeError, ModelError
 from zqc.model_io import upgrade
 from zqc.model_io.admission import check_image_input, check_operators, check_opset, described
 
 MINIMUM_OPSET = 13  # the first with QuantizeLinear and DequantizeLinear per channel
+
+AS_EXPORTED: tuple[ir.passes.InPlacePass, ...] = (
+    DropIdle(),
+    CanonicalBatchNorm(),
+    SpellSwish(),
+    ExplicitPads(),
+)
+"""Exact passes on the model as it was exported, before constants are folded, since some of what
+they recognise is gone then, and after it."""
 
 
 def prepared(
@@ -65,11 +78,20 @@ def _prepared(
     _forget_shapes(model)
     given = _fix_size(check_image_input(model), input_shape)
     # The converter spells operators more plainly where it knows the rank of their inputs.
-    known = ir.to_proto(inferred(ir.to_proto(model)))
-    raised = upgrade.raise_opset(known, MINIMUM_OPSET)
+    known = _canonical(inferred(ir.to_proto(model)))
+    raised = upgrade.raise_opset(ir.to_proto(known), MINIMUM_OPSET)
     if given:
         _check_size(raised)
-    return ir.to_proto(inferred(upgrade.simplify(raised) if simplify else raised))
+    folded = inferred(upgrade.simplify(raised) if simplify else raised)
+    return ir.to_proto(_canonical(folded))
+
+
+def _canonical(model: ir.Model) -> ir.Model:
+    """Run the exact passes until nothing changes: what one resolves shows shapes to the others."""
+    while ir.passes.Sequential(*AS_EXPORTED)(model).modified:
+        _forget_shapes(model)  # onnx infers none behind output_shape, and a wrong one for itself
+        model = inferred(ir.to_proto(model))
+    return model
 
 
 def _root(error: BaseException) -> BaseException:

@@ -13,15 +13,20 @@ from passes import (
     CanonicalActivations,
     CanonicalClips,
     CanonicalGelu,
+    CanonicalMish,
     ConvTransposeToConv,
     FoldArithmetic,
     FoldBatchNorm,
+    LeftMatrices,
     MeansToPools,
+    MergeBranches,
+    PlainGemm,
     SinkLayout,
     SplitBranches,
 )
 from passes.analysis.quantization_points import QuantizationPoint, quantization_points
 from passes.canonicalize.canonical_gelu import GELU_OPSET, spelled_gelus
+from passes.canonicalize.canonical_mish import MISH_OPSET, spelled_mishes
 from zqc.errors import OptionError
 from zqc.model_io import lowest_opset, model_file
 from zqc.pictures.input_format import InputFormat
@@ -29,13 +34,18 @@ from zqc.recipe.plan import Plan
 from zqc.runtime import versions
 
 PREPARE: tuple[ir.passes.InPlacePass, ...] = (
+    PlainGemm(),
+    LeftMatrices(),
     FoldArithmetic(),
+    FoldBatchNorm(),
+    MergeBranches(),
     FoldBatchNorm(),
     BatchNormToConv(),
     FoldArithmetic(),
     CanonicalClips(),
     CanonicalActivations(),
     CanonicalGelu(),
+    CanonicalMish(),
     MeansToPools(),
     ConvTransposeToConv(),
     SinkLayout(),
@@ -53,8 +63,9 @@ def prepare(model: ir.Model, plan: Plan) -> ir.Model:
     """
     recipe = plan.recipe
     newest = versions.newest_opset(recipe.min_runtime)
-    if newest >= GELU_OPSET and spelled_gelus(model.graph):
-        model = model_file.raise_opset(model, GELU_OPSET)
+    for opset, spelled in ((MISH_OPSET, spelled_mishes), (GELU_OPSET, spelled_gelus)):
+        if newest >= opset and spelled(model.graph):
+            model = model_file.raise_opset(model, opset)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
     fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits)
     if plan.target.int4 and (fewest <= 4 or recipe.target_size is not None):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from passes.canonicalize.conv_transpose_to_conv import why_not
 from passes.graph import constant, producer_of, scalar
 from passes.operators import SAME_GRID
 
@@ -41,7 +42,10 @@ def rule_of(node: ir.Node | None) -> str:
     if node is None:
         return "ONNX Runtime made other operators of it"
     if node.op_type == "ConvTranspose":
-        return "ONNX Runtime has no integer kernel for ConvTranspose"
+        attribute = why_not(node)
+        return "ONNX Runtime has no integer kernel for ConvTranspose" + (
+            f", and no Conv can stand for it: {attribute}" if attribute else ""
+        )
     is_layer = node.op_type in FLOAT_LAYERS
     if not is_layer and node.op_type not in _ANY_SCALES | _SAME_SCALE:
         return f"ONNX Runtime has no integer kernel for {node.op_type}"

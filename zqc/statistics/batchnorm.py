@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.topology import weighted_layers
 from passes.canonicalize.affine import from_batchnorm
-from passes.graph import constant
+from passes.graph import constant, name_of
 from zqc.errors import NoBatchNormError
 
 _ADVICE = (
@@ -78,3 +80,34 @@ def harvest(model: ir.Model) -> tuple[LayerStatistics, ...]:
     if not layers:
         raise NoBatchNormError(f"the model has no BatchNormalization left. {_ADVICE}")
     return tuple(layers)
+
+
+def with_sums(
+    model: ir.Model, prepared: ir.Model, layers: Sequence[LayerStatistics]
+) -> tuple[LayerStatistics, ...]:
+    """Add what is known of sums of layers that have become one layer, see ``MergeBranches``.
+
+    The mean of a sum is the sum of the means. Its variance is that of independent terms.
+
+    Args:
+        model: The model that the layers are in, nothing merged.
+        prepared: The same model, branches merged into layers with the names of their sums.
+        layers: The statistics of the layers.
+    """
+    merged = {name_of(node.outputs[0]) for node in weighted_layers(prepared.graph)}
+    known = {layer.output: layer for layer in layers}
+    sums: list[LayerStatistics] = []
+    for node in model.graph:
+        if node.op_type not in ("Add", "Sum") or node.domain != "":
+            continue
+        terms = [known.get(name_of(value)) for value in node.inputs]
+        found = [term for term in terms if term is not None]
+        name = name_of(node.outputs[0])
+        if name in known or len(found) < len(terms) or len({len(t.mean) for t in found}) != 1:
+            continue
+        mean = np.sum([term.mean for term in found], axis=0)
+        deviation = np.sqrt(np.sum([term.deviation**2 for term in found], axis=0))
+        known[name] = LayerStatistics(name, mean, deviation)
+        if name in merged:
+            sums.append(known[name])
+    return (*layers, *sums)

@@ -38,6 +38,8 @@ HARD_SWISH = {
     "divided afterwards": "a = Add(x, three) b = Clip(a, zero, six) c = Mul(x, b) y = Div(c, six)",
     "gate first, multiplied afterwards": """
         a = Add(three, x) b = Clip(a, zero, six) c = Mul(b, x) y = Mul(c, sixth)""",
+    "divided before": "a = Add(x, three) b = Clip(a, zero, six) c = Div(x, six) y = Mul(c, b)",
+    "multiplied before": "a = Add(x, three) b = Clip(a, zero, six) c = Mul(sixth, x) y = Mul(b, c)",
     "multiplied afterwards, constant first": """
         a = Add(three, x) b = Clip(a, zero, six) c = Mul(x, b) y = Mul(sixth, c)""",
 }

@@ -65,6 +65,41 @@ def test_declined(declined):
     assert "Gelu" not in operator_types(model)
 
 
+CUBES = {
+    "a power": "c = Pow(x, three)",
+    "a product": "q = Mul(x, x) c = Mul(q, x)",
+    "a product, the square behind": "q = Mul(x, x) c = Mul(x, q)",
+}
+
+
+@pytest.mark.parametrize("body", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("cube", CUBES.values(), ids=CUBES)
+def test_the_approximate_one(body, cube, rng):
+    """With tanh it is another function, for which the operator has an attribute."""
+    text = f"{cube} d = Mul(c, small) i = Add(x, d) s = Mul(i, scale) e = Tanh(s) p = Add(e, one)"
+    constants = {"three": 3.0, "small": 0.044715, "scale": math.sqrt(2 / math.pi), "one": 1.0}
+    constants |= {"half": 0.5, "two": 2.0}
+    used = {name: value for name, value in constants.items() if name in f"{text} {body}"}
+    model = build_model(f"(float[2,3] x) => (float[2,3] y) {{ {text} {body} }}", **used)
+    x = rng.normal(0, 2, (2, 3)).astype(np.float32)
+    before = run_model(model, x=x)
+    assert CanonicalGelu()(model).modified
+    gelu = model.graph.outputs[0].producer()
+    assert gelu.attributes["approximate"].as_string() == "tanh"
+    assert relative_error(before, run_model(model, x=x)) < 1e-5
+
+
+@pytest.mark.parametrize("changed", [{"small": 0.05}, {"scale": 0.7}, {"three": 2.0}])
+def test_other_numbers_are_another_function(changed):
+    """A polynomial that looks alike stays."""
+    text = """c = Pow(x, three) d = Mul(c, small) i = Add(x, d) s = Mul(i, scale) e = Tanh(s)
+        p = Add(e, one) g = Mul(x, p) y = Mul(g, half)"""
+    constants = {"three": 3.0, "small": 0.044715, "scale": math.sqrt(2 / math.pi)} | changed
+    constants |= {"one": 1.0, "half": 0.5}
+    model = build_model(f"(float[2,3] x) => (float[2,3] y) {{ {text} }}", **constants)
+    assert not CanonicalGelu()(model).modified
+
+
 def test_the_operator_is_the_reference_one():
     """What the passes call Gelu is what onnx defines: erf, no approximation."""
     schema = onnx.defs.get_schema("Gelu", 20)

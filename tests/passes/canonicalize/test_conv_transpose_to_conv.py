@@ -9,6 +9,7 @@ import torch
 from onnx_ir.passes.common import ShapeInferencePass
 
 from passes import ConvTransposeToConv
+from passes.canonicalize.conv_transpose_to_conv import why_not
 from tests.passes.helpers import build_model, operator_types, run_model
 
 
@@ -108,7 +109,7 @@ def test_what_is_written(rng, kernel, pad, more, operators, shape):
 @pytest.mark.parametrize(
     "declined",
     [
-        {"dilations": [2, 2]},
+        {"dilations": [2, 2], "kernel": (3, 3)},
         {"strides": [2, 1]},
         {"auto_pad": "SAME_UPPER"},
         {"output_shape": [10, 8]},
@@ -122,6 +123,58 @@ def test_declined(rng, declined):
     model, *_ = transposed(rng, **declined)
     assert not ConvTransposeToConv()(model).modified
     assert operator_types(model) == ["ConvTranspose"]
+
+
+@pytest.mark.parametrize("group", [1, 2])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "pads"),
+    [
+        (3, 1, 2, [2, 2, 2, 2]),
+        (3, 1, 3, [0, 1, 6, 2]),
+        (2, 1, 2, [1, 1, 1, 1]),
+        (2, 2, 3, [1, 1, 1, 1]),
+        (3, 2, 3, [3, 3, 3, 3]),
+    ],
+)
+def test_dilations_equal_pytorch(rng, kernel, stride, dilation, pads, group):
+    """At stride 1 the Conv has them; else the kernel is spread out, where that does not waste."""
+    model, weight, bias = transposed(
+        rng,
+        kernel=(kernel, kernel),
+        strides=[stride] * 2,
+        dilations=[dilation] * 2,
+        pads=pads,
+        group=group,
+    )
+    x = rng.normal(size=(2, 6, 5, 4)).astype(np.float32)
+    expected = torch.nn.functional.conv_transpose2d(
+        *map(torch.from_numpy, (x, weight, bias)), stride=stride, groups=group, dilation=dilation
+    ).numpy()
+    height, width = expected.shape[2:]
+    expected = expected[:, :, pads[0] : height - pads[2], pads[1] : width - pads[3]]
+    changed = ConvTransposeToConv()(model).modified
+    assert changed == (stride == 1 or not why_not(model.graph[0]))
+    if stride == 1:
+        assert operator_types(model) == ["Conv"]
+        assert model.graph[0].attributes["dilations"].as_ints() == (dilation,) * 2
+        assert model.graph[0].inputs[1].const_value.shape[2:] == (kernel, kernel)
+    np.testing.assert_allclose(run_model(model, x=x)["y"], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"dilations": [2, 2], "kernel": (3, 3)}, "dilations"),
+        ({"kernel": (1, 1), "strides": [3, 3]}, "strides"),
+        ({"strides": [2, 1]}, "strides"),
+        ({"auto_pad": "SAME_UPPER"}, "auto_pad"),
+        ({"output_shape": [10, 8]}, "output_shape"),
+    ],
+)
+def test_the_reason_names_the_attribute(rng, attributes, named):
+    """What keeps a ConvTranspose one is said by the name that users find in their export."""
+    model, *_ = transposed(rng, **attributes)
+    assert named in why_not(model.graph[0])
 
 
 def test_groups(rng):

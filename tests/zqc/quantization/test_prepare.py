@@ -50,3 +50,13 @@ def test_a_model_that_the_oldest_runtime_cannot_read_is_refused():
     prepare(model, plan_of(Recipe(min_runtime="1.17")))
     with pytest.raises(OptionError, match=r"Gelu make_a is there since opset 20; .* 1\.17"):
         prepare(model, plan_of(Recipe(min_runtime="1.16")))
+
+
+def test_mish_is_one_operator():
+    """The opset is raised for it: every runtime that can be asked for reads one so new."""
+    graph = """(float[1,3,8,8] x) => (float[1,3,8,8] y) {
+        c = Conv(x, w) p = Softplus(c) t = Tanh(p) m = Mul(c, t) y = Conv(m, w)
+    }"""
+    model = build_model(graph, opset=13, w=np.ones((3, 3, 1, 1), np.float32))
+    prepared = prepare(model, plan_of(Recipe(min_runtime="1.16", bits=8)))
+    assert [node.op_type for node in prepared.graph] == ["Conv", "Mish", "Conv"]

@@ -17,6 +17,12 @@ CASES = {
         "xaby",
         "ONNX Runtime has no integer kernel for Softplus",
     ),
+    "strides of a ConvTranspose": (
+        "a = Conv(x, w) [it] b = ConvTranspose<strides=[2,1]>(a, w) y = Conv(b, w)",
+        "xaby",
+        "ONNX Runtime has no integer kernel for ConvTranspose, and no Conv can stand for it: "
+        "its strides differ",
+    ),
     "a float input": (
         "a = Conv(x, w) b = Softplus(a) [it] y = Conv(b, w)",
         "xay",

@@ -6,7 +6,7 @@ import pytest
 from passes.graph import with_outputs
 from tests.passes.helpers import build_model, run_model
 from zqc.errors import NoBatchNormError
-from zqc.statistics.batchnorm import LayerStatistics, harvest
+from zqc.statistics.batchnorm import LayerStatistics, harvest, with_sums
 
 NET = """(float[N,3,9,8] x) => (float[a,b,c,d] y) {
     first = Conv(x, w)
@@ -114,3 +114,27 @@ def test_without_batchnorm_the_remedy_is_named():
         "--images",
     ):
         assert part in message
+
+
+SUMS = """(float[N,3,9,8] x) => (float[a,b,c,d] y) {
+    u = BatchNormalization(x, g, b, m, v) w = BatchNormalization(x, b, g, m, v)
+    s = Add(u, w) t = Sum(s, u) r = Relu(t) y = Add(r, s)
+}"""
+
+
+def test_a_sum_that_became_a_layer_has_the_sums_of_its_terms(rng):
+    """Means add up, and so do variances; other sums, and what is no sum, have no entry."""
+    given = {key: rng.uniform(0.5, 2, 3).astype(np.float32) for key in "gbmv"}
+    model = build_model(SUMS, opset=17, **given)
+    prepared = build_model(
+        "(float[N,3,9,8] x) => (float[a,b,c,d] t) { t = Conv(x, k) }",
+        k=np.ones((3, 3, 1, 1), np.float32),
+    )
+    layers = harvest(model)
+    *before, added = with_sums(model, prepared, layers)
+    assert tuple(before) == layers
+    assert added.output == "t"
+    first, second = layers
+    np.testing.assert_allclose(added.mean, 2 * first.mean + second.mean, rtol=1e-12)
+    variance = 2 * first.deviation**2 + second.deviation**2
+    np.testing.assert_allclose(added.deviation, np.sqrt(variance), rtol=1e-12)
