@@ -22,6 +22,7 @@ from passes.canonicalize.split_branches import SplitBranches
 from passes.equalize.equalize_channels import EqualizeChannels
 from passes.equalize.scale_outputs import ScaleOutputs
 from passes.lower.explicit_convolutions import ExplicitConvolutions
+from passes.lower.explicit_zero_points import ExplicitZeroPoints
 from passes.lower.file_size.derived_bias_scales import DerivedBiasScales
 from passes.lower.file_size.packed_scales import PackedScales
 from passes.lower.file_size.packed_weights import PackedWeights
@@ -31,7 +32,6 @@ from passes.lower.float_biases import FloatBiases
 from passes.lower.onnxruntime.column_blocks import ColumnBlocks
 from passes.lower.onnxruntime.early_max_pools import EarlyMaxPools
 from passes.lower.onnxruntime.float_barriers import FloatBarriers
-from passes.lower.onnxruntime.gemm_zero_points import GemmZeroPoints
 from passes.lower.onnxruntime.int4_weights_by_cast import Int4WeightsByCast
 from passes.lower.onnxruntime.integer_clips import IntegerClips
 from passes.lower.onnxruntime.integer_depth_to_space import IntegerDepthToSpace
@@ -64,13 +64,13 @@ __all__ = [
     "EqualizeChannels",
     "ExplicitConvolutions",
     "ExplicitPads",
+    "ExplicitZeroPoints",
     "FixedBatch",
     "FloatBarriers",
     "FloatBiases",
     "FoldArithmetic",
     "FoldBatchNorm",
     "FoldBatchSize",
-    "GemmZeroPoints",
     "Int4WeightsByCast",
     "IntegerClips",
     "IntegerDepthToSpace",

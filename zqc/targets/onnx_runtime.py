@@ -15,8 +15,8 @@ from passes import (
     ColumnBlocks,
     DerivedBiasScales,
     EarlyMaxPools,
+    ExplicitZeroPoints,
     FloatBarriers,
-    GemmZeroPoints,
     Int4WeightsByCast,
     IntegerClips,
     IntegerDepthToSpace,
@@ -59,7 +59,7 @@ def _lowering(
         FloatBarriers(),
         PackedWeights(_PACKED if has_int4 else (*_PACKED, 4)),
         Int4WeightsByCast(),
-        GemmZeroPoints(),
+        ExplicitZeroPoints(folded=True),
         DerivedBiasScales(),
         PackedScales(),
         ShortNames(),
@@ -75,6 +75,8 @@ ORT_X86 = Target(
         "Weights of 2 to 6 bits occupy no more, and are int8 once ONNX Runtime has loaded the "
         "file.",
         "4-bit activations are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
+        "Every zero point is written, so that the file converts to ORT format, with saved "
+        "optimizations or without.",
         "The file is loaded after it is written; the layers on integer kernels are counted.",
     ),
     lowering=lambda min_runtime: _lowering(min_runtime, UnsignedActivations(), ColumnBlocks()),
@@ -93,6 +95,8 @@ ORT_ARM = Target(
         "Weights of 2 to 6 bits occupy no more, and are int8 once ONNX Runtime has loaded the "
         "file.",
         "4-bit activations are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
+        "Every zero point is written, so that the file converts to ORT format, with saved "
+        "optimizations or without.",
         "The layers on integer kernels are counted by the rules that ONNX Runtime has for ARM; "
         "latencies are not measured, since its int8 kernels on x86 are others.",
     ),

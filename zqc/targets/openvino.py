@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes import Int4WeightsByCast, PairsBehindLayout, WideActivations
+from passes import ExplicitZeroPoints, Int4WeightsByCast, PairsBehindLayout, WideActivations
 from zqc.targets.target import Target
 
 OPENVINO = Target(
@@ -34,6 +34,7 @@ OPENVINO = Target(
         WideActivations(),
         Int4WeightsByCast(),
         PairsBehindLayout(),
+        ExplicitZeroPoints(),
         RemoveUnusedNodesPass(),
     ),
 )

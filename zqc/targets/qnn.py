@@ -12,7 +12,14 @@ from __future__ import annotations
 
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes import FixedBatch, IntegerClips, ScalarScales, UnsignedActivations, UnsignedMatrices
+from passes import (
+    ExplicitZeroPoints,
+    FixedBatch,
+    IntegerClips,
+    ScalarScales,
+    UnsignedActivations,
+    UnsignedMatrices,
+)
 from zqc.targets.target import Target
 
 QNN = Target(
@@ -33,6 +40,7 @@ QNN = Target(
         ScalarScales(),
         UnsignedMatrices(),
         FixedBatch(),
+        ExplicitZeroPoints(),
         RemoveUnusedNodesPass(),
     ),
     per_tensor=frozenset({"Gemm", "MatMul"}),

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes import PairsBehindLayout, ShiftNegativeCorrection, SplitClips, WideMaxima
+from passes import (
+    ExplicitZeroPoints,
+    PairsBehindLayout,
+    ShiftNegativeCorrection,
+    SplitClips,
+    WideMaxima,
+)
 from zqc.targets.target import Target
 
-_LOADABLE = (SplitClips(), WideMaxima(), PairsBehindLayout(), RemoveUnusedNodesPass())
-"""What no runtime needs but ONNX Runtime, to load it at all."""
+_LOADABLE = (
+    SplitClips(),
+    WideMaxima(),
+    PairsBehindLayout(),
+    ExplicitZeroPoints(),
+    RemoveUnusedNodesPass(),
+)
+"""What no runtime needs but ONNX Runtime, to load it at all and to convert it."""
 
 PORTABLE = Target(
     name="portable",

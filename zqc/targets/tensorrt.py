@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes import FloatBiases, PairsBehindLayout
+from passes import ExplicitZeroPoints, FloatBiases, PairsBehindLayout
 from zqc.targets.target import Target
 
 TENSORRT = Target(
@@ -30,7 +30,12 @@ TENSORRT = Target(
         "for matrix products only, without integer arithmetic.",
         "Activations have 8 bits.",
     ),
-    lowering=lambda _min_runtime: (FloatBiases(), PairsBehindLayout(), RemoveUnusedNodesPass()),
+    lowering=lambda _min_runtime: (
+        FloatBiases(),
+        PairsBehindLayout(),
+        ExplicitZeroPoints(),
+        RemoveUnusedNodesPass(),
+    ),
     placement="layer inputs",
     unsigned=False,
     shifts=False,

@@ -14,7 +14,13 @@ from __future__ import annotations
 
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes import ExplicitConvolutions, FixedBatch, PairsBehindLayout, ScalarScales
+from passes import (
+    ExplicitConvolutions,
+    ExplicitZeroPoints,
+    FixedBatch,
+    PairsBehindLayout,
+    ScalarScales,
+)
 from zqc.targets.target import Target
 
 VITISAI = Target(
@@ -34,6 +40,7 @@ VITISAI = Target(
         ExplicitConvolutions(),
         PairsBehindLayout(),
         FixedBatch(),
+        ExplicitZeroPoints(),
         RemoveUnusedNodesPass(),
     ),
     unsigned=False,

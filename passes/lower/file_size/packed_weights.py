@@ -16,7 +16,7 @@ from passes.graph import Namer, add_initializer, constant
 
 _NARROW = (ir.DataType.INT4, ir.DataType.INT8)
 
-CHAIN_BYTES = 400
+CHAIN_BYTES = 600
 """About what the operators take in the file that unpack one tensor of packed weights."""
 
 
@@ -27,10 +27,15 @@ class PackedWeights(ir.passes.InPlacePass):
     ONNX Runtime folds what unpacks them when it loads the model, from 1.16 on, and sees plain INT8
     weights. All operators are those of opset 13, which has neither INT4 nor BitwiseAnd:
 
-        digits  = BitShift(BitShift(packed, [8-d, 8-2d, …], left), 8-d, right)    # 8/d in a byte
+        table   = Reshape(Concat(Expand(low), Expand(high)), [256, 8/d])     # byte → its digits
+        digits  = Gather(table, Cast(packed))
         weights = Reshape(Split(Cast(MatMulInteger(factors, digits)), sizes), shape)
 
-    1. Two and four bits: one digit a weight, 2ᵇ⁻¹ too large, which is its zero point; factor 1.
+    Digits are looked up, not computed, since runtimes do not compute alike: what a BitShift to the
+    left pushes out is lost in ONNX Runtime and saturates in OpenVINO, which also rounds to the
+    nearest number what a BitShift to the right leaves.
+
+    1. Two and four bits: one digit of d = b bits a weight, looked up with its sign; no products.
     2. Other widths: b digits of one bit in two's complement; factors 1, 2, …, -2ᵇ⁻¹.
     3. Layers whose weights need the same bits share a tensor, so that small layers cost no
        operators of their own but the Reshape. None holds more than ``most`` weights, unless a
@@ -55,6 +60,7 @@ class PackedWeights(ir.passes.InPlacePass):
         for bits, values in layers.items():
             for group in _groups(values, self.most):
                 builder.pack(group, bits)
+        builder.insert()
         return ir.passes.PassResult(model, bool(layers))
 
     def _by_width(self, graph: ir.Graph) -> dict[int, list[ir.Value]]:
@@ -134,59 +140,85 @@ def _groups(values: Sequence[ir.Value], most: int) -> Iterator[list[ir.Value]]:
 
 @dataclass(frozen=True)
 class _Unpacking:
-    """Writes the operators that unpack; equal constants are shared."""
+    """Writes the operators that unpack; equal constants and tables are shared."""
 
     graph: ir.Graph
     name: Namer
+    nodes: list[ir.Node] = field(default_factory=list)
     constants: dict[tuple[str, bytes], ir.Value] = field(default_factory=dict)
+    tables: dict[int, ir.Value] = field(default_factory=dict)
+
+    def insert(self) -> None:
+        """Put all that was written before everything else."""
+        self.graph.insert_before(self.graph[0], self.nodes)
 
     def pack(self, values: Sequence[ir.Value], bits: int) -> None:
         """Replace weights by parts of one packed tensor."""
         arrays = [_integers(value) for value in values]
         digit = _digit_bits(bits)
-        count, planes = 8 // digit, bits // digit
+        count = 8 // digit
         rest = -sum(array.size for array in arrays) % count
         flat = np.concatenate([*(array.reshape(-1) for array in arrays), np.zeros(rest, np.int8)])
         sizes = np.array([array.size for array in arrays] + [rest] * (rest > 0))
-        packed = add_initializer(self.graph, self.name(f"packed_{bits}"), packed_bytes(flat, bits))
-        nodes: list[ir.Node] = []
+        stem = self.name(f"packed_{bits}")
+        packed = add_initializer(self.graph, stem, packed_bytes(flat, bits))
 
-        def emit(kind: str, *inputs: ir.Value, outputs: int = 1, **given: int | str) -> ir.Node:
-            node = ir.node(kind, inputs, attributes=given, num_outputs=outputs)
-            node.name = self.name(f"{packed.name}_{kind.lower()}")
-            for output in node.outputs:
-                output.name = self.name(node.name)
-            nodes.append(node)
-            return node
+        table = self._table(digit)
+        indices = self._emit(stem, "Cast", packed, to=ir.DataType.INT32.value)
+        line = self._emit(stem, "Gather", table, indices.outputs[0], axis=0)
+        if bits > digit:
+            wide = self._sum_of_bits(stem, line.outputs[0], bits)
+            line = self._emit(stem, "Cast", wide, to=ir.DataType.INT8.value)
+        shape = self._constant("line", np.array([-1]))
+        line = self._emit(stem, "Reshape", line.outputs[0], shape)
+        lengths = self._constant("sizes", sizes)
+        split = self._emit(stem, "Split", line.outputs[0], lengths, outputs=len(sizes), axis=0)
+        for value, array, part in zip(values, arrays, split.outputs, strict=False):
+            kernel = array.shape[1:]
+            shape = self._constant("x".join(map(str, kernel)), np.array([-1, *kernel]))
+            weight = self._emit(stem, "Reshape", part, shape).outputs[0]
+            weight.type, weight.shape = ir.TensorType(ir.DataType.INT8), value.shape
+            ir.convenience.replace_all_uses_with(value, weight)
+            self.graph.initializers.pop(value.name or "")
 
-        away = (8 - digit - digit * np.arange(count, dtype=np.uint8)).reshape(-1, 1)
-        shifts = (
-            self._constant("shifts", away),
-            self._constant("shift", np.array(8 - digit, np.uint8)),
-        )
-        high = emit("BitShift", packed, shifts[0], direction="LEFT").outputs[0]
-        digits = emit("BitShift", high, shifts[1], direction="RIGHT").outputs[0]
-        rows = emit("Reshape", digits, self._constant("rows", np.array([planes, -1]))).outputs[0]
+    def _sum_of_bits(self, stem: str, digits: ir.Value, bits: int) -> ir.Value:
+        """The numbers of case 2 in INT32, from their digits, shape (bits, bytes, 8)."""
+        rows = self._emit(
+            stem, "Reshape", digits, self._constant("rows", np.array([bits, -1]))
+        ).outputs[0]
         # Only unsigned factors have a kernel in every version: they are stored 128 too large.
-        factors = (1 << np.arange(planes)) * np.where(np.arange(planes) == bits - 1, -1, 1) + 128
+        factors = (1 << np.arange(bits)) * np.where(np.arange(bits) == bits - 1, -1, 1) + 128
         operands = (
             self._constant("factors", factors.astype(np.uint8).reshape(1, -1)),
             rows,
             self._constant("zero", np.array(128, np.uint8)),
-            self._constant("zero", np.array((1 << (bits - 1)) * (planes == 1), np.uint8)),
         )
-        wide = emit("MatMulInteger", *operands).outputs[0]
-        narrow = emit("Cast", wide, to=ir.DataType.INT8.value).outputs[0]
-        line = emit("Reshape", narrow, self._constant("line", np.array([-1]))).outputs[0]
-        split = emit("Split", line, self._constant("sizes", sizes), outputs=len(sizes), axis=0)
-        for value, array, part in zip(values, arrays, split.outputs, strict=False):
-            kernel = array.shape[1:]
-            shape = self._constant("x".join(map(str, kernel)), np.array([-1, *kernel]))
-            weight = emit("Reshape", part, shape).outputs[0]
-            weight.type, weight.shape = ir.TensorType(ir.DataType.INT8), value.shape
-            ir.convenience.replace_all_uses_with(value, weight)
-            self.graph.initializers.pop(value.name or "")
-        self.graph.insert_before(self.graph[0], nodes)
+        return self._emit(stem, "MatMulInteger", *operands).outputs[0]
+
+    def _table(self, digit: int) -> ir.Value:
+        """The digits of every byte, shape (256, 8/d), from those of every half of one."""
+        if digit not in self.tables:
+            stem = f"digits_{digit}"
+            half = half_digits(digit)
+            square = self._constant("square", np.array([16, 16, half.shape[-1]]))
+            low, high = (
+                self._emit(stem, "Expand", self._constant(end, half.reshape(shape)), square)
+                for end, shape in (("low", (1, 16, -1)), ("high", (16, 1, -1)))
+            )
+            both = self._emit(stem, "Concat", low.outputs[0], high.outputs[0], axis=2)
+            shape = self._constant("table", np.array([256, -1]))
+            self.tables[digit] = self._emit(stem, "Reshape", both.outputs[0], shape).outputs[0]
+        return self.tables[digit]
+
+    def _emit(
+        self, stem: str, kind: str, *inputs: ir.Value, outputs: int = 1, **given: int
+    ) -> ir.Node:
+        node = ir.node(kind, inputs, attributes=given, num_outputs=outputs)
+        node.name = self.name(f"{stem}_{kind.lower()}")
+        for output in node.outputs:
+            output.name = self.name(node.name)
+        self.nodes.append(node)
+        return node
 
     def _constant(self, stem: str, array: NDArray[np.generic]) -> ir.Value:
         key = stem, array.tobytes()
@@ -200,23 +232,30 @@ def _digit_bits(bits: int) -> int:
     return bits if bits in (2, 4) else 1
 
 
+def half_digits(digit: int) -> NDArray[np.integer]:
+    """Digits of every number of four bits, the lowest first, shape (16, 4/d).
+
+    Digits of one bit are unsigned, as MatMulInteger takes them; others are weights with their sign.
+    """
+    digits = np.arange(16).reshape(-1, 1) >> np.arange(0, 4, digit) & (1 << digit) - 1
+    if digit == 1:
+        return digits.astype(np.uint8)
+    return (digits - ((digits >> (digit - 1)) << digit)).astype(np.int8)
+
+
 def packed_bytes(integers: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
-    """Pack integers, see ``PackedWeights``. The first n/c of them have the lowest digits of bytes.
+    """Pack integers in two's complement, see ``PackedWeights``; the first has the lowest digit.
 
     Args:
         integers: Shape (n,), a multiple of c = 4 for two bits, 2 for four and 8 for other widths.
         bits: Bits of each, 2 to 7.
 
     Returns:
-        Shape (digits of a weight, 1, n/c).
+        Shape (digits of a weight, n/c).
     """
     digit = _digit_bits(bits)
     count = 8 // digit
-    rows = integers.astype(np.int16).reshape(1, count, -1)
-    if digit == bits:
-        digits = rows + (1 << (bits - 1))
-    else:
-        digits = rows >> np.arange(bits).reshape(-1, 1, 1) & 1
-    shifted = digits << (digit * np.arange(count)).reshape(-1, 1)
-    packed: NDArray[np.uint8] = shifted.sum(axis=1, keepdims=True).astype(np.uint8)
+    rows = integers.astype(np.int16).reshape(1, -1, count)
+    digits = rows >> np.arange(0, bits, digit).reshape(-1, 1, 1) & (1 << digit) - 1
+    packed: NDArray[np.uint8] = (digits << digit * np.arange(count)).sum(axis=2).astype(np.uint8)
     return packed

@@ -5,7 +5,12 @@ from functools import cache
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
+from onnxruntime.tools.convert_onnx_models_to_ort import (
+    OptimizationStyle,
+    convert_onnx_models_to_ort,
+)
 
 from passes.analysis.topology import post_processing, weighted_layers
 from tests import nets
@@ -13,6 +18,7 @@ from tests.calibration import GivenBatches, plan_of
 from tests.passes.random_networks import network
 from zqc import targets
 from zqc.calibration.calibrate import calibrate
+from zqc.model_io import model_file
 from zqc.pictures.input_format import InputFormat
 from zqc.progress import Silent
 from zqc.quantization.prepare import points_of, prepare
@@ -61,7 +67,9 @@ def grids(model):
             zero = node.inputs[2] if len(node.inputs) > 2 else None
             kind = node.outputs[0].dtype if node.op_type == "QuantizeLinear" else None
             kind = kind or node.inputs[0].dtype
-            point = 0 if zero is None else int(zero.const_value.numpy().reshape(-1)[0])
+            # What is no constant is made at load: the zeros of biases and weights.
+            known = zero is not None and zero.const_value is not None
+            point = int(zero.const_value.numpy().reshape(-1)[0]) if known else 0
             found.append((node, kind, point, None if scale is None else scale.numpy()))
     return found
 
@@ -110,6 +118,35 @@ def test_onnx_runtime(target, kind, arm, bits, act_bits):
     executed = [n.op_type for n in session.executed_graph(lowered, arm=arm).graph]
     assert executed.count("QLinearConv") > 8
     assert not {"Conv", "FusedConv"} & set(executed)
+
+
+@pytest.mark.parametrize("target", targets.BUILT_IN)
+def test_every_zero_point_is_written(target):
+    """QuantizeLinear and DequantizeLinear have three inputs, whatever the target."""
+    for bits in (8, 4):
+        _, lowered, _ = written(target, bits)
+        assert {len(node.inputs) for node in lowered.graph if node.op_type in PAIR} == {3}
+
+
+@pytest.mark.parametrize("style", list(OptimizationStyle), ids=lambda style: style.name)
+@pytest.mark.parametrize("min_runtime", [None, "1.16"])
+@pytest.mark.parametrize(("bits", "act_bits"), BITS)
+@pytest.mark.parametrize(("target", "platform"), [("ort-x86", None), ("ort-arm", "arm")])
+def test_ort_format(target, platform, bits, act_bits, min_runtime, style, tmp_path):
+    """The file converts to ORT format, which computes the same, with saved optimizations or not."""
+    canonical, _, x = written(target, bits, act_bits)
+    lowered = targets.find(target).lower(canonical, min_runtime)
+    (tmp_path / "model.onnx").write_bytes(model_file.serialize(lowered, metadata={}))
+    convert_onnx_models_to_ort(
+        tmp_path / "model.onnx", optimization_styles=[style], target_platform=platform
+    )
+    (converted,) = tmp_path.glob("*.ort")
+    expected = session.load(lowered, threads=1)({"x": x})["y"]
+    for replayed in "01":
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.enable_saved_runtime_optimizations", replayed)
+        loaded = onnxruntime.InferenceSession(converted, options)
+        np.testing.assert_array_equal(loaded.run(["y"], {"x": x})[0], expected)
 
 
 def test_tensorrt():
