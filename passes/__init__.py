@@ -9,6 +9,7 @@ from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
 from passes.canonicalize.means_to_pools import MeansToPools
+from passes.canonicalize.shared_weights import SharedWeights
 from passes.canonicalize.sink_layout import SinkLayout
 from passes.canonicalize.split_branches import SplitBranches
 from passes.equalize.equalize_channels import EqualizeChannels
@@ -72,6 +73,7 @@ __all__ = [
     "QuantizeWeights",
     "ScalarScales",
     "ScaleOutputs",
+    "SharedWeights",
     "ShiftNegativeCorrection",
     "ShortNames",
     "SignedActivations",

@@ -17,6 +17,7 @@ from passes import (
     FoldArithmetic,
     FoldBatchNorm,
     MeansToPools,
+    SharedWeights,
     SinkLayout,
     SplitBranches,
 )
@@ -29,6 +30,7 @@ from zqc.recipe.plan import Plan
 from zqc.runtime import versions
 
 PREPARE: tuple[ir.passes.InPlacePass, ...] = (
+    SharedWeights(),
     FoldArithmetic(),
     FoldBatchNorm(),
     BatchNormToConv(),
@@ -40,6 +42,7 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     ConvTransposeToConv(),
     SinkLayout(),
     SplitBranches(),
+    SharedWeights(),
     RemoveUnusedNodesPass(),
 )
 """Exact passes on the float model."""
