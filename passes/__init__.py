@@ -16,6 +16,7 @@ from passes.canonicalize.left_matrices import LeftMatrices
 from passes.canonicalize.means_to_pools import MeansToPools
 from passes.canonicalize.merge_branches import MergeBranches
 from passes.canonicalize.plain_gemm import PlainGemm
+from passes.canonicalize.shared_weights import SharedWeights
 from passes.canonicalize.sink_layout import SinkLayout
 from passes.canonicalize.spell_swish import SpellSwish
 from passes.canonicalize.split_branches import SplitBranches
@@ -87,6 +88,7 @@ __all__ = [
     "QuantizeWeights",
     "ScalarScales",
     "ScaleOutputs",
+    "SharedWeights",
     "ShiftNegativeCorrection",
     "ShortNames",
     "SignedActivations",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,6 +138,10 @@ class Layer:
         """Give the node a weight of its own, named after the old one, which others may read."""
         self._set(1, weight, name(self._stem))
 
+    def take_weight(self, other: Layer) -> None:
+        """Read the weight that another layer of the same kind has now."""
+        self.node.replace_input_with(1, other.node.inputs[1])
+
     def set_bias(self, bias: NDArray[np.floating], name: Namer) -> None:
         """Give the node a bias of its own, likewise; it need not have had one."""
         self._set(2, bias, name(name_of(self.bias_value) or f"{self._stem}_bias"))
@@ -166,6 +171,24 @@ def layer_of(node: ir.Node | None) -> Layer | None:
     return None if weight is None or value is None else Layer(node, weight, value, bias)
 
 
+def by_weight(nodes: Iterable[ir.Node]) -> list[tuple[Layer, ...]]:
+    """Group layers by the weight that they read, as the levels of a pyramid share a head's.
+
+    Whatever changes a weight changes it for all of its readers, or there is one copy a reader.
+
+    Returns:
+        In the order of the first of each group. Nodes that are no layers are left out; layers that
+        read one weight along different axes are no group.
+    """
+    groups: dict[tuple[ir.Value, str, int, int], list[Layer]] = {}
+    for node in nodes:
+        layer = layer_of(node)
+        if layer is not None:
+            key = layer.weight_value, node.op_type, layer.output_axis, layer.groups
+            groups.setdefault(key, []).append(layer)
+    return [tuple(group) for group in groups.values()]
+
+
 def scalable_layer(node: ir.Node) -> Layer | None:
     """Read a layer whose channels, on axis 1 before and after it, can each be scaled.
 
@@ -189,23 +212,28 @@ def scalable_bias(layer: Layer) -> NDArray[np.floating] | None:
     return np.broadcast_to(layer.bias.reshape(-1), (layer.outputs,))
 
 
-def rescale(layer: Layer, source: Floats | None, target: Floats | None, name: Namer) -> None:
-    """Write W·s_out/s_in and b·s_out into a scalable layer.
+def rescale(
+    layers: Sequence[Layer], source: Floats | None, target: Floats | None, name: Namer
+) -> None:
+    """Write W·s_out/s_in and b·s_out into scalable layers that share their weight.
 
     Args:
-        layer: The layer.
+        layers: The layers, or the one.
         source: Factors of its input channels, None for 1.
         target: Factors of its output channels, None for 1.
         name: Names the new constants.
     """
     if source is None and target is None:
         return
-    before = np.ones(layer.inputs) if source is None else source
-    after = np.ones(layer.outputs) if target is None else target
-    bias = scalable_bias(layer)
-    layer.set_weight(layer.weight * (layer.along_outputs(after) / layer.along_inputs(before)), name)
-    if target is not None and bias is not None:
-        layer.set_bias(bias * target, name)
+    first = layers[0]
+    before = np.ones(first.inputs) if source is None else source
+    after = np.ones(first.outputs) if target is None else target
+    first.set_weight(first.weight * (first.along_outputs(after) / first.along_inputs(before)), name)
+    for layer in layers:
+        layer.take_weight(first)
+        bias = scalable_bias(layer)
+        if target is not None and bias is not None:
+            layer.set_bias(bias * target, name)
 
 
 def output_axis(node: ir.Node, rank: int) -> int:

@@ -228,6 +228,7 @@ def test_public_names_of_passes():
         "QuantizeWeights",
         "ScalarScales",
         "ScaleOutputs",
+        "SharedWeights",
         "ShiftNegativeCorrection",
         "ShortNames",
         "SignedActivations",

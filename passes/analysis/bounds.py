@@ -7,8 +7,11 @@ import math
 import onnx_ir as ir
 
 from passes.arithmetic import exponent_of, scales
-from passes.graph import constant, scalar
+from passes.graph import constant, int_attribute, scalar
 from passes.operators import UP_TO_ONE
+
+_FEW = 64
+"""Values of a Softmax whose mean is at least four steps of the 8-bit grid up to 1."""
 
 
 def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
@@ -37,7 +40,9 @@ def upper_bound(node: ir.Node) -> float | None:
 def known_bound(value: ir.Value) -> float | None:
     """Return the largest value that a tensor can have, if its producer keeps it within [0, h].
 
-    1. Sigmoid, Softmax and HardSigmoid end at 1.
+    1. Sigmoid, Softmax and HardSigmoid end at 1. Not known is the end of a Softmax over more values
+       than ``_FEW``, or nobody knows how many: they add up to 1, so that most are near 0 and the
+       largest may stay far below 1.
     2. A Clip from 0 to a constant h, such as ReLU6, ends at h.
 
     The search for a threshold can be skipped there (HPTQ, arXiv 2109.09113); that it also may lose
@@ -47,9 +52,18 @@ def known_bound(value: ir.Value) -> float | None:
     if node is None or node.domain != "":
         return None
     if node.op_type in UP_TO_ONE:
-        return 1.0
+        return None if is_wide_softmax(node) else 1.0
     high = upper_bound(node)
     return high if high is not None and high < math.inf else None
+
+
+def is_wide_softmax(node: ir.Node) -> bool:
+    """Whether the node is a Softmax over more values than ``_FEW``, or nobody knows how many."""
+    if node.op_type != "Softmax" or node.domain != "":
+        return False
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    size = shape[int_attribute(node, "axis", -1)] if shape is not None else None
+    return not isinstance(size, int) or size > _FEW
 
 
 def absorbs_negative(node: ir.Node) -> bool:

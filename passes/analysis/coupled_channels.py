@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from passes.analysis.channel_flow import Ids, flow
 from passes.graph import channels, int_attribute
-from passes.layers import Layer, scalable_layer
+from passes.layers import Layer, by_weight, scalable_layer
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ def coupled_channels(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> Coupl
        with a tensor that keeps its own scale. So do channels that DepthToSpace makes one of.
     4. Everything else, such as Sigmoid or the addition of a constant, keeps a tensor at its scale,
        and so does being an input or output of the graph or being read inside a subgraph.
-    5. A node of ``breaks`` is a product with a constant that will make up for the factors of its
+    5. Layers that read one weight share the factors of their inputs, and those of their outputs:
+       there is one weight still when they are in it.
+    6. A node of ``breaks`` is a product with a constant that will make up for the factors of its
        output whatever those of its input are.
     """
     coupled = _Coupling()
@@ -64,6 +66,7 @@ def coupled_channels(graph: ir.Graph, breaks: Collection[ir.Node] = ()) -> Coupl
         for value in node.outputs:
             if value in ids:
                 _hold_at_borders(graph, value, ids[value], coupled)
+    _couple_readers(graph, ids, layers, coupled)
     roots = {value: coupled.roots(numbers) for value, numbers in ids.items()}
     return CoupledChannels(roots, coupled.reasons, layers)
 
@@ -164,6 +167,24 @@ def _shuffled(node: ir.Node, source: Ids | None, coupled: _Coupling) -> Ids | No
     for part in parts[1:]:
         coupled.couple(parts[0], part)
     return np.asarray(parts[0])
+
+
+def _couple_readers(
+    graph: ir.Graph, ids: dict[ir.Value, Ids], layers: Collection[ir.Node], coupled: _Coupling
+) -> None:
+    """Give the readers of one weight the same factors, none where one of them cannot have any."""
+    for group in by_weight(graph):
+        if len(group) == 1:
+            continue
+        nodes = [layer.node for layer in group]
+        for values in ([n.inputs[0] for n in nodes], [n.outputs[0] for n in nodes]):
+            known = [ids[v] for v in values if v is not None and v in ids]
+            for other in known[1:]:
+                coupled.couple(known[0], other)
+            if known and (len(known) < len(values) or any(n not in layers for n in nodes)):
+                coupled.hold(
+                    known[0], f"a reader of {group[0].weight_value.name!r} takes no factor"
+                )
 
 
 def _hold_at_borders(graph: ir.Graph, value: ir.Value, numbers: Ids, coupled: _Coupling) -> None:

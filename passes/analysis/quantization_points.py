@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from passes.analysis.bounds import absorbs_negative, least_of_minimum
+from passes.analysis.bounds import absorbs_negative, is_wide_softmax, least_of_minimum
 from passes.analysis.float_regions import float_values
 from passes.analysis.topology import (
     after_last_layers,
@@ -47,6 +47,8 @@ class QuantizationPoint:
             them. Shift-negative correction is for these.
         squashed_by: ``Sigmoid`` or ``Softmax`` where nothing else reads the values, perhaps after
             operators that move them: then the scores count, not the logits. Empty otherwise.
+        decides: Whether the largest values decide: in a Softmax over many values, and in what is
+            added, selected or bounded on its way there.
     """
 
     names: tuple[str, ...]
@@ -56,6 +58,7 @@ class QuantizationPoint:
     joined: bool
     slightly_negative: bool
     squashed_by: Literal["", "Sigmoid", "Softmax"]
+    decides: bool = False
 
 
 def quantization_points(
@@ -101,6 +104,7 @@ def quantization_points(
     first_last = _first_last_values(graph, region, internal | (values.keys() - set(quantized)))
     nonnegative = _nonnegative_values(graph, nonnegative_inputs=nonnegative_inputs)
     slightly_negative = _slightly_negative_values(graph, nonnegative)
+    deciding = _deciding_values(region)
     groups: dict[ir.Value, list[ir.Value]] = {}
     for value in quantized:
         members = groups.setdefault(_root(leader, value), [])
@@ -115,6 +119,7 @@ def quantization_points(
             joined=_joins(first, wanted),
             slightly_negative=first in slightly_negative,
             squashed_by=_squashed_by(first),
+            decides=first in deciding,
         )
         for first, members in groups.items()
         if members
@@ -175,6 +180,22 @@ def _squashed_by(value: ir.Value) -> Literal["", "Sigmoid", "Softmax"]:
     if _ends_in(value, "Sigmoid"):
         return "Sigmoid"
     return "Softmax" if _ends_in(value, "Softmax") else ""
+
+
+def _deciding_values(region: list[ir.Node]) -> set[ir.Value]:
+    """A Softmax over many values and what it is computed from, back to the layers before it.
+
+    A logit that is cut off by 1 loses two thirds of its share, and the others gain it.
+    """
+    found: set[ir.Value] = set()
+    handing_on = SAME_GRID | {"Add", "Clip", "Concat", "Relu", "Sum"}
+    for node in reversed(region):
+        hands_on = node.op_type in handing_on and any(v in found for v in node.outputs)
+        if is_wide_softmax(node) or hands_on:
+            found.update(value for value in node.inputs if value is not None)
+        if is_wide_softmax(node):
+            found.update(node.outputs)
+    return found
 
 
 def _ends_in(value: ir.Value, op_type: str) -> bool:

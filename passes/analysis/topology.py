@@ -57,9 +57,15 @@ def last_layers(graph: ir.Graph) -> list[ir.Node]:
 
 
 def first_last_layers(graph: ir.Graph) -> set[ir.Node]:
-    """The layers that keep more bits than the others: the first, the last, and expectations."""
-    expectations = (node for node in weighted_layers(graph) if is_expectation(node))
-    return {*first_layers(graph), *last_layers(graph), *expectations}
+    """The layers that keep more bits than the others: the first, the last, and expectations.
+
+    So do those that read the weight of one of them: it is stored once.
+    """
+    layers = weighted_layers(graph)
+    expectations = (node for node in layers if is_expectation(node))
+    found = {*first_layers(graph), *last_layers(graph), *expectations}
+    weights = {node.inputs[1] for node in found}
+    return {node for node in layers if node in found or node.inputs[1] in weights}
 
 
 def after_last_layers(graph: ir.Graph) -> set[ir.Node]:

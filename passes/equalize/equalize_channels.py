@@ -15,7 +15,7 @@ from passes.analysis.channel_flow import Ids
 from passes.analysis.coupled_channels import CoupledChannels, coupled_channels
 from passes.equalize.inserted_scales import fill_scale, insert_scales, representable, scaled_tensor
 from passes.graph import Namer, add_initializer, replace, spatial_ones
-from passes.layers import rescale
+from passes.layers import by_weight, rescale
 
 logger = logging.getLogger(__name__)
 
@@ -99,9 +99,10 @@ class EqualizeChannels(ir.passes.InPlacePass):
         scaled = {
             value: factors[ids] for value, ids in coupled.ids.items() if np.any(factors[ids] != 1)
         }
-        for node, layer in coupled.layers.items():
-            source = scaled.get(node.inputs[0]) if node.inputs[0] is not None else None
-            rescale(layer, source, scaled.get(node.outputs[0]), name)
+        for layers in by_weight(coupled.layers):
+            before, after = layers[0].node.inputs[0], layers[0].node.outputs[0]
+            source = scaled.get(before) if before is not None else None
+            rescale(layers, source, scaled.get(after), name)
         for node in list(graph):
             factor = scaled.get(node.outputs[0]) if node.outputs else None
             bound = upper_bound(node)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from passes.analysis.topology import post_processing, weighted_layers
 from passes.graph import Namer, add_initializer, replace, spatial_ones
-from passes.layers import Layer, rescale, scalable_layer
+from passes.layers import Layer, by_weight, rescale, scalable_layer
 
 Floats = NDArray[np.float64]
 
@@ -30,8 +30,10 @@ class ScaleOutputs(ir.passes.InPlacePass):
     change, and the division is part of the post-processing, which is computed in float anyway.
 
     1. A Conv or Gemm with constant weights, read by the post-processing or an output of the graph.
-    2. Declined: anything between the layer and the post-processing, computed weights, channels of
-       which none or only one range is known.
+    2. Layers that share their weight, as those of a pyramid's levels do: each channel gets the
+       smallest of its factors.
+    3. Declined: anything between the layer and the post-processing, computed weights, channels of
+       which none or only one range is known; a weight that such a layer reads, too.
 
     Attributes:
         channel_ranges: m, shape (C,), by name of the output: the largest |value| per channel.
@@ -44,13 +46,19 @@ class ScaleOutputs(ir.passes.InPlacePass):
         graph = model.graph
         name = Namer(graph)
         modified = False
-        for value, layer in head_outputs(graph).items():
-            channel_range, node = self.channel_ranges.get(value.name or ""), value.producer()
-            assert node is not None  # it is a layer's output
-            if channel_range is None or np.all((factors := _factors(channel_range)) == 1):
+        heads = head_outputs(graph)
+        for layers in by_weight(graph):
+            outputs = [layer.node.outputs[0] for layer in layers]
+            known = [self.channel_ranges.get(v.name or "") for v in outputs if v in heads]
+            channel_ranges = [each for each in known if each is not None]
+            if len(channel_ranges) < len(layers):
                 continue
-            rescale(layer, None, factors, name)
-            _divide(graph, node, factors, name)
+            factors = np.min([_factors(each) for each in channel_ranges], axis=0)
+            if np.all(factors == 1):
+                continue
+            rescale(layers, None, factors, name)
+            for layer in layers:
+                _divide(graph, layer.node, factors, name)
             modified = True
         return ir.passes.PassResult(model, modified)
 

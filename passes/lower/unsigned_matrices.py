@@ -22,7 +22,7 @@ class UnsignedMatrices(ir.passes.InPlacePass):
         """Rewrite every matrix that qualifies."""
         graph = model.graph
         name = Namer(graph)
-        modified = False
+        unsigned: dict[ir.Value, ir.Value] = {}
         for layer in graph:
             if layer.op_type != "MatMul" or layer.domain != "":
                 continue
@@ -38,11 +38,12 @@ class UnsignedMatrices(ir.passes.InPlacePass):
                 continue
             if scalar(node.inputs[1]) is None or (len(node.inputs) > 2 and scalar(node.inputs[2])):
                 continue
-            stored = (integers.astype(np.int16) + 128).astype(np.uint8)
-            stem = node.inputs[0].name
-            node.replace_input_with(0, add_initializer(graph, name(f"{stem}_unsigned"), stored))
+            source, stem = node.inputs[0], node.inputs[0].name
+            if source not in unsigned:
+                stored = (integers.astype(np.int16) + 128).astype(np.uint8)
+                unsigned[source] = add_initializer(graph, name(f"{stem}_unsigned"), stored)
+            node.replace_input_with(0, unsigned[source])
             node.resize_inputs(3)
             zero = np.array(128, np.uint8)
             node.replace_input_with(2, add_initializer(graph, name(f"{stem}_zero"), zero))
-            modified = True
-        return ir.passes.PassResult(model, modified)
+        return ir.passes.PassResult(model, bool(unsigned))

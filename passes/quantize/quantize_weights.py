@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,7 @@ from passes.graph import (
     name_of,
     producer_of,
 )
-from passes.layers import Layer, along, layer_of
+from passes.layers import Layer, along, by_weight
 from passes.qdq import dequantized_scale
 from passes.quantize.rounding import compensated
 
@@ -46,7 +46,10 @@ class QuantizeWeights(ir.passes.InPlacePass):
     3. Bias correction, where the mean μ of the input is known per channel: the rounding error of
        the weights shifts the mean of the output by ε = Σ (Q(W) − W)·μ, and b' = b − ε undoes it
        (HPTQ, arXiv 2109.09113); a layer without a bias gets one. Not for MatMul.
-    4. Declined: a layer whose input is float, whose weight is computed (attention), or that is
+    4. A weight that several layers read, such as the levels of a pyramid: rounded once and stored
+       once, with the most bits of its readers, the mean of their second moments and room for each
+       of their biases. A bias is of one layer.
+    5. Declined: a layer whose input is float, whose weight is computed (attention), or that is
        named in ``excluded``; the bias of a Gemm with α or β other than 1 stays float.
 
     Attributes:
@@ -80,50 +83,55 @@ class QuantizeWeights(ir.passes.InPlacePass):
         name = Namer(graph)
         first_last = first_last_layers(graph)
         modified = False
+        steps: dict[ir.Node, float] = {}
         for node in weighted_layers(graph):
-            scale = dequantized_scale(node.inputs[0])
-            layer = layer_of(node)
-            if layer is None or scale is None or node.name in self.excluded:
+            step = dequantized_scale(node.inputs[0])
+            if step is None or node.name in self.excluded:
                 logger.debug("%s keeps float weights", node.name)
-                continue
-            default = self.first_last_bits if node in first_last else self.bits
-            bits = self.bits_of.get(node.name or "", default)
-            integers, step = rounded_weight(
-                layer,
-                layer.weight,
+            else:
+                steps[node] = step
+        for layers in by_weight(steps):
+            bits = max(self._bits(layer.node, first_last) for layer in layers)
+            readers = [(layer, steps[layer.node]) for layer in layers]
+            names = [layer.node.name or "" for layer in layers]
+            integers, scale = rounded_weight(
+                readers,
+                layers[0].weight,
                 bits=bits,
-                input_scale=scale,
-                moments=self.input_moments.get(node.name or ""),
+                moments=_mean([self.input_moments[n] for n in names if n in self.input_moments]),
                 compensate=self.compensate,
                 second_moments=self.second_moments,
-                per_tensor=node.op_type in self.per_tensor,
+                per_tensor=layers[0].node.op_type in self.per_tensor,
             )
-            mean = self.input_means.get(_quantized_name(node.inputs[0]))
             kind = _TYPES[bits] if self.int4 else ir.DataType.INT8
-            _write_layer(graph, layer, integers, step, scale, kind, mean, name)
+            means = [self.input_means.get(_quantized_name(x.node.inputs[0])) for x in layers]
+            _write_layers(graph, readers, integers, scale, kind, means, name)
             modified = True
         return ir.passes.PassResult(model, modified)
 
+    def _bits(self, node: ir.Node, first_last: Collection[ir.Node]) -> int:
+        default = self.first_last_bits if node in first_last else self.bits
+        return self.bits_of.get(node.name or "", default)
+
 
 def rounded_weight(
-    layer: Layer,
+    readers: Sequence[tuple[Layer, float]],
     weight: NDArray[np.floating],
     *,
     bits: int,
-    input_scale: float,
     moments: NDArray[np.float64] | None = None,
     compensate: bool = True,
     second_moments: bool = False,
     per_tensor: bool = False,
 ) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
-    """Return what a layer's weight becomes: case 1 of ``QuantizeWeights``, and the limit of case 2.
+    """Return what a weight becomes: case 1 of ``QuantizeWeights``, and the limit of case 2.
 
     Args:
-        layer: The layer.
-        weight: What its weight should be, in the shape that it has.
+        readers: The layers that read it, at least one, each with the step of its input, which the
+            step of its bias follows from.
+        weight: What the weight should be, in the shape that it has.
         bits: Bits of the integers, 2 to 8.
-        input_scale: The step of its input, which the step of the bias follows from.
-        moments: Second moments of its input, (groups, blocks, K, K); None where unknown.
+        moments: Second moments of the input, (groups, blocks, K, K); None where unknown.
         compensate: Whether errors compensate each other, where the moments are known.
         second_moments: Whether the second moment of the output is corrected, likewise.
         per_tensor: Whether all channels have the same step.
@@ -132,12 +140,15 @@ def rounded_weight(
         The integers in the shape of the weight, in floating point, and the step of each channel
         along its ``output_axis``.
     """
-    axis, bias = layer.output_axis, layer.bias_vector()
+    axis = readers[0][0].output_axis
     whole = weight[np.newaxis] if per_tensor else weight
     exponents = weight_exponents(whole, bits=bits, axis=0 if per_tensor else axis)
     exponents = np.broadcast_to(exponents, weight.shape[axis])
-    if bias is not None:
-        exponents = np.maximum(exponents, _exponents_for(bias, input_scale, bits, len(exponents)))
+    for layer, input_scale in readers:
+        bias = layer.bias_vector()
+        if bias is not None:
+            least = _exponents_for(bias, input_scale, bits, len(exponents))
+            exponents = np.maximum(exponents, least)
     if per_tensor:
         exponents = np.full_like(exponents, exponents.max())
     scale = scales(exponents, bits=bits, signed=True)
@@ -156,32 +167,41 @@ def rounded_weight(
     return integers, scale
 
 
-def _write_layer(
+def _write_layers(
     graph: ir.Graph,
-    layer: Layer,
+    readers: Sequence[tuple[Layer, float]],
     integers: NDArray[np.floating],
     scale: NDArray[np.float32],
-    input_scale: float,
     kind: ir.DataType,
-    mean: NDArray[np.float64] | None,
+    means: Sequence[NDArray[np.float64] | None],
     name: Namer,
 ) -> None:
-    """Put the integers behind DequantizeLinear, and correct and quantize the bias."""
-    node, weight, axis, bias = layer.node, layer.weight, layer.output_axis, layer.bias_vector()
-    if bias is not None and mean is not None:
-        error = integers * along(axis, scale, weight.ndim) - weight
-        bias = bias - layer.mean_shift(error, mean)
-    stored = ir.tensor(integers.astype(kind.numpy()), dtype=kind)
-    stem = name_of(node.inputs[1]) or f"{node.name}_weight"
-    new_weight = _dequantize(graph, node, stored, scale, axis, stem, name)
-    node.replace_input_with(1, new_weight)
-    if bias is not None and (layer.bias_value is not None or np.any(bias)):
-        bias_scale = np.tile(scale * np.float32(input_scale), bias.size // scale.size)
-        rounded = ir.tensor(np.rint(bias / bias_scale).astype(np.int32))
-        stem = name_of(layer.bias_value) or f"{stem}_bias"
-        new_bias = _dequantize(graph, node, rounded, bias_scale, 0, stem, name)
-        node.resize_inputs(3)
-        node.replace_input_with(2, new_bias)
+    """Put the integers behind a DequantizeLinear per reader, and correct and quantize its bias."""
+    first, _ = readers[0]
+    weight, axis = first.weight, first.output_axis
+    weight_stem = name_of(first.weight_value) or f"{first.node.name}_weight"
+    tensor = ir.tensor(integers.astype(kind.numpy()), dtype=kind)
+    stored = _stored(graph, tensor, scale, weight_stem, name)
+    for (layer, input_scale), mean in zip(readers, means, strict=True):
+        node, bias = layer.node, layer.bias_vector()
+        if bias is not None and mean is not None:
+            error = integers * along(axis, scale, weight.ndim) - weight
+            bias = bias - layer.mean_shift(error, mean)
+        node.replace_input_with(1, _dequantize(graph, node, stored, axis, weight_stem, name))
+        if bias is not None and (layer.bias_value is not None or np.any(bias)):
+            bias_scale = np.tile(scale * np.float32(input_scale), bias.size // scale.size)
+            rounded = ir.tensor(np.rint(bias / bias_scale).astype(np.int32))
+            stem = name_of(layer.bias_value) or f"{weight_stem}_bias"
+            stored_bias = _stored(graph, rounded, bias_scale, stem, name)
+            new_bias = _dequantize(graph, node, stored_bias, 0, stem, name)
+            node.resize_inputs(3)
+            node.replace_input_with(2, new_bias)
+
+
+def _mean(moments: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    if len(moments) < 2:
+        return moments[0] if moments else None
+    return np.asarray(np.mean(moments, axis=0))
 
 
 def _compensated(
@@ -239,22 +259,30 @@ def _quantized_name(value: ir.Value | None) -> str:
     return "" if value is None or value.name is None else value.name
 
 
+def _stored(
+    graph: ir.Graph,
+    integers: ir.TensorProtocol,
+    scale: NDArray[np.float32],
+    stem: str,
+    name: Namer,
+) -> tuple[ir.Value, ir.Value]:
+    return (
+        add_initializer(graph, name(f"{stem}_q"), integers),
+        add_initializer(graph, name(f"{stem}_s"), scale),
+    )
+
+
 def _dequantize(
     graph: ir.Graph,
     node: ir.Node,
-    integers: ir.TensorProtocol,
-    scale: NDArray[np.float32],
+    inputs: tuple[ir.Value, ir.Value],
     axis: int,
     stem: str,
     name: Namer,
 ) -> ir.Value:
-    inputs = [
-        add_initializer(graph, name(f"{stem}_q"), integers),
-        add_initializer(graph, name(f"{stem}_s"), scale),
-    ]
     dq = ir.node("DequantizeLinear", inputs, attributes={"axis": axis}, name=name(f"{stem}_dq"))
     dq.outputs[0].name = dq.name
     dq.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
-    dq.outputs[0].shape = ir.Shape(integers.shape.numpy())
+    dq.outputs[0].shape = inputs[0].shape
     graph.insert_before(node, dq)
     return dq.outputs[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from passes.graph import Namer, constant
-from passes.layers import layer_of, rescale, scalable_bias, scalable_layer
+from passes.layers import by_weight, layer_of, rescale, scalable_bias, scalable_layer
 
 LAYERS = {
     "Conv": ("Conv(x, w, b)", (6, 4, 3, 3), 4, 6, 0),
@@ -61,7 +61,7 @@ def test_rescaling_is_undone(build, run, rng, kind):
     model = model_of(build, rng, kind)
     layer, name = scalable_layer(model.graph[0]), Namer(model.graph)
     target = rng.uniform(1, 4, layer.outputs)
-    rescale(layer, None, target, name)
+    rescale([layer], None, target, name)
     after = layer_of(model.graph[0])
     assert (after.weight_value.name, after.bias_value.name) == ("w_2", "b_2")
     np.testing.assert_allclose(after.bias, layer.bias * target, rtol=1e-6)
@@ -137,3 +137,36 @@ def test_scalable_layers(build):
     assert (gemm.inputs, gemm.outputs, scalable_bias(gemm).shape) == (4, 3, (3,))
     assert (transposed.inputs, transposed.outputs, transposed.bias) == (4, 6, None)
     assert other is None
+
+
+def test_readers_of_one_weight_are_a_group(build, rng):
+    """In the order of the first; a matrix that is read along another axis is on its own."""
+    model = build(
+        """(float[n,4,h,w] x, float[4,4] v) =>
+            (float[n,4,h,w] y, float[n,4,h,w] z, float[4,4] t, float[4,4] u) {
+            y = Conv(x, w) a = Relu(x) z = Conv(a, w) t = Gemm(v, m) u = Gemm<transB=1>(v, m) }""",
+        w=rng.normal(size=(4, 4, 1, 1)).astype(np.float32),
+        m=rng.normal(size=(4, 4)).astype(np.float32),
+    )
+    groups = [[layer.node.outputs[0].name for layer in group] for group in by_weight(model.graph)]
+    assert groups == [["y", "z"], ["t"], ["u"]]
+
+
+def test_readers_of_one_weight_are_rescaled_together(build, run, rng):
+    """One new weight for both, and a bias each."""
+    model = build(
+        """(float[1,4,3,3] x) => (float[n,c,h,w] y, float[n,c,h,w] z) {
+            y = Conv(x, w, b) z = Conv(x, w, d) }""",
+        w=rng.normal(size=(2, 4, 1, 1)).astype(np.float32),
+        b=rng.normal(size=2).astype(np.float32),
+        d=rng.normal(size=2).astype(np.float32),
+    )
+    x = rng.normal(size=(1, 4, 3, 3)).astype(np.float32)
+    before = run(model, x=x)
+    (group,) = by_weight(model.graph)
+    target = np.array([2.0, 0.5])
+    rescale(group, None, target, Namer(model.graph))
+    first, second = model.graph
+    assert first.inputs[1] is second.inputs[1]
+    for name, array in run(model, x=x).items():
+        np.testing.assert_array_equal(array, before[name] * target.reshape(1, 2, 1, 1))

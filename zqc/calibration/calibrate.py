@@ -26,6 +26,10 @@ from zqc.targets import Target
 _SEEN_THROUGH = {"": identity, "Sigmoid": sigmoid, "Softmax": softplus}
 """What the errors of a tensor are measured through, by what it is squashed by."""
 
+_HEADROOM = 1.5
+"""How many times the largest value seen a tensor holds whose largest values decide: real pictures
+go beyond synthesised ones, and a step twice as large costs less than a peak that is cut off."""
+
 _FULL_BITS = 8
 """Of tensors that are no quantization points of the paper, but of the runtime alone."""
 
@@ -133,7 +137,7 @@ def _grid(
         bits=bits_of(point, recipe),
         signed=not (point.nonnegative and target.unsigned),
         seen_through=_SEEN_THROUGH[point.squashed_by],
-        keeps_top=point.squashed_by == "Softmax",
+        keeps_up_to=_HEADROOM if point.decides else float(point.squashed_by == "Softmax"),
         method=method,
         p=recipe.lp,
         shift=recipe.shift if point.slightly_negative and target.shifts else "none",

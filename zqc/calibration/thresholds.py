@@ -35,7 +35,7 @@ def choose_grid(
     bits: int,
     signed: bool,
     seen_through: Function = identity,
-    keeps_top: bool = False,
+    keeps_up_to: float = 0.0,
     method: Method = "mse",
     p: int = 2,
     shift: Shift = "none",
@@ -70,8 +70,8 @@ def choose_grid(
             bins reach far below zero, where the score is 0 in any case: on a grid that holds all of
             them a step would be half of a logit. Our choice: ``sigmoid`` for logits of a Sigmoid,
             ``softplus`` for those of a Softmax. ``none`` and ``kl`` do not look at it.
-        keeps_top: Whether the largest value seen must not be clipped. Among the logits of a Softmax
-            the largest ones decide, and they are rarer in pictures than their weight.
+        keeps_up_to: How many times the largest value seen must not be clipped. Among the logits of
+            a Softmax the largest ones decide, and they are rarer in pictures than their weight.
         method: What the error is.
         p: The power of ``lp``, an integer from 1.
         shift: Whether the grid may be shifted.
@@ -80,7 +80,7 @@ def choose_grid(
     if not np.any(histogram.counts):
         return Grid(MIN_EXPONENT, bits, signed)
     top = _no_clipping(histogram) + 1
-    lowest = _exponent_of_largest(histogram) if keeps_top else MIN_EXPONENT
+    lowest = _exponent_of_largest(histogram, keeps_up_to) if keeps_up_to else MIN_EXPONENT
     tried = [top - 1] if method == "none" else [top - i for i in range(CANDIDATES)]
     exponents = [max(exponent, lowest) for exponent in tried]
     power = {"mae": 1, "lp": p}.get(method, 2)
@@ -103,7 +103,7 @@ def choose_grid(
     grid = min((Grid(exponent, bits, signed) for exponent in exponents), key=error)
     if not signed or shift == "none":
         return grid
-    end = 2.0**lowest if keeps_top else -np.inf
+    end = 2.0**lowest if keeps_up_to else -np.inf
     if shift == "rule":
         shifted = _shifted_by_rule(histogram, grid, stride)
         return grid if shifted is None or _end(shifted) < end else shifted
@@ -150,10 +150,13 @@ def _no_clipping(histogram: Histogram) -> int:
     return _exponent(histogram, max(-int(positions.min()), int(positions.max()) + 1))
 
 
-def _exponent_of_largest(histogram: Histogram) -> int:
-    """Exponent of the smallest power of two that no value exceeds, small negative ones aside."""
+def _exponent_of_largest(histogram: Histogram, times: float) -> int:
+    """Exponent of the smallest power of two that no value, so many times as large, exceeds.
+
+    Small negative ones aside.
+    """
     last = int(np.flatnonzero(histogram.counts).max()) - BINS // 2
-    return max(_exponent(histogram, last + 1), MIN_EXPONENT)
+    return max(_exponent(histogram, math.ceil((last + 1) * times)), MIN_EXPONENT)
 
 
 def _exponent(histogram: Histogram, outermost: int) -> int:

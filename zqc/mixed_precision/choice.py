@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from passes.analysis.topology import first_last_layers, weighted_layers
 from passes.arithmetic import FLOAT_BITS
+from passes.layers import by_weight
 from zqc.calibration.sensitivity import sensitivities
 from zqc.mixed_precision.allocation import Allocation, Budget, allocate
 from zqc.mixed_precision.costs import latency_costs, size_costs, storages, useful_widths
@@ -59,6 +60,8 @@ def choose_bits(
 ) -> Allocation:
     """Choose the bits of every layer for the recipe's target size and latency.
 
+    Layers that share their weight are one choice, which costs what it costs all of them.
+
     Args:
         model: The float model that is quantized.
         losses: Of its weights, at the bits of ``widths_to_try``.
@@ -73,8 +76,17 @@ def choose_bits(
         OptionError: No choice of bits reaches the targets.
         RuntimeFailure: ONNX Runtime failed.
     """
-    may_have = {name: tuple(of) for name, of in losses.items()}
-    built = {s: build(bits_of) for s, bits_of in storages(recipe.target, may_have).items()}
+    readers = _readers(model, losses)
+    together = {
+        name: {bits: sum(losses[n][bits] for n in names) for bits in losses[name]}
+        for name, names in readers.items()
+    }
+    may_have = {name: tuple(of) for name, of in together.items()}
+
+    def each(bits: Mapping[str, int]) -> dict[str, int]:
+        return {n: bits[name] for name, names in readers.items() for n in names}
+
+    built = {s: build(each(bits_of)) for s, bits_of in storages(recipe.target, may_have).items()}
     budgets = []
     if recipe.target_size is not None:
         sizes = {bits: len(content) for bits, content in built.items()}
@@ -86,18 +98,34 @@ def choose_bits(
         models = (original, integer, built[FLOAT_BITS])
         widths = sorted({b for of in losses.values() for b in of} - {FLOAT_BITS})
         before, costs = latency_costs(model, list(losses), models, feeds, widths)
+        of = {
+            name: {bits: sum(costs.of[n][bits] for n in names) for bits in costs.of[name]}
+            for name, names in readers.items()
+        }
+        costs = replace(costs, of=of)
         budgets.append(Budget("latency", recipe.target_latency, before, costs))
     while True:
-        allocation = allocate(losses, budgets)
+        allocation = allocate(together, budgets)
+        bits_of = each(allocation.bits)
         if allocation.size is None:
-            return allocation
-        size = len(build(allocation.bits))
+            return replace(allocation, bits=bits_of)
+        size = len(build(bits_of))
         if size <= budgets[0].limit:
-            return replace(allocation, size=size)
+            return replace(allocation, bits=bits_of, size=size)
         # The prediction is put right where it matters; it grows, so that this comes to an end.
         costs = budgets[0].costs
         fixed = costs.fixed + size - allocation.size
         budgets[0] = replace(budgets[0], costs=replace(costs, fixed=fixed))
+
+
+def _readers(model: ir.Model, losses: Losses) -> dict[str, list[str]]:
+    """The layers that have a choice, by the name of the first that reads the same weight."""
+    found: dict[str, list[str]] = {}
+    for group in by_weight(weighted_layers(model.graph)):
+        names = [layer.node.name or "" for layer in group if (layer.node.name or "") in losses]
+        if names:
+            found[names[0]] = names
+    return found
 
 
 def chosen_bits(

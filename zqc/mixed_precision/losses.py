@@ -71,10 +71,9 @@ def weight_losses(
                 losses[name][bits] = 0.0
                 continue
             integers, scale = rounded_weight(
-                layer,
+                [(layer, grids[source].scale)],
                 layer.weight,
                 bits=bits,
-                input_scale=grids[source].scale,
                 moments=moments,
                 compensate=compensate,
                 second_moments=second_moments,

@@ -21,6 +21,7 @@ from passes import (
     MeansToPools,
     MergeBranches,
     PlainGemm,
+    SharedWeights,
     SinkLayout,
     SplitBranches,
 )
@@ -36,6 +37,7 @@ from zqc.runtime import versions
 PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     PlainGemm(),
     LeftMatrices(),
+    SharedWeights(),
     FoldArithmetic(),
     FoldBatchNorm(),
     MergeBranches(),
@@ -50,6 +52,7 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     ConvTransposeToConv(),
     SinkLayout(),
     SplitBranches(),
+    SharedWeights(),
     RemoveUnusedNodesPass(),
 )
 """Exact passes on the float model."""

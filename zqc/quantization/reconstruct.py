@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from passes import QuantizeWeights
 from passes.analysis.topology import first_last_layers, is_expectation, is_weighted, weighted_layers
 from passes.graph import Namer
-from passes.layers import Layer, along, layer_of
+from passes.layers import Layer, along, by_weight, layer_of
 from passes.qdq import dequantized_scale
 from passes.quantize.quantize_weights import rounded_weight
 from zqc.pictures.batches import Batches
@@ -65,6 +65,9 @@ def reconstruct(
        that belongs to the decoding of boxes: most positions have no box, and a bias that is right
        in the mean over all of them moves every box.
 
+    5. Layers that share their weight get one W*, with the means of their C and of their D, and a
+       bias each. Where one of them cannot be refitted, they are only rounded.
+
     Layers of which none depends on another are looked at together.
 
     Args:
@@ -103,7 +106,7 @@ def reconstruct(
     pictures = batches.first(_PICTURES)
     task.advance(steps=len(layers) - len(todo))
     for stage in _stages(model.graph, todo):
-        pairs = [(node, twins[node.name or ""]) for node in stage]
+        pairs = [(layer.node, twins[layer.node.name or ""]) for group in stage for layer in group]
         seen: dict[str | None, Inputs] = {}
         if free := [pair for pair in pairs if _is_free(*pair)]:
             inputs = paired_inputs(
@@ -116,19 +119,19 @@ def reconstruct(
                 threads=threads,
             )
             seen = {node.name: of for (node, _), of in zip(free, inputs, strict=True)}
-        for node, twin in pairs:
-            layer = node.name or ""
-            width, of = widths[layer], seen.get(layer)
-            _reconstruct_layer(
-                twin,
-                of,
-                width,
+        for group in stage:
+            names = [layer.node.name or "" for layer in group]
+            _reconstruct_layers(
+                [twins[each] for each in names],
+                [seen.get(each) for each in names],
+                max(widths[each] for each in names),
                 name,
                 refit=refit,
                 compensate=compensate,
-                per_tensor=twin.op_type in per_tensor,
+                per_tensor=group[0].node.op_type in per_tensor,
             )
-            task.advance(layer)
+            for each in names:
+                task.advance(each)
     # Every weight is on a grid by now, so that this only writes it down as integers.
     QuantizeWeights(bits_of=widths, excluded=excluded, per_tensor=per_tensor, int4=int4)(quantized)
     RemoveUnusedNodesPass()(quantized)
@@ -157,22 +160,40 @@ def _is_free(node: ir.Node, twin: ir.Node) -> bool:
     return layer is not None and layer.bias_vector() is not None and not is_expectation(node)
 
 
-def _stages(graph: ir.Graph, names: Collection[str]) -> list[list[ir.Node]]:
-    """The named layers, those together that have as many weighted layers before them at most."""
-    depths: dict[ir.Node, int] = {}
-    stages: dict[int, list[ir.Node]] = {}
-    for node in graph:
-        producers = [value.producer() for value in node.inputs if value is not None]
-        before = max((depths[p] for p in producers if p is not None), default=0)
-        depths[node] = before + is_weighted(node)
-        if is_weighted(node) and node.name in names:
-            stages.setdefault(before, []).append(node)
-    return [stages[depth] for depth in sorted(stages)]
+def _stages(graph: ir.Graph, names: Collection[str]) -> list[list[tuple[Layer, ...]]]:
+    """The named layers by weight, those together that have as many layers before them at most.
+
+    Layers that share a weight come with the last of them, and whatever is behind one of them comes
+    later. Where one is behind another, the weight is settled before all of its inputs are.
+    """
+    named = [node for node in weighted_layers(graph) if node.name in names]
+    groups = by_weight(named)
+    group_of = {layer.node: i for i, group in enumerate(groups) for layer in group}
+    fixed: dict[int, int] = {}
+    for _ in groups:
+        stages: dict[int, int] = {}
+        depths: dict[ir.Node, int] = {}
+        for node in graph:
+            producers = [value.producer() for value in node.inputs if value is not None]
+            before = max((depths[p] for p in producers if p is not None), default=0)
+            group = group_of.get(node)
+            if group is not None:
+                stages[group] = max(stages.get(group, 0), before)
+                before = max(before, fixed.get(group, 0))
+            depths[node] = before + is_weighted(node)
+        if stages == fixed or len(groups) == len(named):
+            fixed = stages
+            break
+        fixed = stages
+    return [
+        [group for i, group in enumerate(groups) if fixed[i] == depth]
+        for depth in sorted(set(fixed.values()))
+    ]
 
 
-def _reconstruct_layer(
-    node: ir.Node,
-    inputs: Inputs | None,
+def _reconstruct_layers(
+    nodes: Sequence[ir.Node],
+    seen: Sequence[Inputs | None],
     bits: int,
     name: Namer,
     *,
@@ -180,27 +201,47 @@ def _reconstruct_layer(
     compensate: bool,
     per_tensor: bool,
 ) -> None:
-    """Put weights on a grid of so many bits, and the bias b* of ``reconstruct``, into a layer."""
-    layer, scale = layer_of(node), dequantized_scale(node.inputs[0])
-    assert layer is not None
-    assert scale is not None
-    weight, bias, axis = layer.weight, layer.bias_vector(), layer.output_axis
+    """Put weights on a grid of so many bits, and the bias b* of ``reconstruct``, into layers.
+
+    Args:
+        nodes: The layers, which share their weight.
+        seen: The inputs of each; None where it is only rounded.
+        bits: Bits of the weights.
+        name: Names the new constants.
+        refit: As in ``reconstruct``; ``compensate`` and ``per_tensor`` likewise.
+        compensate: Likewise.
+        per_tensor: Likewise.
+    """
+    (layers,) = by_weight(nodes)
+    steps_of = [dequantized_scale(node.inputs[0]) for node in nodes]
+    readers = [(x, step) for x, step in zip(layers, steps_of, strict=True) if step is not None]
+    weight, axis = layers[0].weight, layers[0].output_axis
     wanted, moments = weight, None
-    if inputs is not None and inputs.covariance is not None and inputs.drift is not None:
-        moments = inputs.covariance if compensate else None
+    known = [
+        (of.mean, of.covariance, of.drift)
+        for of in seen
+        if of is not None and of.covariance is not None and of.drift is not None
+    ]
+    if len(known) == len(nodes):
+        mean, covariance, drift = (np.mean(arrays, axis=0) for arrays in zip(*known, strict=True))
+        moments = covariance if compensate else None
         if refit:
-            rows = refitted(_rows(weight, axis, inputs.mean), inputs.covariance, inputs.drift)
+            rows = refitted(_rows(weight, axis, mean), covariance, drift)
             moved = np.moveaxis(weight, axis, 0).shape
             wanted = np.moveaxis(rows.swapaxes(1, 2).reshape(moved), 0, axis)
     integers, steps = rounded_weight(
-        layer, wanted, bits=bits, input_scale=scale, moments=moments, per_tensor=per_tensor
+        readers, wanted, bits=bits, moments=moments, per_tensor=per_tensor
     )
     on_grid = integers * along(axis, steps, weight.ndim)
-    if inputs is not None and bias is not None:
-        bias += _output_mean(layer, weight, inputs.mean)
-        bias -= _output_mean(layer, on_grid, inputs.quantized_mean)
-        layer.set_bias(bias, name)
-    layer.set_weight(on_grid, name)
+    for layer, inputs in zip(layers, seen, strict=True):
+        bias = layer.bias_vector()
+        if inputs is not None and bias is not None:
+            bias += _output_mean(layer, weight, inputs.mean)
+            bias -= _output_mean(layer, on_grid, inputs.quantized_mean)
+            layer.set_bias(bias, name)
+    layers[0].set_weight(on_grid, name)
+    for layer in layers[1:]:
+        layer.take_weight(layers[0])
 
 
 def _rows(

@@ -23,6 +23,9 @@ from passes.lower.onnxruntime.integer_layout import IntegerLayout
 
 _COLUMNS = (2, 4, 8)
 
+_Written = dict[tuple[ir.Value, int, int, int], ir.Value]
+"""What constants became on blocks of so many columns, with that stride and padding."""
+
 
 @dataclass(frozen=True)
 class ColumnBlocks(ir.passes.InPlacePass):
@@ -43,6 +46,7 @@ class ColumnBlocks(ir.passes.InPlacePass):
        widths that are no multiples of f and f/s, open sizes, an output that is read before it is
        quantized, columns at the right end that no output reads, and more input channels in a block
        than ``channels``: then the products cost more than they save.
+    3. A weight that several layers read is written once for all that have the same blocks.
 
     Attributes:
         channels: The most input channels of a block.
@@ -53,13 +57,12 @@ class ColumnBlocks(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite every layer that qualifies."""
         name = Namer(model.graph)
-        modified = False
+        written: _Written = {}
         for node in list(model.graph):
             blocks = self._blocks_of(node)
             if blocks is not None:
-                _rewrite(model.graph, node, blocks, name)
-                modified = True
-        return ir.passes.PassResult(model, modified)
+                _rewrite(model.graph, node, blocks, written, name)
+        return ir.passes.PassResult(model, bool(written))
 
     def _blocks_of(self, node: ir.Node) -> _Blocks | None:
         """The smallest blocks that make a layer a fast one, or None."""
@@ -170,7 +173,9 @@ def _sources(node: ir.Node) -> list[ir.Node]:
     return [source for source in sources if source and source.op_type == "DequantizeLinear"]
 
 
-def _rewrite(graph: ir.Graph, node: ir.Node, blocks: _Blocks, name: Namer) -> None:
+def _rewrite(
+    graph: ir.Graph, node: ir.Node, blocks: _Blocks, written: _Written, name: Namer
+) -> None:
     """Put the layer on blocks, and undo them behind its quantizer."""
     quantizer = sole_consumer(node.outputs[0])
     assert quantizer is not None  # the layer qualifies
@@ -195,11 +200,17 @@ def _rewrite(graph: ir.Graph, node: ir.Node, blocks: _Blocks, name: Namer) -> No
     graph.insert_before(node, gather.nodes)
     dequantized(0, [gathered, *grid])
     for index, source in enumerate(_sources(node)[1:], start=1):
-        arrays = [array for value in source.inputs if (array := constant(value)) is not None]
         stem = f"{name_of(source.inputs[0])}_blocks"
-        dequantized(
-            index, [add_initializer(graph, name(stem), blocks.parameter(a)) for a in arrays]
-        )
+        parameters: list[ir.Value | None] = []
+        for value in source.inputs:
+            array = constant(value)
+            if value is None or array is None:
+                continue
+            key = value, blocks.columns, blocks.stride, blocks.before
+            if key not in written:
+                written[key] = add_initializer(graph, name(stem), blocks.parameter(array))
+            parameters.append(written[key])
+        dequantized(index, parameters)
 
     top, _, bottom, _ = ints(node, "pads", (0, 0, 0, 0))
     changed = {

@@ -49,3 +49,19 @@ def test_bounds_of_clips():
     bounds = [(0, 6), (-math.inf, 6), (0, math.inf), None, None]
     assert [clip_bounds(node) for node in model.graph] == bounds
     assert [upper_bound(node) for node in model.graph] == [6, None, math.inf, None, None]
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "bound"),
+    [
+        ("4,64", -1, 1.0),
+        ("4,65", -1, None),
+        ("100,16", 0, None),
+        ("100,16", 1, 1.0),
+        ("4,n", 1, None),
+    ],
+)
+def test_a_softmax_over_many_values_has_no_known_end(shape, axis, bound):
+    """The largest of thousands that add up to 1 is far below it; what counts is its own axis."""
+    text = f"(float[{shape}] x) => (float[{shape}] y) {{ y = Softmax<axis={axis}>(x) }}"
+    assert known_bound(build_model(text).graph[0].outputs[0]) == bound

@@ -78,11 +78,12 @@ def test_a_shuffle_ties_the_phases(build, mode, same):
 
 def test_a_gate_does_not_hold_what_it_multiplies(build):
     """x·g with g of fixed scale scales as x does; x·y with two free factors is held."""
-    ids, free = analyse(build, "b = Conv(x, w) g = Sigmoid(b) m = Mul(g, a) y = Conv(m, v)")
+    own = {"u": np.ones((4, 3, 1, 1), np.float32)}
+    ids, free = analyse(build, "b = Conv(x, u) g = Sigmoid(b) m = Mul(g, a) y = Conv(m, v)", **own)
     assert ids["m"] == ids["a"]
     assert all(free["a"])
     assert not any(free["b"])
-    _, free = analyse(build, "b = Conv(x, w) m = Mul(b, a) y = Conv(m, v)")
+    _, free = analyse(build, "b = Conv(x, u) m = Mul(b, a) y = Conv(m, v)", **own)
     assert not any(free["a"] + free["b"])
 
 
@@ -140,3 +141,25 @@ def test_what_is_not_positively_homogeneous_holds(build, body):
     _, free = analyse(build, body, **{k: v for k, v in arrays.items() if k in tokens})
     held = free["k"] if "k" in free and "four" in tokens else free["a"]
     assert not any(held)
+
+
+def test_readers_of_one_weight_share_their_factors(build, rng):
+    """Inputs with inputs and outputs with outputs; one that is held holds the other."""
+    other = rng.normal(size=(4, 3, 1, 1)).astype(np.float32)
+    body = "b = Conv(x, u) c = Conv(a, v) d = Conv(b, v)"
+    ids, free = analyse(build, f"{body} y = Concat<axis=1>(c, d)", u=other)
+    assert ids["a"] == ids["b"]
+    assert ids["c"] == ids["d"]
+    assert all(free["a"])
+    ids, free = analyse(build, f"{body} s = Sigmoid(b) y = Concat<axis=1>(c, d, s)", u=other)
+    assert not any(free["a"])
+
+
+def test_a_reader_without_factors_holds_the_others(build, rng):
+    """A computed bias lets no factor through, so that the shared weight has none."""
+    other = rng.normal(size=(4, 3, 1, 1)).astype(np.float32)
+    body = "b = Conv(x, u) m = Relu(bias) c = Conv(a, v) d = Conv(b, v, m)"
+    bias = np.ones(2, np.float32)
+    _, free = analyse(build, f"{body} y = Concat<axis=1>(c, d)", u=other, bias=bias)
+    assert not any(free["a"])
+    assert not any(free["c"])

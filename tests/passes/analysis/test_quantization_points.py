@@ -448,3 +448,18 @@ def test_branches_of_a_head_are_seen_through_after_they_are_split(rng):
     assert after["x"] == ""
     assert after["box_logits"] == "Softmax"
     assert after["class_logits"] == "Sigmoid"
+
+
+@pytest.mark.parametrize(("columns", "deciding"), [(9, {"r", "b", "s", "f", "p"}), (2, set())])
+def test_the_largest_values_decide_before_a_wide_softmax(rng, columns, deciding):
+    """From the layer before a Softmax over many values on; over few the bound 1 will do."""
+    model = build_model(
+        f"""(float[1,3,4,{columns}] x) => (float[n,c] y) {{
+            a = Conv(x, w) r = Relu(a) b = Conv(x, w) s = Add(r, b) f = Flatten(s)
+            p = Softmax(f) y = MatMul(p, m) }}""",
+        w=rng.normal(size=(3, 3, 1, 1)).astype(np.float32),
+        m=rng.normal(size=(12 * columns, 2)).astype(np.float32),
+    )
+    points = quantization_points(model.graph)
+    found = {name for point in points if point.decides for name in point.names}
+    assert found == deciding

@@ -97,3 +97,22 @@ def test_a_residual_addition_is_no_constant(build, operators, rng):
     )
     assert not FoldArithmetic()(model).modified
     assert operators(model) == ["Conv", "Add"]
+
+
+def test_a_factor_behind_a_shared_weight_stays_in_the_post_processing(build, run, error, rng):
+    """FCOS scales the boxes of each level by a number; shifts fold, and so do single readers."""
+    model = build(
+        """(float[1,4,5,5] x) => (float[n,c,h,w] y, float[n,c,h,w] z, float[n,c,h,w] u) {
+            a = Conv(x, w, b) y = Mul(a, s)
+            d = Conv(x, w, b) z = Add(d, s)
+            e = Conv(x, v, b) u = Mul(e, s) }""",
+        w=rng.normal(size=(3, 4, 1, 1)).astype(np.float32),
+        v=rng.normal(size=(3, 4, 1, 1)).astype(np.float32),
+        b=rng.normal(size=3).astype(np.float32),
+        s=2.5,
+    )
+    x = rng.normal(size=(1, 4, 5, 5)).astype(np.float32)
+    before = run(model, x=x)
+    assert FoldArithmetic()(model).modified
+    assert [n.outputs[0].name for n in model.graph] == ["a", "y", "z", "u"]
+    assert error(before, run(model, x=x)) < TOLERANCE

@@ -348,3 +348,26 @@ def test_real_models(real_models, rng, file, size, output, layers):
     assert relative_error(before, run_model(model, **feeds)) < TOLERANCE
     layers_of_model = [n for n in model.graph if n.op_type in ("Conv", "ConvTranspose")]
     assert sum(n.outputs[0].name in result.factors for n in layers_of_model) >= layers
+
+
+def test_a_shared_weight_stays_shared(build, run, error, rng):
+    """Each channel gets the smallest of its factors on the levels, and all outputs stay."""
+    model = build(
+        """(float[1,3,6,6] x) => (float[n,c,h,w] y, float[n,c,h2,w2] z) {
+            a = Conv(x, w) p = Relu(a) y = Conv(p, v, b)
+            m = MaxPool<kernel_shape=[2,2]>(x) d = Conv(m, u) q = Relu(d) z = Conv(q, v, b) }""",
+        w=rng.normal(size=(2, 3, 1, 1)).astype(np.float32),
+        u=rng.normal(size=(2, 3, 1, 1)).astype(np.float32),
+        v=rng.normal(size=(2, 2, 1, 1)).astype(np.float32),
+        b=rng.normal(size=2).astype(np.float32),
+    )
+    x = rng.normal(size=(1, 3, 6, 6)).astype(np.float32)
+    before = run(model, x=x)
+    result = EqualizeChannels({"p": np.array([8.0, 1.0]), "q": np.array([3.0, 6.0])})(model)
+    assert not result.modified
+    result = EqualizeChannels({"p": np.array([8.0, 1.0]), "q": np.array([6.0, 3.0])})(model)
+    np.testing.assert_allclose(result.factors["p"], [1.0, 2.0])
+    np.testing.assert_allclose(result.factors["q"], [1.0, 2.0])
+    heads = [n for n in model.graph if n.outputs[0].name in ("y", "z")]
+    assert heads[0].inputs[1] is heads[1].inputs[1]
+    assert error(before, run(model, x=x)) < TOLERANCE

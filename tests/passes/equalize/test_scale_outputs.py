@@ -81,3 +81,23 @@ def test_equal_or_unknown_reaches_change_nothing(rng):
     assert not ScaleOutputs({"y": np.array([1.9, 1.0, 1.0, 1.5])}).call(model).modified
     assert not ScaleOutputs({}).call(model).modified
     assert len(model.graph) == 1
+
+
+def test_heads_that_share_their_weight_share_the_factors(rng):
+    """The smallest of both levels; without the range of one of them nothing is scaled."""
+    text = """(float[1,3,5,4] x, float[1,3,2,2] p) => (float[n,c,h,w] y, float[n,c,h2,w2] z) {
+        y = Conv(x, w, b) z = Conv(p, w, b) }"""
+    arrays = {"w": (3, 3, 1, 1), "b": (3,)}
+    arrays = {n: rng.normal(size=s).astype(np.float32) for n, s in arrays.items()}
+    model = build_model(text, **arrays)
+    channel_ranges = {"y": np.array([8.0, 1.0, 2.0]), "z": np.array([8.0, 4.0, 1.0])}
+    assert not ScaleOutputs({"y": channel_ranges["y"]}).call(model).modified
+    feeds = {n: rng.normal(size=(1, 3, *s)).astype("f") for n, s in (("x", (5, 4)), ("p", (2, 2)))}
+    before = run_model(model, **feeds)
+    assert ScaleOutputs(channel_ranges).call(model).modified
+    layers = [node for node in model.graph if node.op_type == "Conv"]
+    assert layers[0].inputs[1] is layers[1].inputs[1]
+    factors = constant(layers[0].inputs[1]) / arrays["w"]
+    np.testing.assert_array_equal(factors[:, 0, 0, 0], [1, 2, 4])
+    for name, array in run_model(model, **feeds).items():
+        np.testing.assert_array_equal(array, before[name])

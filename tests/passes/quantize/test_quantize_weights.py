@@ -148,18 +148,18 @@ def test_a_huge_bias_raises_the_threshold(build, rng, layer):
 
 CHAIN = """(float[1,3,6,6] x) => (float[n,c,h,w] y) {
     a = Conv(x, w)
-    b = Conv(a, v)
+    b = Conv(a, t)
     c = Conv(b, v)
-    y = Conv(c, v)
+    y = Conv(c, u)
 }"""
 
 
 def chain(build, rng):
-    """Four Convs, every tensor quantized, two of them with one weight."""
+    """Four Convs, every tensor quantized."""
     model = build(
         CHAIN,
         w=rng.normal(size=(4, 3, 1, 1)).astype(np.float32),
-        v=rng.normal(size=(4, 4, 1, 1)).astype(np.float32),
+        **{name: rng.normal(size=(4, 4, 1, 1)).astype(np.float32) for name in "tvu"},
     )
     QuantizeActivations(dict.fromkeys("xabcy", GRID))(model)
     return model
@@ -316,10 +316,9 @@ def test_second_moments_are_restored(build, rng, layer, compensate):
 
     def energies(corrected):
         integers, step = rounded_weight(
-            taken,
+            [(taken, 1.0)],
             weight,
             bits=4,
-            input_scale=1.0,
             moments=moments,
             compensate=compensate,
             second_moments=corrected,
@@ -335,3 +334,67 @@ def test_second_moments_are_restored(build, rng, layer, compensate):
     assert plain.mean() > 0.03
     assert restored.mean() < 0.02
     assert restored.max() < 0.6 * plain.max()
+
+
+LEVELS = """(float[1,4,6,6] x, float[1,4,3,3] p) => (float[n,c,h,w] y, float[n,c,h2,w2] z) {
+    y = Conv<pads=[1,1,1,1]>(x, w, b)
+    z = Conv(p, w, d)
+}"""
+
+
+def levels(build, rng, *, bias=1.0):
+    """Two layers with one weight, the biases of the second so many times as large."""
+    arrays = {
+        "w": rng.normal(size=(6, 4, 3, 3)).astype(np.float32),
+        "b": rng.normal(size=6).astype(np.float32),
+        "d": (bias * rng.normal(size=6)).astype(np.float32),
+    }
+    model = build(LEVELS, **arrays)
+    QuantizeActivations({"x": GRID, "p": Grid(0, 8, signed=True)})(model)
+    return model, arrays
+
+
+def test_a_shared_weight_is_stored_once(build, rng):
+    """Both layers read the same integers and steps, and have biases on scales of their own."""
+    model, arrays = levels(build, rng)
+    QuantizeWeights()(model)
+    first, second = (n for n in model.graph if n.op_type == "Conv")
+    weights = [node.inputs[1].producer() for node in (first, second)]
+    assert [a is b for a, b in zip(weights[0].inputs, weights[1].inputs, strict=True)] == [True] * 2
+    for node, name, step in ((first, "b", GRID.scale), (second, "d", 2.0**-7)):
+        integers, scale, _ = parts(node.inputs[2])
+        np.testing.assert_array_equal(scale, parts(node.inputs[1])[1] * np.float32(step))
+        assert np.all(np.abs(integers * scale.astype(np.float64) - arrays[name]) <= scale / 2)
+
+
+def test_a_shared_weight_is_rounded_for_the_inputs_of_all(build, rng):
+    """With the mean of their second moments, as if one layer had seen both inputs."""
+    model, _ = levels(build, rng)
+    moments = {}
+    for name in ("make_y", "make_z"):
+        x = rng.normal(size=(1, 1, 36, 36))
+        moments[name] = x @ x.swapaxes(-1, -2)
+    layer = layers.layer_of(next(n for n in model.graph if n.op_type == "Conv"))
+    both = (moments["make_y"] + moments["make_z"]) / 2
+    expected, _ = rounded_weight([(layer, GRID.scale)], layer.weight, bits=4, moments=both)
+    QuantizeWeights(first_last_bits=4, input_moments=moments)(model)
+    found = [parts(n.inputs[1])[0] for n in model.graph if n.op_type == "Conv"]
+    np.testing.assert_array_equal(found[0].astype(np.float64), expected)
+
+
+def test_the_largest_bias_of_all_readers_fits(build, rng):
+    """The threshold of the shared weight is raised for the one that needs it most."""
+    model, arrays = levels(build, rng, bias=2.0**24)
+    QuantizeWeights()(model)
+    first, second = (n for n in model.graph if n.op_type == "Conv")
+    integers, scale, _ = parts(second.inputs[2])
+    assert np.abs(integers.astype(np.int64)).max() <= 2**30
+    assert np.all(np.abs(integers * scale.astype(np.float64) - arrays["d"]) <= scale / 2)
+    assert first.inputs[1].producer().inputs[0] is second.inputs[1].producer().inputs[0]
+
+
+def test_readers_with_float_inputs_keep_the_float_weight(build, rng):
+    """The others share the integers."""
+    model, _ = levels(build, rng)
+    QuantizeWeights(excluded={"make_y"})(model)
+    assert stored_types(model) == [None, "INT8"]

@@ -99,8 +99,10 @@ def test_keeping_the_top_clips_only_the_other_side():
     rare_top = np.concatenate([middle, np.full(3_000, -50.0), [9.0]])
     seen = add(empty(), rare_top.astype(np.float32))
     free = choose_grid(seen, bits=8, signed=True, seen_through=softplus)
-    kept = choose_grid(seen, bits=8, signed=True, seen_through=softplus, keeps_top=True)
+    kept = choose_grid(seen, bits=8, signed=True, seen_through=softplus, keeps_up_to=1.0)
     assert free.threshold < 9.0 <= kept.threshold == 16.0
+    roomy = choose_grid(seen, bits=8, signed=True, seen_through=softplus, keeps_up_to=2.0)
+    assert roomy.threshold == 32.0
 
 
 def silu(rng, size=20000):
@@ -226,7 +228,13 @@ def test_the_top_is_kept_by_every_method(method, shift):
     middle = np.random.default_rng(0).uniform(-0.2, 1, 100_000)
     seen = histogram_of(np.append(middle, 7.9))
     grid = choose_grid(
-        seen, bits=8, signed=True, seen_through=softplus, keeps_top=True, method=method, shift=shift
+        seen,
+        bits=8,
+        signed=True,
+        seen_through=softplus,
+        keeps_up_to=1.0,
+        method=method,
+        shift=shift,
     )
     assert grid.bounds[1] + grid.scale >= 7.9
 

@@ -27,20 +27,21 @@ NET = """(float[1,8,8,8] x) => (float[n,c,h,w] y) {
     q = Relu(b1)
     c = Conv<pads=[1,1,1,1]>(q, w2, b)
     r = Relu(c)
-    y = Conv(r, w1, b)
+    y = Conv(r, w3, b)
 }"""
 LAYERS = ["make_a", "make_b1", "make_c", "make_y"]
 
 
 @pytest.fixture
 def make(rng):
-    """The net with so many channels, two of whose layers share a weight, and what writes it."""
+    """The net with so many channels, and what writes it."""
 
     def made(channels):
         shapes = {
             "w0": (channels, 8, 3, 3),
             "w1": (channels, channels, 1, 1),
             "w2": (channels, channels, 3, 3),
+            "w3": (channels, channels, 1, 1),
             "b": (channels,),
         }
         arrays = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
@@ -226,3 +227,27 @@ def test_a_latency_is_spent_on_the_layers_that_matter_most(
     )
     assert found.bits == {"make_a": 8, "make_b1": 32, "make_c": 4, "make_y": 32}
     assert (found.size, found.latency) == (None, pytest.approx(1.0 + 2 * 32 * 0.7 / 120))
+
+
+def test_layers_that_share_their_weight_are_one_choice(model, build, measured_times, monkeypatch):
+    """Their losses and their milliseconds add up, and they get the same bits."""
+    inner = [node for node in model.graph if node.name in ("make_b1", "make_c")]
+    inner[1].replace_input_with(1, inner[0].inputs[1])
+    inner[1].attributes.clear()
+    recipe = Recipe(bits=4, target_latency=1.65 / 3)
+    sent = iter(["integer", "floating"])
+    profile = costs.session.profile
+    monkeypatch.setattr(
+        costs.session, "profile", lambda each, feeds, threads: profile(next(sent), feeds, threads)
+    )
+    found = choose_bits(
+        model,
+        table(model, recipe),
+        recipe,
+        original=model,
+        original_size=1,
+        build=build,
+        feeds={},
+    )
+    assert found.bits["make_b1"] == found.bits["make_c"]
+    assert set(found.bits) == set(LAYERS)

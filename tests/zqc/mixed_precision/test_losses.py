@@ -144,10 +144,9 @@ def test_the_loss_of_a_layer_is_the_measured_one(seen, compensate, second_moment
     a = np.einsum("oc,nchw->nohw", weights["v"][:, :, 0, 0], x)
     for bits in (3, 4, 8):
         integers, scale = rounded_weight(
-            layer_of(model.graph[1]),
+            [(layer_of(model.graph[1]), INPUT.scale)],
             weights["w"],
             bits=bits,
-            input_scale=INPUT.scale,
             moments=statistics.moments["make_y"],
             **options,
         )
@@ -163,7 +162,7 @@ def test_the_loss_of_an_inner_layer(seen):
     losses = predicted(seen, {"make_a": (4,)})
     weights = {n: model.graph.initializers[n].const_value.numpy()[:, :, 0, 0] for n in "vw"}
     node, weight = model.graph[0], model.graph.initializers["v"].const_value.numpy()
-    integers, scale = rounded_weight(layer_of(node), weight, bits=4, input_scale=1.0)
+    integers, scale = rounded_weight([(layer_of(node), 1.0)], weight, bits=4)
     error = (integers * scale[:, None, None, None] - weight)[:, :, 0, 0]
     change = np.einsum("po,oc,nchw->nphw", weights["w"], error, x)
     exact = run_model(model, x=x)["y"].astype(np.float64)

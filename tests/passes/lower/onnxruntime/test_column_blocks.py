@@ -121,3 +121,34 @@ def test_it_declines(rng, declined):
     """What the docstring says is left alone is left alone."""
     model = layer(rng, **declined)
     assert not ColumnBlocks()(model).modified
+
+
+def test_a_shared_weight_is_written_once(rng):
+    """Two levels of other sizes, but with the same blocks, read one new weight."""
+    weight = rng.integers(-128, 128, (8, 3, 3, 3)).astype(np.int8)
+    branch = """q{i} = QuantizeLinear(x{i}, s, z) d{i} = DequantizeLinear(q{i}, s, z)
+        wf{i} = DequantizeLinear<axis=0>(w, ws) c{i} = Conv<pads=[1,1,1,1]>(d{i}, wf{i})
+        p{i} = QuantizeLinear(c{i}, s2, z) y{i} = DequantizeLinear(p{i}, s2, z)"""
+    model = build_model(
+        "(float[N,3,8,16] x0, float[N,3,4,8] x1) => (float[n,c,h,w] y0, float[n,c,h2,w2] y1) {"
+        + branch.format(i=0)
+        + branch.format(i=1)
+        + "}",
+        s=2.0**-7,
+        s2=2.0**-3,
+        z=np.uint8(128),
+        w=weight,
+        ws=np.full(8, 2.0**-7, np.float32),
+    )
+    feeds = {
+        f"x{i}": rng.uniform(-1, 1, (1, 3, *size)).astype(np.float32)
+        for i, size in enumerate([(8, 16), (4, 8)])
+    }
+    before = run_model(model, **feeds)
+    assert ColumnBlocks()(model).modified
+    convs = [node for node in model.graph if node.op_type == "Conv"]
+    first, second = (node.inputs[1].producer().inputs[0] for node in convs)
+    assert first is second
+    assert first.shape[2:] != [3, 3]
+    for name, array in run_model(model, **feeds).items():
+        np.testing.assert_array_equal(array, before[name])
