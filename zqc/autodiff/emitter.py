@@ -32,7 +32,7 @@ _ELEMENTWISE = frozenset({
 
 
 class Emitter:
-    """Writes nodes at the end of a graph, valid from opset 13 to 21.
+    """Writes nodes at the end of a graph, valid from opset 13 to 24.
 
     Nodes whose operands are all constants are computed at once and become initializers named
     after the constant they come from; initializers that nothing reads are not kept.

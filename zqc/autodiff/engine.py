@@ -69,7 +69,7 @@ def backward(
     from the values of the forward graph; it counts as a constant. Where one y is computed from
     another, the seed of the latter is added to what arrives from the former.
 
-    The nodes are valid at the model's own opset (13 to 21) and hold no batch size. Initializers
+    The nodes are valid at the model's own opset (13 to 24) and hold no batch size. Initializers
     are constants: what is trained must be an input of the graph before the call, or its folded
     derivates (a flipped weight, say) keep the old value. Nodes that need no gradient (a weight
     nobody asked for) get none. The graph must be sorted topologically.

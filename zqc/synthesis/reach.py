@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from zqc.autodiff.context import describe
+from zqc.autodiff.context import describe, unsupported
 from zqc.autodiff.engine import refusals
 from zqc.errors import UnsupportedOperatorError
 from zqc.statistics.batch_size import own_batch, takes_any_batch
@@ -53,10 +53,10 @@ class Reach:
             return ""
         named = ", ".join(self.obstacles[:_MOST_NAMES])
         more = len(self.obstacles) - _MOST_NAMES
-        return (
-            f"matched {len(self.layers)} of {self.known} normalised layers; not reached: what "
-            f"needs the gradient of {named}" + (f" and {more} more" if more > 0 else "")
-        )
+        named += f" and {more} more" if more > 0 else ""
+        missing = f"what needs the gradient of {named}" if named else "what no picture changes"
+        matched = f"matched {len(self.layers)} of {self.known} normalised layers"
+        return f"{matched}; not reached: {missing}"
 
 
 def reach_of(
@@ -86,17 +86,26 @@ def reach_of(
     source = part.graph.inputs[0]
     refused = refusals(part, list(found.values()), [source])
     beyond, first = _beyond(part.graph, refused)
-    at_hand = [layer for layer in layers if found[layer.output] not in beyond]
-    matched = [layer for layer in at_hand if _has_channels(found[layer.output], layer)]
-    unsized = [found[layer.output].producer() for layer in at_hand if layer not in matched]
-    obstacles = [*first, *(node for node in unsized if node is not None)]
+    reasons = {node: refused[node] for node in first}
+    depending = _depending(part.graph, source)
+    matched = []
+    for layer in layers:
+        value = found[layer.output]
+        if value in depending and value not in beyond and _has_channels(value, layer):
+            matched.append(layer)
+        elif value not in beyond:
+            reasons |= _why_not(value, depending)
     for reason in refused.values():
         logger.debug("%s", reason)
     if not matched:
-        _refuse(len(layers), [refused[node] for node in first])
+        why = next(iter(reasons.values()), "they do not depend on the picture; give --images")
+        raise UnsupportedOperatorError(
+            f"pictures cannot be matched to any of the {len(layers)} normalised layers of the "
+            f"model: {why}"
+        )
     names = [layer.output for layer in matched]
     free = takes_any_batch(model, names, picture, threads=threads)
-    texts = tuple(dict.fromkeys(map(_named, obstacles)))
+    texts = tuple(dict.fromkeys(map(_named, reasons)))
     reach = Reach(tuple(matched), len(layers), texts, None if free else own)
     if len(matched) < len(layers):
         logger.warning("%s", reach.shortfall)
@@ -116,6 +125,37 @@ def _beyond(graph: ir.Graph, refused: dict[ir.Node, str]) -> tuple[set[ir.Value]
     return values, first
 
 
+def _depending(graph: ir.Graph, source: ir.Value) -> set[ir.Value]:
+    """The values that change gradually with the pictures: integers and comparisons do not."""
+    values = {source}
+    for node in graph:
+        if any(value in values for value in node.inputs):
+            values.update(y for y in node.outputs if y.dtype is None or y.dtype.is_floating_point())
+    return values
+
+
+def _why_not(value: ir.Value, depending: set[ir.Value]) -> dict[ir.Node, str]:
+    """What a value that every gradient reaches in vain is computed by, with reasons.
+
+    Either its size is unknown, or it stops to change gradually at some nodes before it.
+    """
+    producer = value.producer()
+    if value in depending and producer is not None:
+        return {producer: str(unsupported(producer, "the size of its output is unknown"))}
+    queue, seen = [producer], set()
+    found = {}
+    while queue:
+        node = queue.pop(0)
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if any(x in depending for x in node.inputs):
+            found[node] = str(unsupported(node, "its output changes in steps alone"))
+        else:
+            queue += [x.producer() for x in node.inputs if x is not None]
+    return found
+
+
 def _has_channels(value: ir.Value, layer: LayerStatistics) -> bool:
     """Whether a value has a known size, and as many channels as the statistics."""
     shape = value.shape
@@ -127,14 +167,3 @@ def _has_channels(value: ir.Value, layer: LayerStatistics) -> bool:
 def _named(node: ir.Node) -> str:
     """Operator and name, without the names of outputs."""
     return describe(node).split(" (output", 1)[0]
-
-
-def _refuse(known: int, reasons: Sequence[str]) -> None:
-    unsized = (
-        "the sizes of their outputs are unknown; give the model's input a fixed size, or "
-        "calibrate with pictures of your own (--images)"
-    )
-    raise UnsupportedOperatorError(
-        f"pictures cannot be matched to any of the {known} normalised layers of the model: "
-        + next(iter(reasons), unsized)
-    )

@@ -635,6 +635,40 @@ def test_a_fixed_batch(tmp_path):
     assert session.load(result.output)({"images": zeros})["output"].shape == (3, 6, 64)
 
 
+@pytest.mark.parametrize("threshold", ["mse", "sensitivity"])
+def test_an_operator_without_a_gradient_is_no_obstacle(threshold):
+    """The layer before it is matched, both for the pictures and for sensitivities; it is said."""
+    proto = network()
+    (node,) = (node for node in proto.graph.node if node.op_type == "LeakyRelu")
+    node.CopyFrom(onnx.helper.make_node("Hardmax", node.input, node.output, "hard", axis=1))
+    proto.graph.node.insert(3, onnx.helper.make_node("Hardmax", ["r1"], ["h1"], "first", axis=1))
+    proto.graph.node[4].input[0] = "h1"
+    result = compile_model(proto, recipe=recipe_of("w4a4", threshold=threshold), threads=1)
+    assert "synthesised from 3 BatchNorm layers" in result.calibration
+    assert result.calibration.endswith(
+        "matched 1 of 3 normalised layers; not reached: what needs the gradient of Hardmax 'first'"
+    )
+    assert len(result.layers) == 5
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_a_batch_that_the_file_insists_on(batch):
+    """A Resize to fixed sizes takes no other; the calibration set fills whole batches."""
+    proto = network()
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    relu = proto.graph.node[2]
+    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    relu.CopyFrom(onnx.helper.make_node("MaxPool", ["n1"], ["small"], "pool", **pool))
+    resize = onnx.helper.make_node("Resize", ["small", "", "", "sizes"], ["r1"], "wide")
+    proto.graph.node.insert(3, resize)
+    sizes = np.array([batch, 16, 12, 16])
+    proto.graph.initializer.append(numpy_helper.from_array(sizes, "sizes"))
+    result = compile_model(proto, recipe=dataclasses.replace(recipe_of(), samples=3), threads=1)
+    assert result.calibration.startswith(f"{-(-3 // batch) * batch} pictures")
+    assert result.integer_layers == 5
+    assert min(part.sqnr_db for part in result.agreement) > 15
+
+
 def test_latencies_are_measured(source, monkeypatch):
     """Both models are run on one picture, and what was measured is reported."""
     seen = []

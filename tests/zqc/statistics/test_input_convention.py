@@ -248,3 +248,19 @@ def test_flags_say_the_same(usual):
 
     typed = command.main(usual.flags.split(), standalone_mode=False)
     assert typed == usual.format
+
+
+def test_a_model_that_takes_one_picture_alone_gives_the_same_scores(example):
+    """The pictures go through it one by one, and count together (1e-6)."""
+    expected = dict(detected(example).scores)
+    conv, _ = stem(example)
+    source = example.graph.inputs[0]
+    source.shape = ir.Shape([1, *source.shape[1:]])
+    axis = add_initializer(example.graph, "batch_axis", np.array([0]))
+    tape = Tape()
+    single = tape.op("Unsqueeze", [tape.op("Squeeze", [source, axis]), axis])
+    example.graph.insert_before(conv, tape.nodes)
+    conv.replace_input_with(0, single)
+    for name, node in zip(("alone", "again"), tape.nodes, strict=True):
+        node.outputs[0].name = name
+    assert dict(detected(example).scores) == pytest.approx(expected, abs=1e-6)

@@ -56,6 +56,24 @@ def test_a_form_that_a_rule_refuses_cuts_off_as_well(rng):
     assert reach(net(rng, text)).obstacles == ("Pow 'make_r1'",)
 
 
+def test_a_layer_behind_a_comparison_is_not_reached(rng):
+    """It has no gradient at all, although every operator before it has a rule or needs none."""
+    text = NET.replace(
+        "c2 = Conv(r1, w2)",
+        "m = Greater(r1, n1)\n    odd = Cast<to=1>(m)\n    c2 = Conv(odd, w2)",
+    )
+    found = reach(net(rng, text))
+    assert [layer.output for layer in found.layers] == ["n1"]
+    assert found.obstacles == ("Greater 'make_m'",)
+
+
+def test_a_layer_that_no_picture_changes_is_not_reached(rng):
+    """A normalised constant has statistics, too."""
+    text = NET.replace("c2 = Conv(r1, w2)", "c2 = Conv(still, w2)")
+    found = reach(net(rng, text, still=np.ones((1, 6, 8, 6), np.float32)))
+    assert found.shortfall.endswith("not reached: what no picture changes")
+
+
 def test_a_layer_beside_the_obstacle_is_reached(rng):
     """What counts is what a layer is computed from, not where it stands in the file."""
     text = NET.replace("c2 = Conv(r1, w2)", "odd = Hardmax(r1)\n    c2 = Conv(r1, w2)")
