@@ -10,6 +10,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from passes import (
     BatchNormToConv,
+    BinsLast,
     CanonicalActivations,
     CanonicalClips,
     CanonicalGelu,
@@ -20,6 +21,7 @@ from passes import (
     SharedWeights,
     SinkLayout,
     SplitBranches,
+    WholeResizes,
 )
 from passes.analysis.quantization_points import QuantizationPoint, quantization_points
 from passes.canonicalize.canonical_gelu import GELU_OPSET, spelled_gelus
@@ -35,6 +37,7 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     FoldBatchNorm(),
     BatchNormToConv(),
     FoldArithmetic(),
+    WholeResizes(),
     CanonicalClips(),
     CanonicalActivations(),
     CanonicalGelu(),
@@ -42,6 +45,7 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     ConvTransposeToConv(),
     SinkLayout(),
     SplitBranches(),
+    BinsLast(),
     SharedWeights(),
     RemoveUnusedNodesPass(),
 )
