@@ -1,6 +1,7 @@
 """Graph → graph passes for quantization; each is an ``onnx_ir`` pass, usable on its own."""
 
 from passes.canonicalize.batchnorm_to_conv import BatchNormToConv
+from passes.canonicalize.bins_last import BinsLast
 from passes.canonicalize.canonical_activations import CanonicalActivations
 from passes.canonicalize.canonical_batchnorm import CanonicalBatchNorm
 from passes.canonicalize.canonical_clips import CanonicalClips
@@ -20,6 +21,7 @@ from passes.canonicalize.shared_weights import SharedWeights
 from passes.canonicalize.sink_layout import SinkLayout
 from passes.canonicalize.spell_swish import SpellSwish
 from passes.canonicalize.split_branches import SplitBranches
+from passes.canonicalize.whole_resizes import WholeResizes
 from passes.equalize.equalize_channels import EqualizeChannels
 from passes.equalize.scale_outputs import ScaleOutputs
 from passes.lower.explicit_convolutions import ExplicitConvolutions
@@ -52,6 +54,7 @@ from passes.quantize.quantize_weights import QuantizeWeights
 __all__ = [
     "AbsorbedBounds",
     "BatchNormToConv",
+    "BinsLast",
     "CanonicalActivations",
     "CanonicalBatchNorm",
     "CanonicalClips",
@@ -98,6 +101,7 @@ __all__ = [
     "SplitClips",
     "UnsignedActivations",
     "UnsignedMatrices",
+    "WholeResizes",
     "WideActivations",
     "WideMaxima",
 ]

@@ -192,6 +192,7 @@ def test_public_names_of_passes():
     assert sorted(passes.__all__) == [
         "AbsorbedBounds",
         "BatchNormToConv",
+        "BinsLast",
         "CanonicalActivations",
         "CanonicalBatchNorm",
         "CanonicalClips",
@@ -238,6 +239,7 @@ def test_public_names_of_passes():
         "SplitClips",
         "UnsignedActivations",
         "UnsignedMatrices",
+        "WholeResizes",
         "WideActivations",
         "WideMaxima",
     ]

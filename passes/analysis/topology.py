@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from passes.graph import constant, producer_of
+from passes.graph import producer_of
+from passes.layers import output_axis
 from passes.operators import LAYOUT, PAIR, WEIGHTED
+from passes.qdq import dequantized_constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,17 +21,20 @@ def is_weighted(node: ir.Node) -> bool:
 
 
 def weighted_layers(graph: ir.Graph) -> list[ir.Node]:
-    """All weighted nodes, in graph order."""
-    return [node for node in graph if is_weighted(node)]
+    """The weighted nodes before the post-processing, in graph order."""
+    tail = post_processing(graph)
+    return [node for node in graph if is_weighted(node) and node not in tail]
 
 
 def post_processing(graph: ir.Graph) -> set[ir.Node]:
     """The nodes from which no weighted node can be reached and that are none themselves.
 
     They decode boxes, score and sort: one scale over boxes in pixels and scores in [0, 1] is what
-    kills quantized detectors, so they stay in float.
+    kills quantized detectors, so they stay in float. The expectation over softmaxed bins that
+    YOLOv8 writes as a Conv (DFL) is a part of it: nothing in it was trained, an error of the scores
+    of bins moves boxes, and a few products per box take no time.
     """
-    reaching = _reaching(graph, is_weighted)
+    reaching = _reaching(graph, lambda node: is_weighted(node) and not is_expectation(node))
     return {node for node in graph if node not in reaching}
 
 
@@ -43,11 +48,7 @@ def first_layers(graph: ir.Graph) -> list[ir.Node]:
 
 
 def last_layers(graph: ir.Graph) -> list[ir.Node]:
-    """The weighted nodes that no other weighted node comes after, expectations not counted.
-
-    The expectation over softmaxed bins that YOLOv8 writes as a Conv (DFL) belongs to the decoding
-    of the boxes: the layers before it are the last ones that were trained.
-    """
+    """The weighted nodes that no other weighted node comes after, expectations not counted."""
     trained = {node for node in weighted_layers(graph) if not is_expectation(node)}
     before: set[ir.Node] = set()
     for node in reversed(graph):
@@ -81,12 +82,15 @@ def is_expectation(node: ir.Node) -> bool:
     """Whether the node is a weighted sum, with one constant row, of a Softmax's outputs."""
     if not is_weighted(node) or node.op_type == "ConvTranspose":
         return False
-    weight = constant(node.inputs[1])
-    rows = 0 if weight is None else weight.shape[0 if node.op_type == "Conv" else -1]
     source = producer_of(node.inputs[0])
     while source is not None and source.op_type in LAYOUT | PAIR:
         source = producer_of(source.inputs[0])
-    return rows == 1 and source is not None and source.op_type == "Softmax"
+    if source is None or source.op_type != "Softmax":
+        return False
+    weight = dequantized_constant(node.inputs[1])
+    if weight is None:
+        return False
+    return weight.ndim < 2 or weight.shape[output_axis(node, weight.ndim)] == 1
 
 
 def _inputs(node: ir.Node) -> list[ir.Value]:

@@ -10,6 +10,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from passes import (
     BatchNormToConv,
+    BinsLast,
     CanonicalActivations,
     CanonicalClips,
     CanonicalGelu,
@@ -24,6 +25,7 @@ from passes import (
     SharedWeights,
     SinkLayout,
     SplitBranches,
+    WholeResizes,
 )
 from passes.analysis.quantization_points import QuantizationPoint, quantization_points
 from passes.canonicalize.canonical_gelu import GELU_OPSET, spelled_gelus
@@ -44,6 +46,7 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     FoldBatchNorm(),
     BatchNormToConv(),
     FoldArithmetic(),
+    WholeResizes(),
     CanonicalClips(),
     CanonicalActivations(),
     CanonicalGelu(),
@@ -52,6 +55,7 @@ PREPARE: tuple[ir.passes.InPlacePass, ...] = (
     ConvTransposeToConv(),
     SinkLayout(),
     SplitBranches(),
+    BinsLast(),
     SharedWeights(),
     RemoveUnusedNodesPass(),
 )

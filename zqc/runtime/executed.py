@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from passes.analysis.topology import post_processing, weighted_layers
+from passes.analysis.topology import is_expectation, post_processing, weighted_layers
 from passes.graph import producer_of
 from zqc.errors import FloatKernelsError
 from zqc.runtime.float_rules import FLOAT_LAYERS, label, rule_of
@@ -82,7 +82,8 @@ def float_operators(
     before: set[ir.Node] = set()
     integers: set[ir.Value] = set()
     for node in reversed(graph):
-        if node in before or node.op_type in INTEGER_LAYERS | FLOAT_LAYERS:
+        layer = node.op_type in INTEGER_LAYERS | FLOAT_LAYERS and not is_expectation(node)
+        if node in before or layer:
             before.add(node)
             before.update(p for p in (v.producer() for v in node.inputs if v) if p is not None)
     for node in graph:

@@ -46,6 +46,8 @@ def rule_of(node: ir.Node | None) -> str:
         return "ONNX Runtime has no integer kernel for ConvTranspose" + (
             f", and no Conv can stand for it: {attribute}" if attribute else ""
         )
+    if node.op_type == "Resize" and not _is_nearest(node):
+        return "ONNX Runtime resizes integers only in mode nearest"
     is_layer = node.op_type in FLOAT_LAYERS
     if not is_layer and node.op_type not in _ANY_SCALES | _SAME_SCALE:
         return f"ONNX Runtime has no integer kernel for {node.op_type}"
@@ -115,6 +117,11 @@ def _of_types(node: ir.Node) -> str:
     operands = _data(node)[:1] if node.op_type in FLOAT_LAYERS else _data(node)
     kinds = {_type(value): None for value in (*operands, *node.outputs)}
     return "" if len(kinds) < 2 else f"it mixes {' and '.join(kinds)}"
+
+
+def _is_nearest(node: ir.Node) -> bool:
+    mode = node.attributes.get("mode")
+    return mode is None or mode.as_string() == "nearest"
 
 
 def _fits_products(*operands: ir.Value | None) -> bool:

@@ -77,10 +77,24 @@ def test_first_and_last_layers(detector):
 
 
 def test_first_last_layers(detector, build):
-    """The first, the last and the expectations behind those; everything between is none."""
+    """The first and the last; everything between is none, and so is an expectation behind them."""
     assert called(first_last_layers(detector)) == ["box", "cls", "stem"]
     graph = build(DFL.format(quantized="", source="share"), **DFL_WEIGHTS).graph
-    assert {"box", "sums"} <= set(called(first_last_layers(graph)))
+    assert called(first_last_layers(graph)) == ["box"]
+
+
+def test_who_reads_the_weight_of_a_first_layer_counts_with_it(build):
+    """The weight is stored once, so that it has one number of bits."""
+    graph = build(
+        """(float[1,3,8,8] x) => (float[n,c,h,w] y) {
+            a = Conv(x, w)
+            b = Conv(a, w)
+            c = Conv(b, v)
+            y = Conv(c, u)
+        }""",
+        **{name: filters(3, 3, 1, 1) for name in "wvu"},
+    ).graph
+    assert called(first_last_layers(graph)) == ["a", "b", "y"]
 
 
 def test_two_first_layers(build):
@@ -157,17 +171,31 @@ DFL_WEIGHTS = {
 
 
 @pytest.mark.parametrize("pair", [False, True])
-def test_the_expectation_of_dfl_is_no_last_layer(build, pair):
-    """The Conv over softmaxed bins decodes boxes: the layer before it counts, quantized or not."""
+def test_the_expectation_of_dfl_is_post_processing(build, pair):
+    """The Conv over softmaxed bins decodes boxes: the layer before it is the last one."""
     quantized = "q = QuantizeLinear(share, s, z) d = DequantizeLinear(q, s, z)" if pair else ""
     extra = {"s": np.float32(2**-8), "z": np.uint8(0)} if pair else {}
     text = DFL.format(quantized=quantized, source="d" if pair else "share")
     graph = build(text, **DFL_WEIGHTS, **extra).graph
-    layers = {node.outputs[0].name: node for node in weighted_layers(graph)}
-    assert is_expectation(layers["sums"])
-    assert not is_expectation(layers["box"])
-    assert called(last_layers(graph)) == ["box", "sums"]
-    assert called(post_processing(graph)) == ["y"]
+    nodes = {node.outputs[0].name: node for node in graph}
+    assert is_expectation(nodes["sums"])
+    assert not is_expectation(nodes["box"])
+    assert called(weighted_layers(graph)) == called(last_layers(graph)) == ["box"]
+    assert {"bins", "turned", "share", "sums", "y"} <= set(called(post_processing(graph)))
+
+
+def test_an_expectation_before_a_layer_is_a_layer(build):
+    """Attention pooling in the middle of a network looks the same, but goes on."""
+    graph = build(
+        """(float[1,8,4] x) => (float[n,m,k] y) {
+            share = Softmax<axis=-1>(x)
+            sums = MatMul(share, w)
+            y = MatMul(sums, v)
+        }""",
+        w=filters(4, 1),
+        v=filters(1, 3),
+    ).graph
+    assert called(weighted_layers(graph)) == ["sums", "y"]
 
 
 def test_an_expectation_as_matmul(build):

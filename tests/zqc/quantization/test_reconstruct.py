@@ -268,15 +268,16 @@ def test_pictures_are_read_once_for_all_layers(rng):
 def test_layers_that_cannot_change_are_only_rounded(rng):
     """A MatMul and the expectation over bins have the integers of plain rounding, no new bias."""
     model = build_model(
-        """(float[n,8] x) => (float[n,1] y) {
+        """(float[n,8] x) => (float[n,2] z) {
             a = Gemm(x, w0, b0) p = Softmax(a) c = MatMul(p, w1)
-            d = Softmax(c) y = Gemm(d, w2) }""",
+            d = Softmax(c) y = Gemm(d, w2) r = Relu(y) z = MatMul(r, w3) }""",
         w0=rng.normal(size=(8, 8)).astype(np.float32),
         b0=rng.normal(size=8).astype(np.float32),
         w1=rng.normal(size=(8, 6)).astype(np.float32),
         w2=np.arange(6, dtype=np.float32).reshape(6, 1),
+        w3=rng.normal(size=(1, 2)).astype(np.float32),
     )
-    grids = {"x": Grid(1, 4, True)} | dict.fromkeys("pd", Grid(0, 4, False))
+    grids = {"x": Grid(1, 4, True)} | dict.fromkeys("pdr", Grid(0, 4, False))
     plain = with_grids(model, grids)
     QuantizeWeights(bits=4)(plain)
     batches = [rng.normal(size=(16, 8)).astype(np.float32)]
@@ -285,7 +286,7 @@ def test_layers_that_cannot_change_are_only_rounded(rng):
     for name in ("make_c", "make_y"):
         np.testing.assert_array_equal(found[name].numpy(), expected[name].numpy())
     assert np.any(found["make_a"].numpy() != expected["make_a"].numpy())
-    assert [len(node.inputs) for node in weighted_layers(quantized.graph)] == [3, 2, 2]
+    assert [len(node.inputs) for node in weighted_layers(quantized.graph)] == [3, 2, 2, 2]
 
 
 def test_a_shared_weight_stays_one(rng):

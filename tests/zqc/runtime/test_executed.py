@@ -16,7 +16,7 @@ NET = """(float[1,3,8,8] x) => (float[n,c,h,w] y, float[n,c,h,w] z) {
     [stem] a = Conv(x, w)
     [kept] b = Conv(a, v)
     [behind] s = Softplus(b)
-    [body] c = Conv(s, v)
+    [body] c = Conv(s, t)
     [up] d = ConvTranspose<strides=[2,2]>(c, u)
     r = Relu(d)
     [head] e = Conv(r, v)
@@ -35,6 +35,7 @@ def models():
         NET,
         w=rng.normal(size=(4, 3, 1, 1)).astype(np.float32),
         v=rng.normal(size=(4, 4, 1, 1)).astype(np.float32),
+        t=rng.normal(size=(4, 4, 1, 1)).astype(np.float32),
         u=rng.normal(size=(4, 4, 2, 2)).astype(np.float32),
     )
     points = quantization_points(model.graph, excluded=KEPT)
@@ -147,5 +148,6 @@ def test_the_tail_starts_where_layers_end():
         w=np.ones((4, 3, 1, 1), np.float32),
         v=np.ones((4, 4, 1, 1), np.float32),
         u=np.ones((4, 4, 2, 2), np.float32),
+        t=np.ones((4, 4, 1, 1), np.float32),
     )
     assert tail_starts(model) == ("Exp make_y", "Neg make_f")

@@ -59,6 +59,12 @@ CASES = {
         "xaBy",
         "the scales before and behind it differ",
     ),
+    "an interpolation": (
+        """a = Conv(x, w) f = Constant<value_floats=[1.0,1.0,2.0,2.0]>()
+        [it] b = Resize<mode="linear">(a, , f) y = Conv(b, w)""",
+        "xaby",
+        "ONNX Runtime resizes integers only in mode nearest",
+    ),
 }
 
 
