@@ -66,7 +66,7 @@ class CompileResult(Printable):
         saturation: What speaks against the weights on this processor; empty where nothing does.
         bits_chosen: Whether the bits of each layer were chosen for a target size or latency.
         kernels: Where the integer kernels of the target are, see ``zqc.targets.Target``. Elsewhere,
-            layers say what the installed ONNX Runtime makes of the file all the same.
+            layers and operators say what the target's rules quantize.
         refused: Layers whose output channels could not be equalized, with why; empty where it was
             not asked for.
         layers: Every weighted layer, in graph order.
@@ -116,7 +116,7 @@ class CompileResult(Printable):
 
     @property
     def integer_layers(self) -> int:
-        """Number of weighted layers on integer kernels."""
+        """Number of weighted layers on integer kernels, or quantized where those are elsewhere."""
         return sum(layer.integer for layer in self.layers)
 
 
@@ -284,11 +284,18 @@ def _metadata(job: _Job, pictures: ImageSet) -> dict[str, str]:
 
 def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
     """Load the bytes that will be written, count what runs on integers, and time both models."""
-    plan, content = job.plan, outcome.written.content
+    plan, content, quantized = job.plan, outcome.written.content, outcome.written.quantized
     graph = session.executed_graph(content, arm=plan.target.kernels == "arm")
     bits = bits_by_layer(outcome.candidate.model, plan.recipe, outcome.bits_of)
-    layers = executed.layer_reports(outcome.written.quantized, graph, plan.excluded, bits)
-    float_operators = executed.float_operators(graph, plan.excluded)
+    if plan.target.kernels == "elsewhere":
+        layers = executed.layer_reports(quantized, None, plan.excluded, bits)
+        everywhere = plan.target.placement == "everywhere"
+        float_operators = (
+            executed.unquantized_operators(quantized, plan.excluded) if everywhere else ()
+        )
+    else:
+        layers = executed.layer_reports(quantized, graph, plan.excluded, bits)
+        float_operators = executed.float_operators(graph, plan.excluded)
     if plan.recipe.require_integer:
         executed.require_integer(layers, float_operators)
     before, after = math.nan, math.nan

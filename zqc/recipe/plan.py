@@ -48,11 +48,6 @@ class Plan:
 
 
 def _check(recipe: Recipe, target: Target) -> None:
-    if recipe.require_integer and target.kernels == "elsewhere":
-        raise OptionError(
-            f"--require-integer is about ONNX Runtime, and the target {target.name} runs "
-            "elsewhere; leave it out, or say --target ort-x86 or ort-arm"
-        )
     for option, bits in (
         ("--act-bits", recipe.act_bits),
         ("--first-last-bits", recipe.first_last_bits),

@@ -198,7 +198,7 @@ def _kernels(result: CompileResult) -> Text:
     """How many layers are on integer kernels, where this machine can know it."""
     total = len(result.layers)
     if result.kernels == "elsewhere":
-        count = sum(map(_is_quantized, result.layers))
+        count = result.integer_layers
         text = f"{count}/{total}; loaded and compared here, the target's kernels are elsewhere"
         return line("Quantized layers", text, "green" if count == total else "yellow")
     rules = ", by the rules of ONNX Runtime for ARM" if result.kernels == "arm" else ""
@@ -206,19 +206,11 @@ def _kernels(result: CompileResult) -> Text:
     return line("Integer kernels", f"{result.integer_layers}/{total} layers{rules}", style)
 
 
-def _is_quantized(layer: LayerReport) -> bool:
-    return layer.weight_bits <= 8 and layer.act_bits <= 8
-
-
 def _stayed_float(result: CompileResult) -> list[Text]:
-    """A line for each reason, with the number of nodes and the names of the first ones.
-
-    Of a target whose kernels are elsewhere, only what is not quantized at all is known.
-    """
-    elsewhere = result.kernels == "elsewhere"
+    """A line for each reason, with the number of nodes and the names of the first ones."""
     reasons: dict[str, list[LayerReport]] = {}
     for layer in result.layers:
-        if not (_is_quantized(layer) if elsewhere else layer.integer):
+        if not layer.integer:
             reasons.setdefault(layer.reason, []).append(layer)
     said = [
         f"{_counts(Counter(layer.op_type for layer in layers))}: {reason} "
@@ -227,7 +219,7 @@ def _stayed_float(result: CompileResult) -> list[Text]:
     ]
     said += [
         f"{len(found.names)} {found.op_type}: {found.reason} ({_names(found.names)})"
-        for found in (() if elsewhere else result.float_operators)
+        for found in result.float_operators
     ]
     if result.post_processing:
         said.append(f"post-processing, which begins at {_names(result.post_processing)}")

@@ -1,16 +1,20 @@
-"""Which layers really run on integer kernels: found by loading the result in ONNX Runtime."""
+"""Which layers run on integer kernels: found by loading the result in ONNX Runtime.
+
+Where the kernels of the target are elsewhere, what its rules quantize counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from passes.analysis.topology import is_expectation, post_processing, weighted_layers
-from passes.graph import producer_of
+from passes.graph import is_float, producer_of, sole_consumer
+from passes.operators import PAIR, WEIGHTED
 from zqc.errors import FloatKernelsError
-from zqc.runtime.float_rules import FLOAT_LAYERS, label, rule_of
+from zqc.runtime.float_rules import FLOAT_LAYERS, label, of_operands, rule_of
 
 INTEGER_LAYERS = frozenset(
     {
@@ -34,10 +38,13 @@ _BITS = {
 }
 _FLOAT_BITS = 32
 
+_ONE_STEP = frozenset({"Clip", "Max", "Min", "Relu"})
+"""What can follow an operator without a grid between: the grid behind both cuts off the same."""
+
 
 def layer_reports(
     quantized: ir.Model,
-    executed: ir.Model,
+    executed: ir.Model | None,
     excluded: Collection[str],
     bits_of: Mapping[str, int] | None = None,
 ) -> tuple[LayerReport, ...]:
@@ -45,14 +52,14 @@ def layer_reports(
 
     Args:
         quantized: The canonical quantized model, which knows the bits.
-        executed: What ONNX Runtime makes of the file.
+        executed: What ONNX Runtime makes of the file; None where other engines run it, which
+            compute a layer with integers if its input and its weights are quantized.
         excluded: Names of the nodes that the user keeps in float.
         bits_of: By name of the layer, the bits that its weights were rounded to, 32 for float; what
             they are stored in by default.
     """
     chosen = bits_of or {}
-    integer = {node.name for node in executed.graph if node.op_type in INTEGER_LAYERS}
-    floats = {node.name: node for node in executed.graph if node.op_type in FLOAT_LAYERS}
+    rules = _canonical_rules(quantized) if executed is None else _kernel_rules(quantized, executed)
     reports = []
     for node in weighted_layers(quantized.graph):
         name = node.name or ""
@@ -62,8 +69,8 @@ def layer_reports(
                 op_type=node.op_type,
                 weight_bits=_weight_bits(node, chosen),
                 act_bits=_bits(node.inputs[0]),
-                integer=name in integer,
-                reason="" if name in integer else _reason(name, excluded, chosen, floats.get(name)),
+                integer=not rules[node],
+                reason=_reason(name, excluded, chosen, rules[node]) if rules[node] else "",
             )
         )
     return tuple(reports)
@@ -102,9 +109,30 @@ def float_operators(
         ):
             rule = "kept by --keep-float" if node.name in excluded else rule_of(node)
             found.setdefault((node.op_type, rule), []).append(label(node))
-    return tuple(
-        FloatOperators(kind, tuple(names), rule) for (kind, rule), names in sorted(found.items())
-    )
+    return _grouped(found)
+
+
+def unquantized_operators(
+    quantized: ir.Model, excluded: Collection[str] = ()
+) -> tuple[FloatOperators, ...]:
+    """Operators before the post-processing that read float tensors, other than weighted layers.
+
+    For targets whose kernels are elsewhere, and which quantize every tensor between layers.
+
+    Args:
+        quantized: The canonical quantized model.
+        excluded: Names of the nodes that the user keeps in float.
+    """
+    tail = post_processing(quantized.graph)
+    found: dict[tuple[str, str], list[str]] = {}
+    for node in quantized.graph:
+        if node in tail or node.op_type in PAIR | WEIGHTED or not is_float(node.outputs[0]):
+            continue
+        rule = _float_operand(node)
+        if rule:
+            rule = "kept by --keep-float" if node.name in excluded else rule
+            found.setdefault((node.op_type, rule), []).append(label(node))
+    return _grouped(found)
 
 
 def require_integer(layers: Collection[LayerReport], operators: Collection[FloatOperators]) -> None:
@@ -164,14 +192,44 @@ def _weight_bits(node: ir.Node, chosen: Mapping[str, int]) -> int:
     return stored if stored == _FLOAT_BITS else chosen.get(node.name or "", stored)
 
 
-def _reason(
-    name: str, excluded: Collection[str], chosen: Mapping[str, int], executed: ir.Node | None
-) -> str:
+def _kernel_rules(quantized: ir.Model, executed: ir.Model) -> dict[ir.Node, str]:
+    """Why ONNX Runtime has each layer in float; empty where it does not."""
+    integer = {node.name for node in executed.graph if node.op_type in INTEGER_LAYERS}
+    floats = {node.name: node for node in executed.graph if node.op_type in FLOAT_LAYERS}
+    return {
+        node: "" if (node.name or "") in integer else rule_of(floats.get(node.name))
+        for node in weighted_layers(quantized.graph)
+    }
+
+
+def _canonical_rules(quantized: ir.Model) -> dict[ir.Node, str]:
+    """Why each layer cannot compute with integers, whoever runs it; empty where it can."""
+    return {node: of_operands(node) for node in weighted_layers(quantized.graph)}
+
+
+def _float_operand(node: ir.Node) -> str:
+    """Say which operand of a node is float, or of the layer that it is one step with (its ReLU)."""
+    first = node.inputs[0] if node.inputs else None
+    source = producer_of(first)
+    rule = of_operands(node)
+    if not rule or first is None or source is None or node.op_type not in _ONE_STEP:
+        return rule
+    return _float_operand(source) if sole_consumer(first) is node else rule
+
+
+def _grouped(found: Mapping[tuple[str, str], Sequence[str]]) -> tuple[FloatOperators, ...]:
+    """Names by operator and rule as what is reported."""
+    return tuple(
+        FloatOperators(kind, tuple(names), rule) for (kind, rule), names in sorted(found.items())
+    )
+
+
+def _reason(name: str, excluded: Collection[str], chosen: Mapping[str, int], rule: str) -> str:
     if name in excluded:
         return "kept by --keep-float"
     if chosen.get(name) == _FLOAT_BITS:
         return "the target latency allows it"
-    return rule_of(executed)
+    return rule
 
 
 @dataclass(frozen=True)
@@ -183,7 +241,8 @@ class LayerReport:
         op_type: ONNX operator type.
         weight_bits: Bits that its weights were rounded to; 32 where it stayed float.
         act_bits: Bits of its input.
-        integer: Whether the installed ONNX Runtime runs it on an integer kernel.
+        integer: Whether it computes with integers: on a kernel of the installed ONNX Runtime or, of
+            a target whose kernels are elsewhere, by what is quantized.
         reason: Why it does not; empty where it does.
     """
 

@@ -52,7 +52,7 @@ def rule_of(node: ir.Node | None) -> str:
     if not is_layer and node.op_type not in _ANY_SCALES | _SAME_SCALE:
         return f"ONNX Runtime has no integer kernel for {node.op_type}"
     return (
-        _of_inputs(node)
+        of_operands(node)
         or _of_output(node)
         or (_of_layer(node) if is_layer else "")
         or _of_types(node)
@@ -60,6 +60,18 @@ def rule_of(node: ir.Node | None) -> str:
         or _of_signs(node)
         or "ONNX Runtime did not fuse it, by no rule that zqc knows"
     )
+
+
+def of_operands(node: ir.Node) -> str:
+    """Say which operand of a node is float; empty where all of its data are dequantized."""
+    for value in _data(node):
+        source = value.producer()
+        if source is None:
+            kind = "constant" if value.is_initializer() else "input"
+            return f"its {kind} {value.name} is float"
+        if source.op_type != "DequantizeLinear":
+            return f"its input is float, from {source.op_type}"
+    return ""
 
 
 def label(node: ir.Node) -> str:
@@ -75,17 +87,6 @@ def _data(node: ir.Node) -> list[ir.Value]:
     if node.op_type in FLOAT_LAYERS:
         return values[:2]
     return values[1:] if node.op_type == "Where" else values[:1]
-
-
-def _of_inputs(node: ir.Node) -> str:
-    for value in _data(node):
-        source = value.producer()
-        if source is None:
-            kind = "constant" if value.is_initializer() else "input"
-            return f"its {kind} {value.name} is float"
-        if source.op_type != "DequantizeLinear":
-            return f"its input is float, from {source.op_type}"
-    return ""
 
 
 def _of_output(node: ir.Node) -> str:

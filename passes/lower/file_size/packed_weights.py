@@ -16,7 +16,7 @@ from passes.graph import Namer, add_initializer, constant
 
 _NARROW = (ir.DataType.INT4, ir.DataType.INT8)
 
-CHAIN_BYTES = 600
+CHAIN_BYTES = 700
 """About what the operators take in the file that unpack one tensor of packed weights."""
 
 
@@ -28,7 +28,7 @@ class PackedWeights(ir.passes.InPlacePass):
     weights. All operators are those of opset 13, which has neither INT4 nor BitwiseAnd:
 
         table   = Reshape(Concat(Expand(low), Expand(high)), [256, 8/d])     # byte → its digits
-        digits  = Gather(table, Cast(packed))
+        digits  = Reshape(Gather(table, Cast(packed)), [digits of a weight, -1])
         weights = Reshape(Split(Cast(MatMulInteger(factors, digits)), sizes), shape)
 
     Digits are looked up, not computed, since runtimes do not compute alike: what a BitShift to the
@@ -165,14 +165,14 @@ class _Unpacking:
 
         table = self._table(digit)
         indices = self._emit(stem, "Cast", packed, to=ir.DataType.INT32.value)
-        line = self._emit(stem, "Gather", table, indices.outputs[0], axis=0)
+        digits = self._emit(stem, "Gather", table, indices.outputs[0], axis=0)
+        rows = self._constant("rows", np.array([bits // digit, -1]))
+        line = self._emit(stem, "Reshape", digits.outputs[0], rows)
         if bits > digit:
-            wide = self._sum_of_bits(stem, line.outputs[0], bits)
-            line = self._emit(stem, "Cast", wide, to=ir.DataType.INT8.value)
-        shape = self._constant("line", np.array([-1]))
-        line = self._emit(stem, "Reshape", line.outputs[0], shape)
+            wide = self._emit(stem, "MatMulInteger", *self._factors(bits, line.outputs[0]))
+            line = self._emit(stem, "Cast", wide.outputs[0], to=ir.DataType.INT8.value)
         lengths = self._constant("sizes", sizes)
-        split = self._emit(stem, "Split", line.outputs[0], lengths, outputs=len(sizes), axis=0)
+        split = self._emit(stem, "Split", line.outputs[0], lengths, outputs=len(sizes), axis=1)
         for value, array, part in zip(values, arrays, split.outputs, strict=False):
             kernel = array.shape[1:]
             shape = self._constant("x".join(map(str, kernel)), np.array([-1, *kernel]))
@@ -181,19 +181,15 @@ class _Unpacking:
             ir.convenience.replace_all_uses_with(value, weight)
             self.graph.initializers.pop(value.name or "")
 
-    def _sum_of_bits(self, stem: str, digits: ir.Value, bits: int) -> ir.Value:
-        """The numbers of case 2 in INT32, from their digits, shape (bits, bytes, 8)."""
-        rows = self._emit(
-            stem, "Reshape", digits, self._constant("rows", np.array([bits, -1]))
-        ).outputs[0]
+    def _factors(self, bits: int, digits: ir.Value) -> tuple[ir.Value, ...]:
+        """The operands of MatMulInteger for digits of one bit, shape (bits, weights)."""
         # Only unsigned factors have a kernel in every version: they are stored 128 too large.
         factors = (1 << np.arange(bits)) * np.where(np.arange(bits) == bits - 1, -1, 1) + 128
-        operands = (
+        return (
             self._constant("factors", factors.astype(np.uint8).reshape(1, -1)),
-            rows,
+            digits,
             self._constant("zero", np.array(128, np.uint8)),
         )
-        return self._emit(stem, "MatMulInteger", *operands).outputs[0]
 
     def _table(self, digit: int) -> ir.Value:
         """The digits of every byte, shape (256, 8/d), from those of every half of one."""

@@ -462,7 +462,7 @@ def test_odd_bits_take_no_more(compiled, source, bits):
     assert result.integer_layers == 5
     assert [layer.weight_bits for layer in result.layers] == [8, bits, bits, 8, 8]
     saved = whole.bytes_after - result.bytes_after
-    assert 13_824 * (8 - bits) / 8 - 600 < saved <= 13_824 * (8 - bits) / 8
+    assert 13_824 * (8 - bits) / 8 - 800 < saved <= 13_824 * (8 - bits) / 8
 
 
 def test_a_pattern_that_matches_nothing_is_refused(source):
@@ -601,7 +601,7 @@ def zero_points(proto):
         for node in proto.graph.node
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2
     ]
-    return [(array.dtype.name, int(array)) for array in given]
+    return [(array.dtype.name, int(point)) for array in given for point in array.reshape(-1)]
 
 
 @EVERY_PRECISION

@@ -26,10 +26,3 @@ def test_bits_that_a_target_lacks_are_refused(zqc, option):
     assert code == 1
     assert "the target qnn has no activations of 4 bits" in err
     Plan.of(Recipe(**{option: 4}))
-
-
-def test_integer_kernels_cannot_be_required_elsewhere():
-    """What ONNX Runtime fuses says nothing about another engine."""
-    with pytest.raises(OptionError, match="target openvino runs elsewhere; leave it out, or say"):
-        Plan.of(Recipe(target="openvino", require_integer=True))
-    Plan.of(Recipe(target="ort-arm", require_integer=True))

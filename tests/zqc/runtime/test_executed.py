@@ -10,7 +10,13 @@ from tests.calibration import lowered as lowered_to
 from tests.passes.helpers import build_model
 from zqc.errors import FloatKernelsError
 from zqc.runtime import session
-from zqc.runtime.executed import float_operators, layer_reports, require_integer, tail_starts
+from zqc.runtime.executed import (
+    float_operators,
+    layer_reports,
+    require_integer,
+    tail_starts,
+    unquantized_operators,
+)
 
 NET = """(float[1,3,8,8] x) => (float[n,c,h,w] y, float[n,c,h,w] z) {
     [stem] a = Conv(x, w)
@@ -116,6 +122,24 @@ def test_integers_can_be_required(models):
         "  Softplus behind: ONNX Runtime has no integer kernel for Softplus",
     ]
     require_integer([layer for layer in layers if layer.integer], ())
+
+
+def test_elsewhere_what_is_quantized_counts(models):
+    """Without an executed graph, layers between pairs are integer, whatever ONNX Runtime fuses.
+
+    The layer that is kept in float, and the function that reads its result without a pair, are
+    named; a ReLU is one step with its layer.
+    """
+    quantized, _ = models
+    reports = {report.name: report for report in layer_reports(quantized, None, KEPT)}
+    assert [name for name, report in reports.items() if not report.integer] == ["kept"]
+    assert reports["kept"].reason == "kept by --keep-float"
+    assert reports["up"].integer  # ONNX Runtime has no kernel for it
+    (found,) = unquantized_operators(quantized, KEPT)
+    assert (found.op_type, found.names) == ("Softplus", ("behind",))
+    assert found.reason == "kept by --keep-float"
+    (found,) = unquantized_operators(quantized)
+    assert found.reason == "its input is float, from Conv"
 
 
 def test_a_fused_net_has_no_float_operators():

@@ -14,7 +14,7 @@ from zqc.pictures.input_format import InputFormat
 from zqc.recipe.recipe import Recipe
 from zqc.runtime import session
 
-RECIPE = Recipe(bits=4, samples=2, effort="quick", input_format=InputFormat())
+RECIPE = Recipe(bits=4, samples=2, effort="quick", input_format=InputFormat(), require_integer=True)
 
 
 @pytest.mark.parametrize("target", targets.BUILT_IN)
@@ -30,7 +30,8 @@ def test_every_target(tmp_path, monkeypatch, target):
     kernels = targets.find(target).kernels
     assert (result.target, result.kernels) == (target, kernels)
     assert math.isnan(result.latency_after_ms) is (kernels != "here")
-    assert (result.integer_layers == len(result.layers)) or kernels == "elsewhere"
+    assert result.integer_layers == len(result.layers)
+    assert result.float_operators == ()
     assert all(layer.weight_bits <= 8 for layer in result.layers)
     assert all(part.correlation > 0.8 for part in result.agreement)
     assert read_recipe(result.output).target == target

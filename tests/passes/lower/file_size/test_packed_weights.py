@@ -79,7 +79,7 @@ def test_values_stay(bits, layers, rng, run, operators):
     total = sum(weight.size for weight in weights)
     assert [value.dtype for value in packed] == [ir.DataType.UINT8]
     assert total * bits / 8 <= stored <= total * bits / 8 + bits
-    assert operators(model).count("Reshape") == 2 + (bits not in (2, 4)) + len(weights)
+    assert operators(model).count("Reshape") == 2 + len(weights)
     assert not PackedWeights(ALL)(model).modified
     same(model, before, x)
     assert not {"Gather", "MatMulInteger", "Reshape"} & set(
@@ -140,7 +140,7 @@ def test_no_arithmetic_can_differ(bits, layers, rng):
             case "Gather":
                 results = [a[others[0]]]
             case "Split":
-                results = np.split(a, np.cumsum(others[0])[:-1])
+                results = np.split(a, np.cumsum(others[0])[:-1], axis=1)
             case "MatMulInteger":
                 results = [(a - others[1]) @ others[0]]
                 most = np.abs(a - others[1]) @ np.abs(others[0])  # in whatever order it is added up
@@ -213,16 +213,15 @@ def test_groups_are_limited(layers, rng, run, operators):
 
 def test_layers_of_one_kernel_share_its_shape(layers, rng):
     """The shapes of the kernels are stored once."""
-    model = layers(*(integers(rng, 3, 32, 32, 1, 1) for _ in range(5)))
+    model = layers(*(integers(rng, 3, 32, 32, 1, 1) for _ in range(6)))
     PackedWeights()(model)
     shapes = [v for v in model.graph.initializers.values() if v.dtype == ir.DataType.INT64]
     assert sorted(value.const_value.numpy().tolist() for value in shapes) == [
-        [-1],
         [-1, 32, 1, 1],
         [3, -1],
         [16, 16, 4],
         [256, -1],
-        [1024] * 5,
+        [1024] * 6,
     ]
 
 
