@@ -83,19 +83,20 @@ def is_expectation(node: ir.Node) -> bool:
     return rows == 1 and source is not None and source.op_type == "Softmax"
 
 
-def _inputs(node: ir.Node) -> list[ir.Value]:
+def nested_inputs(node: ir.Node) -> list[ir.Value]:
     """Everything the node reads, inside its subgraphs too."""
     values = [value for value in node.inputs if value is not None]
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
-            values += [v for inner in attribute.as_graph() for v in _inputs(inner)]
+            values += [v for inner in attribute.as_graph() for v in nested_inputs(inner)]
         elif attribute.type == ir.AttributeType.GRAPHS:
-            values += [v for g in attribute.as_graphs() for inner in g for v in _inputs(inner)]
+            graphs = attribute.as_graphs()
+            values += [v for graph in graphs for inner in graph for v in nested_inputs(inner)]
     return values
 
 
 def _producers(node: ir.Node) -> list[ir.Node]:
-    return [p for p in (value.producer() for value in _inputs(node)) if p is not None]
+    return [p for p in (value.producer() for value in nested_inputs(node)) if p is not None]
 
 
 def _reaching(graph: ir.Graph, wanted: Callable[[ir.Node], bool]) -> set[ir.Node]:

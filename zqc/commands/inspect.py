@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -16,9 +15,6 @@ from zqc.model_io.admission import dimensions
 from zqc.report.printing import Printable
 from zqc.runtime.executed import tail_starts
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Tensor:
@@ -26,7 +22,8 @@ class Tensor:
 
     Attributes:
         name: Its name.
-        dtype: Element type as numpy calls it, such as ``float32``.
+        dtype: Element type as numpy calls it, such as ``float32``; ``string``, or ``sequence of
+            float32``, for what is no tensor of numbers.
         shape: One entry per dimension: its size, its name, or ``?``; None when even the number of
             dimensions is unknown.
     """
@@ -103,7 +100,7 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
         ModelError: The model cannot be used.
     """
     source = model_file.load(model_of(model), input_shape=input_shape)
-    loaded = source.model
+    loaded = source.whole()
     graph = loaded.graph
     operators = Counter(node.op_type for node in graph)
     return Inspection(
@@ -131,5 +128,11 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
 
 def _tensor(value: ir.Value) -> Tensor:
     dtype = "unknown" if value.dtype is None else value.dtype.numpy().name
+    if value.dtype is ir.DataType.STRING:
+        dtype = "string"
+    if isinstance(value.type, ir.SequenceType | ir.OptionalType):
+        dtype = (
+            f"{'sequence' if isinstance(value.type, ir.SequenceType) else 'optional'} of {dtype}"
+        )
     shape = None if value.shape is None else dimensions(value.shape)
     return Tensor(value.name or "", dtype, shape)

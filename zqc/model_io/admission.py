@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import onnx
 import onnx_ir as ir
 
 from zqc.errors import AlreadyQuantizedError, ModelError
 
 OLDEST_OPSET = 7
+PLUGINS = "zqc.plugins"
+"""The domain of TensorRT's plugins, inside zqc, where the file has them in the default domain."""
+
+_PLUGIN = re.compile(r"\w+_TRT|\w*Plugin\w*", re.ASCII)
 
 _QUANTIZED = frozenset(
     {
@@ -48,6 +54,26 @@ def check_opset(opset: int) -> None:
             f"opset {opset} is newer than the installed onnx {onnx.__version__} knows ({newest}); "
             "upgrade onnx and ONNX Runtime, or export with a lower opset"
         )
+
+
+def set_plugins_apart(model: ir.Model) -> None:
+    """Move operators that are called as TensorRT calls its plugins into a domain of their own.
+
+    TensorRT takes them from the default domain, too, where nothing else of ONNX takes them.
+
+    Raises:
+        ModelError: The default domain has no such operator, and it is not called like a plugin.
+    """
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if node.domain == "" and not onnx.defs.has(node.op_type):
+            if not _PLUGIN.fullmatch(node.op_type):
+                raise ModelError(
+                    f"{_called(node)}: ONNX has no operator {node.op_type!r}; if it is one of "
+                    "another runtime, export it with a domain of its own, otherwise the file is "
+                    "damaged: export or download it again"
+                )
+            node.domain = PLUGINS
+            model.opset_imports[PLUGINS] = 1
 
 
 def check_operators(model: ir.Model) -> None:

@@ -14,7 +14,13 @@ from onnx_ir.passes import common
 from passes.canonicalize.fold_batch_size import FoldBatchSize
 from zqc.errors import InputShapeError, ModelError
 from zqc.model_io import upgrade
-from zqc.model_io.admission import check_image_input, check_operators, check_opset, described
+from zqc.model_io.admission import (
+    check_image_input,
+    check_operators,
+    check_opset,
+    described,
+    set_plugins_apart,
+)
 
 MINIMUM_OPSET = 13  # the first with QuantizeLinear and DequantizeLinear per channel
 
@@ -92,6 +98,7 @@ def _normalized(proto: onnx.ModelProto) -> ir.Model:
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         if node.domain == "ai.onnx":
             node.domain = ""
+    set_plugins_apart(model)
     return _tidied(model)
 
 

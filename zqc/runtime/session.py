@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,6 +20,7 @@ from zqc.runtime.kernel_times import KernelTime, kernel_times
 try:
     import onnxruntime as ort
     from onnxruntime import OrtValue  # a folder that an uninstall left behind has none
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 except ImportError as error:
     raise extras.missing(extras.RUNTIME, "running models", error) from error
 
@@ -185,6 +187,15 @@ def profile(
 def providers() -> tuple[str, ...]:
     """The execution providers of the installed ONNX Runtime, as it calls them."""
     return tuple(ort.get_available_providers())
+
+
+@cache
+def operators() -> frozenset[tuple[str, str]]:
+    """The operators of the installed ONNX Runtime, by domain and type; empty where it won't say."""
+    try:
+        return frozenset((each.domain, each.name) for each in state.get_all_operator_schema())
+    except AttributeError:  # no part of its interface: another version may have none
+        return frozenset()
 
 
 def version() -> str:
