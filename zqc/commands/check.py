@@ -246,7 +246,7 @@ def _observe(
 def _open(path: Path, threads: int | None) -> _Model:
     if not path.is_file():
         raise ModelError(f"model {path} does not exist")
-    raw = ir.from_proto(upgrade.inline_functions(onnx_file.read(path).proto))
+    raw = ir.from_proto(upgrade.plain(onnx_file.read(path).proto))
     part, ends = split(raw)
     if not ends.reasons:
         runner = load(path, threads=threads)

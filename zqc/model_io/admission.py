@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
+from passes.graph import constant, float_attribute
 from zqc.errors import AlreadyQuantizedError, ModelError
+
+logger = logging.getLogger(__name__)
 
 OLDEST_OPSET = 7
 PLUGINS = "zqc.plugins"
@@ -36,6 +41,8 @@ _NARROW = frozenset(
         ir.DataType.FLOAT8E5M2,
     }
 )
+_PASSING = frozenset({"Concat", "Expand", "Gather", "Reshape", "ScatterND", "Where"})
+"""Operators from which the NaN in a constant need not go anywhere."""
 _WITH_PARAMETERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 
 
@@ -96,6 +103,49 @@ def check_operators(model: ir.Model) -> None:
                 f"{_called(node)} is in training mode, where it normalises with the statistics of "
                 "the batch; export the network in eval() mode, with BatchNorm kept"
             )
+
+
+def check_numbers(model: ir.Model) -> None:
+    """Refuse parameters that make every result NaN; warn of variances that no training leaves.
+
+    Infinity is a bound like any other, and the filling of masks, but no weight.
+
+    Raises:
+        ModelError: Names the first parameter.
+    """
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for value in node.inputs:
+            array = None if value is None else constant(value)
+            if value is None or array is None or array.dtype.kind != "f":
+                continue
+            worst = "NaN" if node.op_type not in _PASSING and np.isnan(array).any() else ""
+            if node.op_type in _WITH_PARAMETERS and np.isinf(array).any():
+                worst = worst or "an infinite number"
+            if worst:
+                raise ModelError(
+                    f"the parameter {value.name!r} of {_called(node)} holds {worst}, so the model "
+                    "computes nothing; take a checkpoint from before the training diverged"
+                )
+        if node.op_type == "BatchNormalization":
+            _check_variances(node)
+
+
+def _check_variances(node: ir.Node) -> None:
+    variances = constant(node.inputs[4]) if len(node.inputs) > 4 else None
+    if variances is None or not (variances < 0).any():
+        return
+    epsilon = float_attribute(node, "epsilon", 1e-5)
+    found = f"{_called(node)} has the variance {variances.min():.3g}"
+    if (variances + epsilon <= 0).any():
+        raise ModelError(
+            f"{found}, which is negative even with its epsilon of {epsilon:.3g}, so the model "
+            "computes nothing; the file is damaged, export it again"
+        )
+    logger.warning(
+        "%s, which no training leaves: it is computed as ONNX Runtime does, and no picture is made "
+        "to match its statistics, or those behind it",
+        found,
+    )
 
 
 def check_image_input(model: ir.Model) -> ir.Value:

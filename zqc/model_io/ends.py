@@ -119,7 +119,7 @@ def runnable(path: Path) -> Iterator[Path]:
     Raises:
         ModelError: The file cannot be read, or nothing of it can be run.
     """
-    part, ends = split(ir.from_proto(upgrade.inline_functions(onnx_file.read(path).proto)))
+    part, ends = split(ir.from_proto(upgrade.plain(onnx_file.read(path).proto)))
     if not ends.foreign:
         yield path
         return

@@ -16,6 +16,7 @@ from zqc.errors import InputShapeError, ModelError
 from zqc.model_io import upgrade
 from zqc.model_io.admission import (
     check_image_input,
+    check_numbers,
     check_operators,
     check_opset,
     described,
@@ -66,8 +67,9 @@ def _prepared(
     proto: onnx.ModelProto, input_shape: tuple[int, int] | None, *, simplify: bool
 ) -> onnx.ModelProto:
     check_opset(upgrade.opset(proto))
-    model = _normalized(upgrade.inline_functions(proto))
+    model = _normalized(upgrade.plain(proto))
     check_operators(model)
+    check_numbers(model)
     _forget_shapes(model)
     given = _fix_size(check_image_input(model), input_shape)
     # The converter spells operators more plainly where it knows the rank of their inputs.

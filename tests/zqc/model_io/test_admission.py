@@ -79,3 +79,41 @@ def test_load_other_inputs(inputs, word, tmp_path):
     text = f"net ({inputs}) => (float[N] y) {{ cast = Cast <to = 1> (x) y = Abs (cast) }}"
     with pytest.raises(ModelError, match=word):
         load(nets.model(text), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["weight", "scale", "bias", "mean", "variance"])
+@pytest.mark.parametrize(("number", "word"), [(np.nan, "NaN"), (np.inf, "infinite")])
+def test_load_parameters_that_are_no_numbers(name, number, word, tmp_path):
+    """A parameter that makes every result NaN is named with the node that reads it."""
+    arrays = nets.weights()
+    arrays[name] = arrays[name].copy()
+    arrays[name].flat[1] = number
+    text = f"{IMAGE} (float[N, 8, 8, 8] y) {{ {CONV_NORM} y = Relu (normed) }}"
+    with pytest.raises(ModelError, match=f"'{name}' of (Conv|BatchNormalization) .* {word}"):
+        load(nets.model(text, **arrays), tmp_path)
+
+
+def test_load_bounds_that_are_no_numbers(tmp_path):
+    """Infinity is a bound, and NaN may be what a Where fills in; no bound is NaN."""
+    text = f"""{IMAGE} (float[N, 8, 8, 8] y) {{
+        {CONV_NORM}
+        clipped = Clip (normed, zero, most) positive = Greater (clipped, zero)
+        y = Where (positive, clipped, filling)
+    }}"""
+    numbers = {"zero": np.float32(0), "most": np.float32(np.inf), "filling": np.float32(np.nan)}
+    load(nets.model(text, **numbers, **nets.weights()), tmp_path)
+    numbers["most"] = np.float32(np.nan)
+    with pytest.raises(ModelError, match="'most' of Clip 'clip'"):
+        load(nets.model(text, **numbers, **nets.weights()), tmp_path)
+
+
+def test_load_negative_variance(tmp_path, caplog):
+    """What rounding makes negative is told; what no epsilon makes positive is refused."""
+    arrays = nets.weights()
+    text = f"{IMAGE} (float[N, 8, 8, 8] normed) {{ {CONV_NORM} }}"
+    arrays["variance"] = np.full(8, -1e-6, np.float32)
+    load(nets.model(text, **arrays), tmp_path)
+    assert "BatchNormalization 'batchnormalization' has the variance -1e-06" in caplog.text
+    arrays["variance"] = np.full(8, -1e-3, np.float32)
+    with pytest.raises(ModelError, match=r"negative even with its epsilon of 0\.0001"):
+        load(nets.model(text, **arrays), tmp_path)
