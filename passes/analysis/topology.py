@@ -10,7 +10,7 @@ from passes.graph import constant, producer_of
 from passes.operators import LAYOUT, PAIR, WEIGHTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def is_weighted(node: ir.Node) -> bool:
@@ -21,6 +21,26 @@ def is_weighted(node: ir.Node) -> bool:
 def weighted_layers(graph: ir.Graph) -> list[ir.Node]:
     """All weighted nodes, in graph order."""
     return [node for node in graph if is_weighted(node)]
+
+
+def inner_layers(graph: ir.Graph) -> list[tuple[ir.Node, ir.Node]]:
+    """The weighted nodes with constant weights inside of other nodes (If, Loop), and those."""
+    return [
+        (inner, node)
+        for node in graph
+        for inner in nested_nodes(node)
+        if is_weighted(inner) and any(v is not None and v.const_value for v in inner.inputs)
+    ]
+
+
+def nested_nodes(node: ir.Node) -> Iterator[ir.Node]:
+    """The nodes of all subgraphs of a node."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            for graph in attribute.as_graphs():
+                yield from ir.traversal.RecursiveGraphIterator(graph)
 
 
 def post_processing(graph: ir.Graph) -> set[ir.Node]:

@@ -292,6 +292,8 @@ def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
     graph = session.executed_graph(content, arm=plan.target.kernels == "arm")
     bits = bits_by_layer(outcome.candidate.model, plan.recipe, outcome.bits_of)
     layers = executed.layer_reports(outcome.written.quantized, graph, plan.excluded, bits)
+    ends = job.loaded.ends
+    layers += executed.left_reports(ends.layers(), f"stands behind {', '.join(ends.foreign)}")
     float_operators = executed.float_operators(graph, plan.excluded)
     if plan.recipe.require_integer:
         executed.require_integer(layers, float_operators)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from passes.analysis.topology import post_processing, weighted_layers
+from passes.analysis.topology import inner_layers, post_processing, weighted_layers
 from zqc.commands.arguments import ModelLike, model_of
 from zqc.model_io import model_file
 from zqc.model_io.admission import dimensions
@@ -35,10 +35,17 @@ class Tensor:
 
 @dataclass(frozen=True)
 class NodeName:
-    """A node: its operator and its name."""
+    """A node.
+
+    Attributes:
+        op_type: Its operator.
+        name: Its name.
+        inside: The operator that it stands inside of, where it stays float: If, Loop, …
+    """
 
     op_type: str
     name: str
+    inside: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ class Inspection(Printable):
         outputs: Outputs of the graph.
         parameters: Number of values in float initializers.
         operators: Number of nodes by operator type, the most frequent first.
-        layers: Weighted nodes (Conv, ConvTranspose, Gemm, MatMul), in graph order.
+        layers: Weighted nodes (Conv, ConvTranspose, Gemm, MatMul), in graph order; those that stand
+            inside of an If or a Loop last.
         batch_norms: Number of BatchNormalization nodes, from which pictures are synthesised.
         post_processing: Number of nodes from which no weighted node can be reached.
         post_processing_begins: Those of them, operator and name, that read what the layers give.
@@ -118,7 +126,10 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
             if value.dtype is ir.DataType.FLOAT and value.shape is not None
         ),
         operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
-        layers=tuple(NodeName(n.op_type, n.name or "") for n in weighted_layers(graph)),
+        layers=(
+            *(NodeName(n.op_type, n.name or "") for n in weighted_layers(graph)),
+            *(NodeName(n.op_type, n.name or "", o.op_type) for n, o in inner_layers(graph)),
+        ),
         batch_norms=operators["BatchNormalization"],
         post_processing=len(post_processing(graph)),
         post_processing_begins=tail_starts(loaded),

@@ -28,7 +28,12 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes.analysis.topology import is_weighted, nested_inputs, weighted_layers
+from passes.analysis.topology import (
+    is_weighted,
+    nested_inputs,
+    nested_nodes,
+    weighted_layers,
+)
 from zqc.errors import MissingPackageError, ModelError
 from zqc.model_io import onnx_file, upgrade
 
@@ -166,13 +171,13 @@ def joined(model: ir.Model, ends: Ends) -> ir.Model:
 def _not_run(graph: ir.Graph, foreign: Mapping[ir.Node, str]) -> dict[ir.Node, str]:
     """The nodes of cases 1 and 4, with why."""
     why = {node: f"made by {kind}, which ONNX Runtime lacks" for node, kind in foreign.items()}
-    for node in _with_all_behind(graph, list(foreign)):
+    for node in with_all_behind(graph, list(foreign)):
         if node not in why:
             producers = (value.producer() for value in nested_inputs(node))
             why[node] = next(why[p] for p in producers if p in why)
     for node in graph:
         if node.domain == "" and node.op_type in SELECTING:
-            behind = _with_all_behind(graph, [node])
+            behind = with_all_behind(graph, [node])
             if not any(map(_holds_layer, behind)):
                 for each in behind:
                     why.setdefault(each, f"selected by {node.op_type} {node.name}")
@@ -181,7 +186,7 @@ def _not_run(graph: ir.Graph, foreign: Mapping[ir.Node, str]) -> dict[ir.Node, s
 
 def _left(graph: ir.Graph, why: dict[ir.Node, str]) -> dict[str, str]:
     """The outputs that are left, by name, with why; the nodes that make them join ``why``."""
-    reached = set(_with_all_behind(graph, [u.node for v in graph.inputs for u in v.uses()]))
+    reached = set(with_all_behind(graph, [u.node for v in graph.inputs for u in v.uses()]))
     left: dict[str, str] = {}
     for value in graph.outputs:
         name, producer = value.name or "", value.producer()
@@ -200,7 +205,7 @@ def _left(graph: ir.Graph, why: dict[ir.Node, str]) -> dict[str, str]:
 
 def _foreign(node: ir.Node) -> str:
     """The type of the operator that ONNX Runtime lacks, in the node or its subgraphs, if any."""
-    for each in (node, *_nested(node)):
+    for each in (node, *nested_nodes(node)):
         if not _knows(each.domain, each.op_type):
             return f"{each.domain}.{each.op_type}" if each.domain else each.op_type
     return ""
@@ -224,21 +229,11 @@ def _holds_layer(node: ir.Node) -> bool:
     """Whether a node, or one inside of it, is a layer with constant weights."""
     return any(
         is_weighted(each) and any(v is not None and v.const_value is not None for v in each.inputs)
-        for each in (node, *_nested(node))
+        for each in (node, *nested_nodes(node))
     )
 
 
-def _nested(node: ir.Node) -> Iterator[ir.Node]:
-    """The nodes of all subgraphs of a node."""
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            for graph in attribute.as_graphs():
-                yield from ir.traversal.RecursiveGraphIterator(graph)
-
-
-def _with_all_behind(graph: ir.Graph, first: Iterable[ir.Node]) -> list[ir.Node]:
+def with_all_behind(graph: ir.Graph, first: Iterable[ir.Node]) -> list[ir.Node]:
     """Some nodes of a graph and all that depend on them, in graph order."""
     found, order = set(first), []
     for node in graph:

@@ -22,6 +22,7 @@ from zqc.model_io.admission import (
     described,
     set_plugins_apart,
 )
+from zqc.model_io.observed import observe
 
 MINIMUM_OPSET = 13  # the first with QuantizeLinear and DequantizeLinear per channel
 
@@ -77,7 +78,9 @@ def _prepared(
     raised = upgrade.raise_opset(known, MINIMUM_OPSET)
     if given:
         _check_size(raised)
-    return ir.to_proto(inferred(upgrade.simplify(raised) if simplify else raised))
+    ready = inferred(upgrade.simplify(raised) if simplify else raised)
+    observe(ready)
+    return ir.to_proto(ready)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -137,6 +137,9 @@ def inspected(result: Inspection) -> Text:
     begins = _names(result.post_processing_begins) or "nowhere"
     written_by = f", by {result.producer}" if result.producer else ""
     layers = Counter(layer.op_type for layer in result.layers)
+    inner = [layer for layer in result.layers if layer.inside]
+    where = "/".join(sorted({layer.inside for layer in inner}))
+    inside = f"; {len(inner)} inside of {where}, which stay float" if inner else ""
     batch_norms = str(result.batch_norms)
     if not result.batch_norms:
         batch_norms += ": nothing to synthesise from; compile with --statistics or --images"
@@ -148,7 +151,7 @@ def inspected(result: Inspection) -> Text:
             *(line("Output", _tensor(value)) for value in result.outputs),
             line("Parameters", f"{result.parameters:,}"),
             line("Operators", _counts(result.operators)),
-            line("Layers", f"{len(result.layers)} ({_counts(layers)})"),
+            line("Layers", f"{len(result.layers)} ({_counts(layers)}){inside}"),
             line("BatchNorm", batch_norms, "" if result.batch_norms else "yellow"),
             line("Post-processing", f"{result.post_processing} nodes, begins at {begins}"),
             *(line("Metadata", f"{key} = {value}") for key, value in result.metadata.items()),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from passes.analysis.topology import post_processing, weighted_layers
+from passes.analysis.topology import inner_layers, post_processing, weighted_layers
 from passes.graph import producer_of
 from zqc.errors import FloatKernelsError
 from zqc.runtime.float_rules import FLOAT_LAYERS, label, rule_of
@@ -66,7 +66,33 @@ def layer_reports(
                 reason="" if name in integer else _reason(name, excluded, chosen, floats.get(name)),
             )
         )
-    return tuple(reports)
+    return (
+        tuple(reports)
+        + tuple(
+            _left(inner, f"stands inside {_article(outer.op_type)} {outer.op_type}")
+            for inner, outer in inner_layers(quantized.graph)
+        )
+        + tuple(
+            _left(node, f"ONNX Runtime has no integer kernel for {node.domain}.{node.op_type}")
+            for node in quantized.graph
+            if node.domain == "com.microsoft" and node.op_type in FLOAT_LAYERS
+        )
+    )
+
+
+def left_reports(layers: Iterable[ir.Node], reason: str) -> tuple[LayerReport, ...]:
+    """Say of layers that nothing has touched that they are float, and why."""
+    return tuple(_left(layer, reason) for layer in layers)
+
+
+def _left(layer: ir.Node, reason: str) -> LayerReport:
+    return LayerReport(
+        layer.name or "", layer.op_type, _FLOAT_BITS, _FLOAT_BITS, integer=False, reason=reason
+    )
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "AEIOU" else "a"
 
 
 def float_operators(

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -50,16 +51,28 @@ class Runner:
     session: ort.InferenceSession
     outputs: tuple[str, ...]
 
-    def __call__(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    def __call__(
+        self, feeds: Mapping[str, NDArray[np.generic]], *, seconds: float | None = None
+    ) -> dict[str, NDArray[np.generic]]:
         """Run the model once.
+
+        Args:
+            feeds: The inputs by name.
+            seconds: After these the run is broken off; by default it may take as long as it does.
 
         Raises:
             RuntimeFailure: ONNX Runtime failed, for example out of memory.
         """
+        options = ort.RunOptions()
+        timer = Timer(seconds or 0, setattr, (options, "terminate", True))
+        if seconds is not None:
+            timer.start()
         try:
-            values = self.session.run(list(self.outputs), dict(feeds))
+            values = self.session.run(list(self.outputs), dict(feeds), options)
         except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
             raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+        finally:
+            timer.cancel()
         return dict(zip(self.outputs, values, strict=True))
 
     def keeping(
