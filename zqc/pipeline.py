@@ -37,11 +37,13 @@ class Written:
     Attributes:
         quantized: The canonical quantized model: standard QDQ, before any target.
         content: The bytes of the file for the recipe's target.
+        compared: The same without what is left as it is, see ``zqc.model_io.ends``.
         batches: The calibration set in the batches that it takes, which a target may have fixed.
     """
 
     quantized: ir.Model
     content: bytes
+    compared: bytes
     batches: Batches
 
 
@@ -104,11 +106,12 @@ def run(
 
     def written(quantized: ir.Model) -> Written:
         lowered = plan.target.lower(quantized, recipe.min_runtime)
-        content = model_file.serialize(lowered, metadata=metadata)
-        return Written(quantized, content, Batches.of(batches.pictures, lowered))
+        content = model_file.serialize(lowered, metadata=metadata, ends=loaded.ends)
+        part = model_file.serialize(lowered, metadata={}) if loaded.ends.reasons else content
+        return Written(quantized, content, part, Batches.of(batches.pictures, lowered))
 
     def compared(*files: Written) -> tuple[tuple[PartAgreement, ...], ...]:
-        contents, taken = [file.content for file in files], files[0].batches
+        contents, taken = [file.compared for file in files], files[0].batches
         with progress.task("Comparing", len(taken)) as task:
             return output_agreement(loaded.model, contents, taken, task=task, threads=plan.threads)
 

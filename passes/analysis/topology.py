@@ -12,7 +12,7 @@ from passes.operators import LAYOUT, PAIR, WEIGHTED
 from passes.qdq import dequantized_constant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def is_weighted(node: ir.Node) -> bool:
@@ -24,6 +24,26 @@ def weighted_layers(graph: ir.Graph) -> list[ir.Node]:
     """The weighted nodes before the post-processing, in graph order."""
     tail = post_processing(graph)
     return [node for node in graph if is_weighted(node) and node not in tail]
+
+
+def inner_layers(graph: ir.Graph) -> list[tuple[ir.Node, ir.Node]]:
+    """The weighted nodes with constant weights inside of other nodes (If, Loop), and those."""
+    return [
+        (inner, node)
+        for node in graph
+        for inner in nested_nodes(node)
+        if is_weighted(inner) and any(v is not None and v.const_value for v in inner.inputs)
+    ]
+
+
+def nested_nodes(node: ir.Node) -> Iterator[ir.Node]:
+    """The nodes of all subgraphs of a node."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            for graph in attribute.as_graphs():
+                yield from ir.traversal.RecursiveGraphIterator(graph)
 
 
 def post_processing(graph: ir.Graph) -> set[ir.Node]:
@@ -93,19 +113,20 @@ def is_expectation(node: ir.Node) -> bool:
     return weight.ndim < 2 or weight.shape[output_axis(node, weight.ndim)] == 1
 
 
-def _inputs(node: ir.Node) -> list[ir.Value]:
+def nested_inputs(node: ir.Node) -> list[ir.Value]:
     """Everything the node reads, inside its subgraphs too."""
     values = [value for value in node.inputs if value is not None]
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
-            values += [v for inner in attribute.as_graph() for v in _inputs(inner)]
+            values += [v for inner in attribute.as_graph() for v in nested_inputs(inner)]
         elif attribute.type == ir.AttributeType.GRAPHS:
-            values += [v for g in attribute.as_graphs() for inner in g for v in _inputs(inner)]
+            graphs = attribute.as_graphs()
+            values += [v for graph in graphs for inner in graph for v in nested_inputs(inner)]
     return values
 
 
 def _producers(node: ir.Node) -> list[ir.Node]:
-    return [p for p in (value.producer() for value in _inputs(node)) if p is not None]
+    return [p for p in (value.producer() for value in nested_inputs(node)) if p is not None]
 
 
 def _reaching(graph: ir.Graph, wanted: Callable[[ir.Node], bool]) -> set[ir.Node]:

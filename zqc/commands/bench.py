@@ -18,6 +18,7 @@ from zqc.benchmark.results import BenchResult, IntegerPeak, Machine, ModelBench,
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
 from zqc.errors import OptionError
 from zqc.model_io import onnx_file
+from zqc.model_io.ends import runnable
 from zqc.model_io.model_file import METADATA_PREFIX
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
@@ -87,9 +88,15 @@ def bench(
             f"runs ({runs}), threads ({threads}) and batch ({'open' if batch is None else batch}) "
             "must each be at least 1"
         )
-    with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
+    with (
+        as_file(model_of(float_model)) as first,
+        as_file(model_of(quantized)) as second,
+        runnable(first) as runs_first,
+        runnable(second) as runs_second,
+    ):
         return _benched(
             (first, second),
+            (runs_first, runs_second),
             images_of(images),
             input_format=input_format,
             input_shape=input_shape,
@@ -103,6 +110,7 @@ def bench(
 
 def _benched(
     paths: tuple[Path, Path],
+    files: tuple[Path, Path],
     images: Path | NDArray[Any] | None,
     *,
     input_format: InputFormat | ChannelOrder,
@@ -113,10 +121,10 @@ def _benched(
     runs: int,
     steps: Progress,
 ) -> BenchResult:
-    """``bench`` of files."""
+    """``bench`` of files, and of what can be run of them."""
     with steps.stage("Loading the models"):
         sizes = [onnx_file.read(path).size for path in paths]
-        runners = [session.load(path, threads=threads, provider=chosen) for path in paths]
+        runners = [session.load(file, threads=threads, provider=chosen) for file in files]
     taken = model_inputs.common_inputs(
         [(p, model_inputs.inputs_of(r)) for p, r in zip(paths, runners, strict=True)],
         batch=batch,
@@ -133,11 +141,11 @@ def _benched(
     with steps.task("Measuring", 2 * runs + 3) as task:
         times = alternating_times(runners, feeds, rounds=runs, each=task.advance)
         kernels = [
-            session.profile(path, feeds, runs=_PROFILED_RUNS, threads=threads, provider=chosen)
-            for path in paths
+            session.profile(file, feeds, runs=_PROFILED_RUNS, threads=threads, provider=chosen)
+            for file in files
         ]
         task.advance("kernels")
-        memory = [peak_memory(p, feeds, threads=threads, provider=chosen) for p in paths]
+        memory = [peak_memory(f, feeds, threads=threads, provider=chosen) for f in files]
         task.advance("memory")
         on_integers = chosen == session.CPU and any(profile.layers(k)[1] for k in kernels)
         peak = integer_peak(threads) if on_integers else None

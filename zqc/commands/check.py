@@ -19,6 +19,7 @@ from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
 from zqc.files import to_path
 from zqc.model_io import model_file
+from zqc.model_io.ends import SELECTING, split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
@@ -28,7 +29,7 @@ from zqc.runtime.session import Runner, load
 from zqc.statistics.input_choice import InputChoice, choose_input_format
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,12 +49,33 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Model:
-    """A model with one picture input."""
+    """A model with one picture input.
+
+    Attributes:
+        path: Its file.
+        runner: It, loaded: its own outputs, as far as they can be had, and those of ``part``.
+        part: What of it can be compared, see ``zqc.model_io.ends``.
+        left: Its outputs that cannot, by name, with why.
+        input_name: Name of the input.
+        dimensions: Sizes of the input; None where they are open.
+    """
 
     path: Path
     runner: Runner
+    part: ir.Model
+    left: Mapping[str, str]
     input_name: str
     dimensions: tuple[int | None, ...]
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Names of what can be compared."""
+        return tuple(value.name or "" for value in self.part.graph.outputs)
+
+    @property
+    def selects(self) -> bool:
+        """Whether the number of instances depends on the picture even in what can be compared."""
+        return any(node.op_type in SELECTING for node in self.part.graph)
 
     def __call__(self, tensors: NDArray[np.float32]) -> Outputs:
         """Run fewer pictures than a fixed batch has by repeating the last one."""
@@ -160,7 +182,7 @@ def _checked(
     with progress.stage("Loading the models"):
         pair = (_open(paths[0], threads), _open(paths[1], threads))
     batch, channels, height, width = shape = _common_shape(*pair, input_shape)
-    shapes = _output_shapes(*pair, np.zeros(shape, np.float32))
+    shapes, compared = _output_shapes(*pair, np.zeros(shape, np.float32))
     convention = recognise(shapes, height=height, width=width, anchors=anchors)
     if isinstance(input_format, InputFormat):
         form, choice = input_format, InputChoice(str(input_format), "given")
@@ -178,12 +200,13 @@ def _checked(
         input_name=pair[0].input_name,
     )
     truth = None if labels is None else _read_truth(labels, pictures, convention, shapes)
-    parts = _parts(pair[0], shape, shapes)
+    parts = _parts(pair[0], shape, compared)
     seen = _observe(pair, pictures, batch, parts, convention, progress)
     return CheckResult(
         images=len(pictures),
         input_choice=choice,
         parts=seen.parts,
+        not_compared=tuple({**pair[1].left, **pair[0].left}.items()),
         convention="" if convention is None else convention.name,
         accuracy_float=None if truth is None else coco_accuracy(truth, seen.found_float),
         accuracy_quantized=None if truth is None else coco_accuracy(truth, seen.found_quantized),
@@ -212,7 +235,6 @@ def _observe(
     with progress.task("Comparing", len(pictures)) as task:
         for tensors, placements in pictures.placed_batches(batch):
             outputs = [model(tensors) for model in pair]
-            _check_shapes(pair, *outputs)
             meter.update(*outputs)
             if convention is not None:
                 for side, values in zip(found, outputs, strict=True):
@@ -221,20 +243,21 @@ def _observe(
     return _Observed(meter.results(), tuple(found[0]), tuple(found[1]))
 
 
-def _check_shapes(pair: tuple[_Model, _Model], expected: Outputs, got: Outputs) -> None:
-    for name, values in expected.items():
-        if values.shape != got[name].shape:
-            raise ModelError(
-                f"output {name} has the shape {values.shape} in {pair[0].path} and "
-                f"{got[name].shape} in {pair[1].path} for the same pictures; compare models "
-                "without NMS in the graph"
-            )
-
-
 def _open(path: Path, threads: int | None) -> _Model:
     if not path.is_file():
         raise ModelError(f"model {path} does not exist")
-    runner = load(path, threads=threads)
+    raw, part, ends = split_file(path)
+    if not ends.reasons:
+        runner = load(path, threads=threads)
+    elif ends.foreign:
+        runner = load(part, threads=threads)
+    else:  # what cannot be compared can be run, and its instances have boxes
+        new = {value.name for value in part.graph.outputs} - set(ends.outputs)
+        raw.graph.outputs.extend(v for n in raw.graph for v in n.outputs if v.name in new)
+        arrays = [
+            v for v in raw.graph.outputs if v.type is None or isinstance(v.type, ir.TensorType)
+        ]
+        runner = load(raw, outputs=[v.name or "" for v in arrays], threads=threads)
     inputs = runner.session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
         listed = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
@@ -243,7 +266,7 @@ def _open(path: Path, threads: int | None) -> _Model:
             "N x C x H x W can be checked"
         )
     sizes = tuple(s if isinstance(s, int) and s > 0 else None for s in inputs[0].shape)
-    return _Model(path, runner, inputs[0].name, sizes)
+    return _Model(path, runner, part, ends.reasons, inputs[0].name, sizes)
 
 
 def _common_shape(
@@ -299,14 +322,24 @@ def _input_format(
 
 def _output_shapes(
     first: _Model, second: _Model, zeros: NDArray[np.float32]
-) -> dict[str, tuple[int, ...]]:
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """The shapes of the outputs of both models, and of those of them that are compared.
+
+    Raises:
+        ModelError: The two do not have the same outputs.
+    """
     one, other = ({n: v.shape for n, v in model(zeros).items()} for model in (first, second))
-    if one != other:
+    both = [name for name in first.compared if name in one and name in other]
+    left = first.left.keys() | second.left.keys()
+    # Of a file that others have quantized, what is compared before a selection may be gone.
+    missing = (one.keys() ^ other.keys()) - left - (set(first.compared) if left else set())
+    shapes = ({name: known[name] for name in both} for known in (one, other))
+    if missing or (len({tuple(known.items()) for known in shapes}) > 1 and not first.selects):
         raise ModelError(
             f"the outputs differ: {_outputs(one)} in {first.path}, {_outputs(other)} in "
             f"{second.path}; give the model that was compiled"
         )
-    return one
+    return one, {name: one[name] for name in both}
 
 
 def _read_truth(
@@ -337,8 +370,7 @@ def _parts(
     Exporters that fold no constants compute the shapes of a Reshape, and a layout with such a shape
     cannot be traced.
     """
-    graph_model = ir.load(model.path)
-    _set_shapes(graph_model, model.input_name, shape, outputs)
+    graph_model = _with_shapes(model.part, model.input_name, shape, outputs)
     parts = output_parts(graph_model)
     if all(part.kind != "raw" for part in parts):
         return parts
@@ -347,21 +379,28 @@ def _parts(
         simplified = model_file.load(model.path, input_shape=size).model
     except ModelError:  # any two models may be compared
         return parts
-    _set_shapes(simplified, model.input_name, shape, outputs)
-    return output_parts(simplified)
+    if not set(outputs) <= {value.name for value in simplified.graph.outputs}:
+        return parts
+    return output_parts(_with_shapes(simplified, model.input_name, shape, outputs))
 
 
-def _set_shapes(
+def _with_shapes(
     model: ir.Model,
     input_name: str,
     shape: tuple[int, int, int, int],
     outputs: dict[str, tuple[int, ...]],
-) -> None:
-    for value in model.graph.inputs:
+) -> ir.Model:
+    """A copy of a model with some of its outputs and their shapes, and that of its input."""
+    copy = model.clone()
+    for value in copy.graph.inputs:
         if value.name == input_name:
             value.shape = ir.Shape(shape)
-    for value in model.graph.outputs:
-        value.shape = ir.Shape(outputs[value.name or ""])
+    found = {value.name: value for value in copy.graph.outputs}
+    copy.graph.outputs.clear()
+    for name, sizes in outputs.items():
+        found[name].shape = ir.Shape(sizes)
+        copy.graph.outputs.append(found[name])
+    return copy
 
 
 def _in_pictures(
@@ -393,6 +432,7 @@ class CheckResult(Printable):
         accuracy_float: Against the labels, when there are any.
         accuracy_quantized: Likewise.
         agreement: AP of the quantized model's detections against the float model's.
+        not_compared: Outputs that ``parts`` says nothing of, by name, with why.
     """
 
     text_by = ("zqc.report.text", "checked")
@@ -404,3 +444,4 @@ class CheckResult(Printable):
     accuracy_float: Accuracy | None = None
     accuracy_quantized: Accuracy | None = None
     agreement: Accuracy | None = None
+    not_compared: tuple[tuple[str, str], ...] = ()

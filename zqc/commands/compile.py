@@ -70,6 +70,7 @@ class CompileResult(Printable):
         refused: Layers whose output channels could not be equalized, with why; empty where it was
             not asked for.
         layers: Every weighted layer, in graph order.
+        not_compared: Outputs that ``agreement`` says nothing of, by name, with why.
         float_operators: Operators other than weighted layers that run in float, by reason.
         agreement: Agreement with the float model on the calibration pictures, per output part.
         bytes_before: Size of the float model in bytes, external data included.
@@ -105,6 +106,7 @@ class CompileResult(Printable):
     bits_chosen: bool = False
     kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
+    not_compared: tuple[tuple[str, str], ...] = ()
     content: bytes = field(default=b"", repr=False)
 
     @property
@@ -284,7 +286,10 @@ def _metadata(job: _Job, pictures: ImageSet) -> dict[str, str]:
 
 def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
     """Load the bytes that will be written, count what runs on integers, and time both models."""
-    plan, content, quantized = job.plan, outcome.written.content, outcome.written.quantized
+    plan, content, original = job.plan, outcome.written.content, job.loaded.whole()
+    quantized, ends = outcome.written.quantized, job.loaded.ends
+    if not job.loaded.ends_run:
+        content, original = outcome.written.compared, job.loaded.model
     graph = session.executed_graph(content, arm=plan.target.kernels == "arm")
     bits = bits_by_layer(outcome.candidate.model, plan.recipe, outcome.bits_of)
     if plan.target.kernels == "elsewhere":
@@ -296,11 +301,12 @@ def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
     else:
         layers = executed.layer_reports(quantized, graph, plan.excluded, bits)
         float_operators = executed.float_operators(graph, plan.excluded)
+    layers += executed.left_reports(ends.layers(), f"stands behind {', '.join(ends.foreign)}")
     if plan.recipe.require_integer:
         executed.require_integer(layers, float_operators)
     before, after = math.nan, math.nan
     if plan.target.kernels == "here":
-        before, after = _latencies(job.loaded.model, content, pictures)
+        before, after = _latencies(original, content, pictures)
     return _Proof(layers, float_operators, before, after)
 
 
@@ -340,5 +346,6 @@ def _report(
         bits_chosen=bool(outcome.bits_of),
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),
+        not_compared=tuple(job.loaded.ends.reasons.items()),
         content=outcome.written.content,
     )

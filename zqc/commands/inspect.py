@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from passes.analysis.topology import post_processing, weighted_layers
+from passes.analysis.topology import inner_layers, post_processing, weighted_layers
 from zqc.commands.arguments import ModelLike, model_of
 from zqc.model_io import model_file
 from zqc.model_io.admission import dimensions
 from zqc.report.printing import Printable
 from zqc.runtime.executed import tail_starts
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,8 @@ class Tensor:
 
     Attributes:
         name: Its name.
-        dtype: Element type as numpy calls it, such as ``float32``.
+        dtype: Element type as numpy calls it, such as ``float32``; ``string``, or ``sequence of
+            float32``, for what is no tensor of numbers.
         shape: One entry per dimension: its size, its name, or ``?``; None when even the number of
             dimensions is unknown.
     """
@@ -38,10 +35,17 @@ class Tensor:
 
 @dataclass(frozen=True)
 class NodeName:
-    """A node: its operator and its name."""
+    """A node.
+
+    Attributes:
+        op_type: Its operator.
+        name: Its name.
+        inside: The operator that it stands inside of, where it stays float: If, Loop, …
+    """
 
     op_type: str
     name: str
+    inside: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class Inspection(Printable):
         outputs: Outputs of the graph.
         parameters: Number of values in float initializers.
         operators: Number of nodes by operator type, the most frequent first.
-        layers: Weighted nodes (Conv, ConvTranspose, Gemm, MatMul), in graph order.
+        layers: Weighted nodes (Conv, ConvTranspose, Gemm, MatMul), in graph order; those that stand
+            inside of an If or a Loop last.
         batch_norms: Number of BatchNormalization nodes, from which pictures are synthesised.
         post_processing: Number of nodes from which no weighted node can be reached.
         post_processing_begins: Those of them, operator and name, that read what the layers give.
@@ -103,7 +108,7 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
         ModelError: The model cannot be used.
     """
     source = model_file.load(model_of(model), input_shape=input_shape)
-    loaded = source.model
+    loaded = source.whole()
     graph = loaded.graph
     operators = Counter(node.op_type for node in graph)
     return Inspection(
@@ -121,7 +126,10 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
             if value.dtype is ir.DataType.FLOAT and value.shape is not None
         ),
         operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
-        layers=tuple(NodeName(n.op_type, n.name or "") for n in weighted_layers(graph)),
+        layers=(
+            *(NodeName(n.op_type, n.name or "") for n in weighted_layers(graph)),
+            *(NodeName(n.op_type, n.name or "", o.op_type) for n, o in inner_layers(graph)),
+        ),
         batch_norms=operators["BatchNormalization"],
         post_processing=len(post_processing(graph)),
         post_processing_begins=tail_starts(loaded),
@@ -131,5 +139,11 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
 
 def _tensor(value: ir.Value) -> Tensor:
     dtype = "unknown" if value.dtype is None else value.dtype.numpy().name
+    if value.dtype is ir.DataType.STRING:
+        dtype = "string"
+    if isinstance(value.type, ir.SequenceType | ir.OptionalType):
+        dtype = (
+            f"{'sequence' if isinstance(value.type, ir.SequenceType) else 'optional'} of {dtype}"
+        )
     shape = None if value.shape is None else dimensions(value.shape)
     return Tensor(value.name or "", dtype, shape)

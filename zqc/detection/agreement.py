@@ -51,6 +51,9 @@ class AgreementMeter:
 
     part: str
     kind: Literal["boxes", "scores", "raw"]
+    _differs: str = ""
+    _equal: int = 0
+    _numbers: bool = True
     _count: int = 0
     _signal: float = 0.0
     _noise: float = 0.0
@@ -60,8 +63,22 @@ class AgreementMeter:
     _quantized: _Distinct = field(default_factory=_Distinct)
 
     def update(self, reference: NDArray[np.generic], quantized: NDArray[np.generic]) -> None:
-        """Add the values of a batch: the float model's and the quantized model's, same shape."""
+        """Add the values of a batch: the float model's and the quantized model's.
+
+        Two shapes that differ, as the number of instances behind an NMS may, cannot be compared
+        row by row: then nothing is said of the part, whatever the other batches are like.
+        """
+        if reference.shape != quantized.shape:
+            self._differs = self._differs or (
+                f"the float model gives {_sizes(reference)}, the quantized one {_sizes(quantized)}"
+            )
+            return
         if reference.size == 0:
+            return
+        self._numbers = np.issubdtype(reference.dtype, np.floating)
+        if not self._numbers:
+            self._equal += int((reference == quantized).sum())
+            self._count += reference.size
             return
         self._float.add(reference)
         self._quantized.add(quantized)
@@ -82,8 +99,13 @@ class AgreementMeter:
 
         A perfect match has an SQNR of +∞ dB, an all-zero reference with any noise −∞. The
         correlation of a part that does not vary is 1 for a perfect match and 0 otherwise.
-        ``distinct`` stops counting at ``DISTINCT_LIMIT``.
+        ``distinct`` stops counting at ``DISTINCT_LIMIT``. Of integers, truth values and strings it
+        says which share is equal, and of a part that was never compared nothing but why.
         """
+        why = self._differs or ("" if self._count else "it has no values on these pictures")
+        if why or not self._numbers:
+            share = math.nan if why else self._equal / self._count
+            return PartAgreement(self.part, self.kind, math.nan, math.nan, 0, 0, share, why)
         return PartAgreement(
             part=self.part,
             kind=self.kind,
@@ -129,12 +151,13 @@ class OutputsMeter:
     ) -> None:
         """Add the outputs of a batch by name.
 
-        Outputs of different shapes (the number of boxes behind an NMS may differ) count nothing.
+        See ``AgreementMeter.update`` for outputs of different shapes.
         """
         for meter, part in zip(self.meters, self.parts, strict=True):
             expected, got = reference[part.output], quantized[part.output]
             if expected.shape == got.shape:
-                meter.update(part.values(expected), part.values(got))
+                expected, got = part.values(expected), part.values(got)
+            meter.update(expected, got)
 
     def results(self) -> tuple[PartAgreement, ...]:
         """Return the agreement of every part so far."""
@@ -152,6 +175,9 @@ class PartAgreement:
         correlation: Pearson correlation with the float values.
         distinct: Number of distinct values in the quantized part.
         distinct_float: The same for the float model.
+        equal: Share of equal values, of a part that is no floating-point numbers; else NaN, as
+            ``sqnr_db`` and ``correlation`` are here.
+        not_compared: Why the part could not be compared; empty where it was.
     """
 
     part: str
@@ -160,6 +186,8 @@ class PartAgreement:
     correlation: float
     distinct: int
     distinct_float: int
+    equal: float = math.nan
+    not_compared: str = ""
 
 
 def output_agreement(
@@ -200,5 +228,16 @@ def output_agreement(
 
 
 def output_error(parts: Sequence[PartAgreement]) -> float:
-    """Σ (float − quantized)² / Σ float² of every part of the outputs, summed over the parts."""
-    return sum(10 ** (-part.sqnr_db / 10) for part in parts)
+    """Σ (float − quantized)² / Σ float² of every part of the outputs, summed over the parts.
+
+    Of integers and the like, it is the share that differs; what was not compared counts nothing.
+    """
+    compared = [part for part in parts if not part.not_compared]
+    return sum(
+        10 ** (-part.sqnr_db / 10) if math.isnan(part.equal) else 1 - part.equal
+        for part in compared
+    )
+
+
+def _sizes(array: NDArray[np.generic]) -> str:
+    return "×".join(map(str, array.shape)) or "one value"

@@ -173,17 +173,20 @@ def chosen_bits(
     # Where the means come from does not count, but a correction gives layers a bias.
     means = {} if recipe.bias_correction == "none" else ranges.means
 
+    # What cannot be run is left out: it counts for nothing that the bits could change.
+    ends = loaded.ends if loaded.ends_run else None
+
     def build(bits_of: Mapping[str, int]) -> bytes:
         quantized = quantize(model, bare, plan, means=means, bits_of=bits_of)
         lowered = plan.target.lower(quantized, recipe.min_runtime)
-        return model_file.serialize(lowered, metadata=dict(metadata))
+        return model_file.serialize(lowered, metadata=dict(metadata), ends=ends)
 
     picture = next(iter(batches))[: fixed_batch(model) or 1]
     allocation = choose_bits(
         model,
         losses,
         recipe,
-        original=loaded.model,
+        original=loaded.whole() if loaded.ends_run else loaded.model,
         original_size=loaded.bytes_on_disk,
         build=build,
         feeds={input_name(model): picture},

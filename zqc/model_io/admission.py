@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import re
+
+import numpy as np
 import onnx
 import onnx_ir as ir
 
+from passes.graph import constant, float_attribute
 from zqc.errors import AlreadyQuantizedError, ModelError
 
+logger = logging.getLogger(__name__)
+
 OLDEST_OPSET = 7
+PLUGINS = "zqc.plugins"
+"""The domain of TensorRT's plugins, inside zqc, where the file has them in the default domain."""
+
+_PLUGIN = re.compile(r"\w+_TRT|\w*Plugin\w*", re.ASCII)
 
 _QUANTIZED = frozenset(
     {
@@ -30,6 +41,8 @@ _NARROW = frozenset(
         ir.DataType.FLOAT8E5M2,
     }
 )
+_PASSING = frozenset({"Concat", "Expand", "Gather", "Reshape", "ScatterND", "Where"})
+"""Operators from which the NaN in a constant need not go anywhere."""
 _WITH_PARAMETERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 
 
@@ -48,6 +61,26 @@ def check_opset(opset: int) -> None:
             f"opset {opset} is newer than the installed onnx {onnx.__version__} knows ({newest}); "
             "upgrade onnx and ONNX Runtime, or export with a lower opset"
         )
+
+
+def set_plugins_apart(model: ir.Model) -> None:
+    """Move operators that are called as TensorRT calls its plugins into a domain of their own.
+
+    TensorRT takes them from the default domain, too, where nothing else of ONNX takes them.
+
+    Raises:
+        ModelError: The default domain has no such operator, and it is not called like a plugin.
+    """
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if node.domain == "" and not onnx.defs.has(node.op_type):
+            if not _PLUGIN.fullmatch(node.op_type):
+                raise ModelError(
+                    f"{_called(node)}: ONNX has no operator {node.op_type!r}; if it is one of "
+                    "another runtime, export it with a domain of its own, otherwise the file is "
+                    "damaged: export or download it again"
+                )
+            node.domain = PLUGINS
+            model.opset_imports[PLUGINS] = 1
 
 
 def check_operators(model: ir.Model) -> None:
@@ -70,6 +103,90 @@ def check_operators(model: ir.Model) -> None:
                 f"{_called(node)} is in training mode, where it normalises with the statistics of "
                 "the batch; export the network in eval() mode, with BatchNorm kept"
             )
+
+
+def check_structure(model: ir.Model) -> None:
+    """Refuse graphs of which the C++ of others says little, or on which it dies.
+
+    Raises:
+        ModelError: Names the first node that reads what nothing writes, that moves in steps of 0,
+            or whose parameters do not belong together.
+    """
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for value in node.inputs:
+            if value is not None and value.name and _comes_from_nowhere(value):
+                raise ModelError(
+                    f"{_called(node)} reads {value.name!r}, which nothing writes; the file is "
+                    "damaged, export or download it again"
+                )
+        for name in ("strides", "dilations", "kernel_shape"):
+            attribute = node.attributes.get(name)
+            if attribute is None or attribute.type is not ir.AttributeType.INTS:
+                continue
+            if any(number < 1 for number in attribute.as_ints()):
+                raise ModelError(
+                    f"{_called(node)} has the {name} {list(attribute.as_ints())}, which must be 1 "
+                    "at least; the file is damaged, export or download it again"
+                )
+        if node.op_type == "BatchNormalization":
+            lengths = {len(array) for v in node.inputs[1:] if (array := constant(v)) is not None}
+            if len(lengths) > 1:
+                raise ModelError(
+                    f"the parameters of {_called(node)} are for {sorted(lengths)} channels; the "
+                    "file is damaged, export or download it again"
+                )
+
+
+def _comes_from_nowhere(value: ir.Value) -> bool:
+    return (
+        value.producer() is None
+        and not value.is_graph_input()
+        and not value.is_initializer()
+        and value.const_value is None
+    )
+
+
+def check_numbers(model: ir.Model) -> None:
+    """Refuse parameters that make every result NaN; warn of variances that no training leaves.
+
+    Infinity is a bound like any other, and the filling of masks, but no weight.
+
+    Raises:
+        ModelError: Names the first parameter.
+    """
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for value in node.inputs:
+            array = None if value is None else constant(value)
+            if value is None or array is None or array.dtype.kind != "f":
+                continue
+            worst = "NaN" if node.op_type not in _PASSING and np.isnan(array).any() else ""
+            if node.op_type in _WITH_PARAMETERS and np.isinf(array).any():
+                worst = worst or "an infinite number"
+            if worst:
+                raise ModelError(
+                    f"the parameter {value.name!r} of {_called(node)} holds {worst}, so the model "
+                    "computes nothing; take a checkpoint from before the training diverged"
+                )
+        if node.op_type == "BatchNormalization":
+            _check_variances(node)
+
+
+def _check_variances(node: ir.Node) -> None:
+    variances = constant(node.inputs[4]) if len(node.inputs) > 4 else None
+    if variances is None or not (variances < 0).any():
+        return
+    epsilon = float_attribute(node, "epsilon", 1e-5)
+    found = f"{_called(node)} has the variance {variances.min():.3g}"
+    if (variances + epsilon <= 0).any():
+        raise ModelError(
+            f"{found}, which is negative even with its epsilon of {epsilon:.3g}, so the model "
+            "computes nothing; the file is damaged, export it again"
+        )
+    logger.warning(
+        "%s, which no training leaves: it is computed as ONNX Runtime does, and no picture is made "
+        "to match its statistics, or those behind it",
+        found,
+    )
 
 
 def check_image_input(model: ir.Model) -> ir.Value:

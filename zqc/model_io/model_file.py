@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,15 @@ from google.protobuf.message import EncodeError
 
 from zqc.errors import ModelError, OutputError
 from zqc.files import atomic_write
-from zqc.model_io import child, lowest_opset, onnx_file, upgrade
-from zqc.model_io.admission import dimensions
+from zqc.model_io import child, interface, lowest_opset, onnx_file, upgrade
+from zqc.model_io.admission import PLUGINS, dimensions
+from zqc.model_io.ends import Ends, joined, split
 from zqc.model_io.preparation import inferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
 
 INT4_OPSET = 21  # the first with INT4 in Cast and DequantizeLinear
 METADATA_PREFIX = "zqc."
@@ -28,12 +32,13 @@ class LoadedModel:
     """A model as it came in.
 
     Attributes:
-        model: The model, ready for the pipeline.
+        model: The model, ready for the pipeline, as far as it can be run and compared.
         name: The file it was read from, or what messages call it.
         sha256: Hash of the file, and of the external data behind it, in hexadecimal.
         bytes_on_disk: Size of both together.
         opset: Default operator set that the file declares.
         ir_version: IR version that it declares.
+        ends: What stands behind ``model``, and is left as it is.
     """
 
     model: ir.Model
@@ -42,6 +47,16 @@ class LoadedModel:
     bytes_on_disk: int
     opset: int
     ir_version: int
+    ends: Ends
+
+    def whole(self) -> ir.Model:
+        """The model with its ends."""
+        return joined(self.model, self.ends)
+
+    @property
+    def ends_run(self) -> bool:
+        """Whether ONNX Runtime has the operators of the ends, so that the whole can be run."""
+        return not self.ends.foreign
 
 
 def load(
@@ -71,8 +86,16 @@ def load(
     except ModelError as error:
         raise type(error)(f"{name}: {error}") from error.__cause__
     _keep_interface(file.proto, model)
+    try:
+        model, ends = split(model)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
+    if warning := ends.warning():
+        logger.warning("%s: %s", name, warning)
+    graph = file.proto.graph
+    ends = replace(ends, inputs=tuple(graph.input), declared=tuple(graph.output))
     opset = upgrade.opset(file.proto)
-    return LoadedModel(model, name, file.sha256, file.size, opset, file.proto.ir_version)
+    return LoadedModel(model, name, file.sha256, file.size, opset, file.proto.ir_version, ends)
 
 
 def raise_opset(model: ir.Model, version: int) -> ir.Model:
@@ -91,7 +114,7 @@ def raise_opset(model: ir.Model, version: int) -> ir.Model:
     return raised
 
 
-def serialize(model: ir.Model, *, metadata: Mapping[str, str]) -> bytes:
+def serialize(model: ir.Model, *, metadata: Mapping[str, str], ends: Ends | None = None) -> bytes:
     """Return the file of a model, with the lowest opset and IR version that hold it.
 
     The same model gives the same bytes: shapes of intermediate values are left out, since every
@@ -100,24 +123,54 @@ def serialize(model: ir.Model, *, metadata: Mapping[str, str]) -> bytes:
     Args:
         model: What to write; it stays as it is.
         metadata: Added to the model's own ``metadata_props``, each key behind ``zqc.``.
+        ends: What stands behind it, and how its inputs and outputs were declared; without, the file
+            holds the model alone.
 
     Raises:
         OutputError: The model is not valid ONNX, or larger than protobuf can hold.
     """
     added = {METADATA_PREFIX + key: value for key, value in metadata.items()}
     try:
+        if ends is not None:
+            model = joined(model, _raised(ends, model.opset_imports[""]))
         proto = ir.to_proto(lowest_opset.lowered(model))
+        if ends is not None:
+            interface.restore(proto.graph, ends.inputs, ends.declared)
         del proto.graph.value_info[:]
         imports = proto.opset_import
         proto.ir_version = onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True)
         onnx.helper.set_model_props(proto, dict(sorted((model.metadata_props | added).items())))
-        content: bytes = proto.SerializeToString(deterministic=True)
         onnx.checker.check_model(proto)
+        _restore_plugins(proto)
+        content: bytes = proto.SerializeToString(deterministic=True)
     except (EncodeError, ValueError) as error:
         raise OutputError("the result would be larger than 2 GB, which ONNX cannot hold") from error
     except onnx.checker.ValidationError as error:
         raise OutputError(f"the result would not be valid ONNX: {error}") from error
     return content
+
+
+def _raised(ends: Ends, opset: int) -> Ends:
+    """Bring what is left as it is to the operator set of what has been worked on."""
+    if ends.tail is None or ends.tail.opset_imports[""] >= opset:
+        return ends
+    return replace(ends, tail=raise_opset(ends.tail, opset))
+
+
+def _restore_plugins(proto: onnx.ModelProto) -> None:
+    """Put the operators back into the default domain that ``set_plugins_apart`` took out of it."""
+    imports = [each for each in proto.opset_import if each.domain != PLUGINS]
+    if len(imports) == len(proto.opset_import):
+        return
+    del proto.opset_import[:]
+    proto.opset_import.extend(imports)
+    graphs = [proto.graph]
+    while graphs:
+        for node in graphs.pop().node:
+            if node.domain == PLUGINS:
+                node.domain = ""
+            for attribute in node.attribute:
+                graphs += [attribute.g] if attribute.HasField("g") else attribute.graphs
 
 
 def save(model: ir.Model, path: Path, *, metadata: Mapping[str, str]) -> None:

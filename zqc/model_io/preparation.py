@@ -18,7 +18,16 @@ from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.spell_swish import SpellSwish
 from zqc.errors import InputShapeError, ModelError
 from zqc.model_io import upgrade
-from zqc.model_io.admission import check_image_input, check_operators, check_opset, described
+from zqc.model_io.admission import (
+    check_image_input,
+    check_numbers,
+    check_operators,
+    check_opset,
+    check_structure,
+    described,
+    set_plugins_apart,
+)
+from zqc.model_io.observed import observe
 
 MINIMUM_OPSET = 13  # the first with QuantizeLinear and DequantizeLinear per channel
 
@@ -73,8 +82,10 @@ def _prepared(
     proto: onnx.ModelProto, input_shape: tuple[int, int] | None, *, simplify: bool
 ) -> onnx.ModelProto:
     check_opset(upgrade.opset(proto))
-    model = _normalized(upgrade.inline_functions(proto))
+    model = _normalized(upgrade.plain(proto))
+    check_structure(model)
     check_operators(model)
+    check_numbers(model)
     _forget_shapes(model)
     given = _fix_size(check_image_input(model), input_shape)
     # The converter spells operators more plainly where it knows the rank of their inputs.
@@ -82,8 +93,11 @@ def _prepared(
     raised = upgrade.raise_opset(ir.to_proto(known), MINIMUM_OPSET)
     if given:
         _check_size(raised)
-    folded = inferred(upgrade.simplify(raised) if simplify else raised)
-    return ir.to_proto(_canonical(folded))
+    ready = _canonical(inferred(upgrade.simplify(raised) if simplify else raised))
+    observe(ready)
+    result = ir.to_proto(ready)
+    _check_valid(result)
+    return result
 
 
 def _canonical(model: ir.Model) -> ir.Model:
@@ -92,6 +106,19 @@ def _canonical(model: ir.Model) -> ir.Model:
         _forget_shapes(model)  # onnx infers none behind output_shape, and a wrong one for itself
         model = inferred(ir.to_proto(model))
     return model
+
+
+def _check_valid(proto: onnx.ModelProto) -> None:
+    """Refuse now what ONNX Runtime and the checker would refuse after the work.
+
+    Raises:
+        ModelError: Says what contradicts what, and where.
+    """
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise ModelError(f"the model is not valid ONNX: {lines}; export it again") from error
 
 
 def _root(error: BaseException) -> BaseException:
@@ -114,6 +141,7 @@ def _normalized(proto: onnx.ModelProto) -> ir.Model:
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         if node.domain == "ai.onnx":
             node.domain = ""
+    set_plugins_apart(model)
     return _tidied(model)
 
 

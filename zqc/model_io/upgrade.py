@@ -6,7 +6,10 @@ Everything here maps a ``ModelProto`` to a ``ModelProto`` of the same value.
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterator
 
+import numpy as np
 import onnx
 from onnx import helper, inliner, numpy_helper, shape_inference, version_converter
 
@@ -14,6 +17,7 @@ from zqc.errors import ModelError
 
 logger = logging.getLogger(__name__)
 
+_PROTOBUF_LIMIT = 2**31 - 1
 _HALF_PIXEL_SINCE = 11  # until opset 10, Upsample and Resize sampled asymmetrically
 
 # BatchNorm statistics are what the pictures are made from, so no BatchNorm may be fused; an Add
@@ -25,6 +29,75 @@ _SKIPPED = ["fuse_bn_into_conv", "fuse_add_bias_into_conv", "eliminate_duplicate
 def opset(model: onnx.ModelProto) -> int:
     """Return the version of the default operator set; 0 where none is declared."""
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
+def plain(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model without functions of its own and without sparse tensors.
+
+    Raises:
+        ModelError: Either cannot be resolved.
+    """
+    return dense(inline_functions(model))
+
+
+def dense(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write every sparse tensor out; a model without any is returned as it is.
+
+    Raises:
+        ModelError: A sparse tensor contradicts itself.
+    """
+    if not any(graph.sparse_initializer or _sparse(graph) for graph in _graphs(model.graph)):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for graph in _graphs(copy.graph):
+        graph.initializer.extend(map(_dense, graph.sparse_initializer))
+        del graph.sparse_initializer[:]
+        for attribute in _sparse(graph):
+            tensor = _dense(attribute.sparse_tensor)
+            attribute.CopyFrom(helper.make_attribute("value", tensor))
+    return copy
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and all its subgraphs."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from _graphs(inner)
+
+
+def _sparse(graph: onnx.GraphProto) -> list[onnx.AttributeProto]:
+    """The values of Constant nodes that are sparse."""
+    return [
+        attribute
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "sparse_value"
+    ]
+
+
+def _dense(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
+    """A sparse tensor written out: its indices are positions, or coordinates."""
+    name = sparse.values.name
+    try:
+        values = numpy_helper.to_array(sparse.values)
+        indices = numpy_helper.to_array(sparse.indices)
+        if math.prod(sparse.dims) * values.itemsize >= _PROTOBUF_LIMIT:
+            raise ModelError(f"the sparse tensor {name!r} is larger than 2 GB when written out")
+        array = np.zeros(tuple(sparse.dims), values.dtype)
+        if indices.ndim == 1:
+            array.reshape(-1)[indices] = values
+        else:
+            array[tuple(indices.T)] = values
+    except (ValueError, IndexError, TypeError) as error:
+        raise ModelError(
+            f"the sparse tensor {name!r} contradicts itself: {first_line(error)}; the file is "
+            "damaged, export it again"
+        ) from error
+    return numpy_helper.from_array(array, name)
 
 
 def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -49,6 +49,7 @@ def compiled(result: CompileResult) -> Text:
         line("Size", _size(result)),
         line("Latency", _latency(result)),
         *_agreement(result.agreement),
+        *_not_compared(result.not_compared),
         line("Written", f"{result.output} in {_seconds(result.seconds)}", "bold"),
     ]
     return Text("\n").join(lines)
@@ -114,6 +115,7 @@ def checked(result: CheckResult) -> Text:
         _input(result.input_choice),
         line("Pictures", str(result.images)),
         *_agreement(result.parts),
+        *_not_compared(result.not_compared),
     ]
     if result.convention:
         lines.append(line("Convention", result.convention))
@@ -135,6 +137,9 @@ def inspected(result: Inspection) -> Text:
     begins = _names(result.post_processing_begins) or "nowhere"
     written_by = f", by {result.producer}" if result.producer else ""
     layers = Counter(layer.op_type for layer in result.layers)
+    inner = [layer for layer in result.layers if layer.inside]
+    where = "/".join(sorted({layer.inside for layer in inner}))
+    inside = f"; {len(inner)} inside of {where}, which stay float" if inner else ""
     batch_norms = str(result.batch_norms)
     if not result.batch_norms:
         batch_norms += ": nothing to synthesise from; compile with --statistics or --images"
@@ -146,7 +151,7 @@ def inspected(result: Inspection) -> Text:
             *(line("Output", _tensor(value)) for value in result.outputs),
             line("Parameters", f"{result.parameters:,}"),
             line("Operators", _counts(result.operators)),
-            line("Layers", f"{len(result.layers)} ({_counts(layers)})"),
+            line("Layers", f"{len(result.layers)} ({_counts(layers)}){inside}"),
             line("BatchNorm", batch_norms, "" if result.batch_norms else "yellow"),
             line("Post-processing", f"{result.post_processing} nodes, begins at {begins}"),
             *(line("Metadata", f"{key} = {value}") for key, value in result.metadata.items()),
@@ -229,12 +234,26 @@ def _stayed_float(result: CompileResult) -> list[Text]:
 def _agreement(parts: Sequence[PartAgreement]) -> list[Text]:
     lines = []
     for part in parts:
+        if part.not_compared:
+            lines.append(line("Not compared", f"{part.part}: {part.not_compared}", "yellow"))
+            continue
+        if not math.isnan(part.equal):
+            lines.append(line("Agreement", f"{part.part}: {_percent(part.equal)} equal"))
+            continue
         text = f"{part.part}: SQNR {_decibels(part.sqnr_db)}, correlation {part.correlation:.4f}"
         if part.kind == "scores":
             text += f", {part.distinct:,} distinct values (float {part.distinct_float:,})"
         lines.append(line("Agreement", text))
         lines += [line("Warning", warning, "bold yellow") for warning in _warnings(part)]
     return lines
+
+
+def _not_compared(outputs: Iterable[tuple[str, str]]) -> list[Text]:
+    """A line for each reason why outputs were left as they are."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in outputs:
+        reasons.setdefault(reason, []).append(name)
+    return [line("Not compared", f"{_names(names)}: {reason}") for reason, names in reasons.items()]
 
 
 def _warnings(part: PartAgreement) -> list[str]:

@@ -5,12 +5,17 @@ Where the kernels of the target are elsewhere, what its rules quantize counts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from passes.analysis.topology import is_expectation, post_processing, weighted_layers
+from passes.analysis.topology import (
+    inner_layers,
+    is_expectation,
+    post_processing,
+    weighted_layers,
+)
 from passes.graph import is_float, producer_of, sole_consumer
 from passes.operators import PAIR, WEIGHTED
 from zqc.errors import FloatKernelsError
@@ -73,7 +78,33 @@ def layer_reports(
                 reason=_reason(name, excluded, chosen, rules[node]) if rules[node] else "",
             )
         )
-    return tuple(reports)
+    return (
+        tuple(reports)
+        + tuple(
+            _left(inner, f"stands inside {_article(outer.op_type)} {outer.op_type}")
+            for inner, outer in inner_layers(quantized.graph)
+        )
+        + tuple(
+            _left(node, f"ONNX Runtime has no integer kernel for {node.domain}.{node.op_type}")
+            for node in quantized.graph
+            if node.domain == "com.microsoft" and node.op_type in FLOAT_LAYERS
+        )
+    )
+
+
+def left_reports(layers: Iterable[ir.Node], reason: str) -> tuple[LayerReport, ...]:
+    """Say of layers that nothing has touched that they are float, and why."""
+    return tuple(_left(layer, reason) for layer in layers)
+
+
+def _left(layer: ir.Node, reason: str) -> LayerReport:
+    return LayerReport(
+        layer.name or "", layer.op_type, _FLOAT_BITS, _FLOAT_BITS, integer=False, reason=reason
+    )
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "AEIOU" else "a"
 
 
 def float_operators(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -19,6 +21,7 @@ from zqc.runtime.kernel_times import KernelTime, kernel_times
 try:
     import onnxruntime as ort
     from onnxruntime import OrtValue  # a folder that an uninstall left behind has none
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 except ImportError as error:
     raise extras.missing(extras.RUNTIME, "running models", error) from error
 
@@ -48,16 +51,28 @@ class Runner:
     session: ort.InferenceSession
     outputs: tuple[str, ...]
 
-    def __call__(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    def __call__(
+        self, feeds: Mapping[str, NDArray[np.generic]], *, seconds: float | None = None
+    ) -> dict[str, NDArray[np.generic]]:
         """Run the model once.
+
+        Args:
+            feeds: The inputs by name.
+            seconds: After these the run is broken off; by default it may take as long as it does.
 
         Raises:
             RuntimeFailure: ONNX Runtime failed, for example out of memory.
         """
+        options = ort.RunOptions()
+        timer = Timer(seconds or 0, setattr, (options, "terminate", True))
+        if seconds is not None:
+            timer.start()
         try:
-            values = self.session.run(list(self.outputs), dict(feeds))
+            values = self.session.run(list(self.outputs), dict(feeds), options)
         except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
             raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+        finally:
+            timer.cancel()
         return dict(zip(self.outputs, values, strict=True))
 
     def keeping(
@@ -185,6 +200,15 @@ def profile(
 def providers() -> tuple[str, ...]:
     """The execution providers of the installed ONNX Runtime, as it calls them."""
     return tuple(ort.get_available_providers())
+
+
+@cache
+def operators() -> frozenset[tuple[str, str]]:
+    """The operators of the installed ONNX Runtime, by domain and type; empty where it won't say."""
+    try:
+        return frozenset((each.domain, each.name) for each in state.get_all_operator_schema())
+    except AttributeError:  # no part of its interface: another version may have none
+        return frozenset()
 
 
 def version() -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.topology import weighted_layers
+from passes.analysis.topology import nested_inputs, weighted_layers
 from passes.canonicalize.affine import from_batchnorm
 from passes.graph import constant, name_of
 from zqc.errors import NoBatchNormError
@@ -58,28 +58,32 @@ class LayerStatistics:
 def harvest(model: ir.Model) -> tuple[LayerStatistics, ...]:
     """Read the statistics of every BatchNormalization, in graph order, before any folding.
 
+    A variance below 0 is not what the layer was like, nor is anything behind it: 1/√(σ² + ε) blows
+    up there what hardly varies, and pictures that keep it down show nothing of the real ranges.
+    Such layers are left out, unless there are no others.
+
     Raises:
         NoBatchNormError: The model has none left.
     """
-    layers = []
+    layers: dict[ir.Node, LayerStatistics] = {}
+    doubtful: set[ir.Node] = set()
     for node in model.graph:
-        affine = from_batchnorm(node)
-        name = node.outputs[0].name
-        if affine is None or name is None:
+        affine, name = from_batchnorm(node), node.outputs[0].name
+        mean, variance = (constant(v) for v in node.inputs[3:5]) if affine else (None, None)
+        negative = variance is not None and bool((variance < 0).any())
+        if negative or any(value.producer() in doubtful for value in nested_inputs(node)):
+            doubtful.add(node)
+        if affine is None or name is None or mean is None or variance is None:
             continue
-        mean, variance = constant(node.inputs[3]), constant(node.inputs[4])
-        assert mean is not None  # from_batchnorm
-        assert variance is not None
-        layers.append(
-            LayerStatistics(
-                output=name,
-                mean=affine.factor * mean + affine.shift,
-                deviation=np.abs(affine.factor) * np.sqrt(np.maximum(variance, 0.0)),
-            )
+        layers[node] = LayerStatistics(
+            output=name,
+            mean=affine.factor * mean + affine.shift,
+            deviation=np.abs(affine.factor) * np.sqrt(np.maximum(variance, 0.0)),
         )
     if not layers:
         raise NoBatchNormError(f"the model has no BatchNormalization left. {_ADVICE}")
-    return tuple(layers)
+    trusted = tuple(layer for node, layer in layers.items() if node not in doubtful)
+    return trusted or tuple(layers.values())
 
 
 def with_sums(

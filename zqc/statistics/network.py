@@ -12,7 +12,7 @@ from passes.canonicalize.batchnorm_to_conv import BatchNormToConv
 from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
 from passes.graph import add_initializer, constant
-from zqc.autodiff.shapes import infer_shapes
+from zqc.statistics.known_shapes import infer, shapes_of
 
 
 def fold_batchnorm(model: ir.Model) -> None:
@@ -53,8 +53,9 @@ def matched_part(
     graph.outputs.extend(v for node in graph for v in node.outputs if v.name in names)
     fold_batchnorm(copy)
     RemoveUnusedNodesPass()(copy)
+    known, before = shapes_of(graph), graph.inputs[0].shape
     _set_batch(graph, shape)
-    infer_shapes(copy)
+    infer(copy, known, None if before is None else before[0])
     found = {value.name: value for value in graph.outputs if value.name is not None}
     values = [value for node in graph for value in node.outputs]
     for value in (*graph.inputs, *graph.initializers.values(), *values):
@@ -66,9 +67,10 @@ def _set_batch(graph: ir.Graph, shape: tuple[int, int, int, int]) -> None:
     """Fix the batch size, also where a Reshape names the one it was exported with."""
     source = graph.inputs[0]
     exported = source.shape[0] if source.shape is not None else None
-    for node in graph:
+    for node in ir.traversal.RecursiveGraphIterator(graph):
         for output in node.outputs:
             output.shape = None
+    for node in graph:
         target = constant(node.inputs[1]) if node.op_type == "Reshape" else None
         named = target is not None and len(target) > 1 and target[0] == exported
         if target is not None and named and exported != shape[0]:

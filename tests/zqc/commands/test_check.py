@@ -17,7 +17,6 @@ from zqc.errors import (
     LabelError,
     ModelError,
     OptionError,
-    RuntimeFailure,
 )
 from zqc.pictures.input_format import InputFormat
 from zqc.progress import Silent
@@ -237,13 +236,29 @@ def test_models_that_cannot_be_fed_pictures_are_refused(tmp_path, pictures):
     with pytest.raises(ModelError, match=r"none\.onnx does not exist"):
         check(tmp_path / "none.onnx", tmp_path / "none.onnx", images=pictures)
     (tmp_path / "text.onnx").write_text("x")
-    with pytest.raises(RuntimeFailure, match="cannot load"):
+    with pytest.raises(ModelError, match="is a text file"):
         check(tmp_path / "text.onnx", tmp_path / "text.onnx", images=pictures)
     text = """<ir_version: 8, opset_import: ["" : 17]>
     g (float[1,3] x) => (float[1,3] y) { y = Relu(x) }"""
     onnx.save(onnx.parser.parse_model(text), tmp_path / "flat.onnx")
     with pytest.raises(ModelError, match="one float32 input"):
         check(tmp_path / "flat.onnx", tmp_path / "flat.onnx", images=pictures)
+
+
+@pytest.mark.parametrize("tail", ["com.example.NMS", "NonMaxSuppression"])
+def test_instances_are_compared_before_they_are_selected(tmp_path, pictures, tail):
+    """Behind an NMS rows do not correspond, wherever it can be run: that is said, and no number."""
+    text = f"""<ir_version: 8, opset_import: ["" : 17, "com.example" : 1]>
+    g (float[1,3,8,8] x) => (int64[k,3] z)
+    <int64[3] by_box = {{1, 48, 4}}, int64[3] by_class = {{1, 4, 48}}, float t = {{0.5}}> {{
+        boxes = Reshape(x, by_box) flat = Reshape(x, by_class) scores = Sigmoid(flat)
+        z = {tail}(boxes, scores)
+    }}"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    result = check(tmp_path / "m.onnx", tmp_path / "m.onnx", images=pictures)
+    assert [part.part for part in result.parts] == ["boxes", "scores"]
+    assert [name for name, _ in result.not_compared] == ["z"]
+    assert "Not compared     z: " in str(result)
 
 
 def test_labels_and_pictures_that_do_not_fit_are_refused(tmp_path, pictures, labels):

@@ -44,10 +44,32 @@ def test_sqnr_has_its_closed_form():
 
 
 def test_a_perfect_match_is_infinite():
-    """No division by zero, also for constants and for no values at all."""
-    for batch in (([1, 2], [1, 2]), ([0, 0], [0, 0]), ([], [])):
+    """No division by zero, also for constants."""
+    for batch in (([1, 2], [1, 2]), ([0, 0], [0, 0])):
         result = measure(batch)
         assert (result.sqnr_db, result.correlation) == (math.inf, 1)
+
+
+def test_what_was_not_compared_says_so():
+    """No values, or another number of instances in one batch of several, are no perfect match."""
+    for batches in ([([], [])], [([1, 2], [1, 2]), ([1, 2], [1, 2, 3])]):
+        result = measure(*batches)
+        assert math.isnan(result.sqnr_db)
+        assert result.not_compared
+        assert output_error([result]) == 0
+    assert "the float model gives 2, the quantized one 3" in result.not_compared
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
+def test_integers_are_equal_or_not(dtype):
+    """Classes and indices have no SQNR: the share of equal ones counts, over all batches."""
+    meter = AgreementMeter("labels", "raw")
+    for reference, quantized in (([0, 1, 1, 0], [0, 1, 1, 1]), ([1, 1], [1, 1])):
+        meter.update(np.array(reference, dtype), np.array(quantized, dtype))
+    result = meter.result()
+    assert result.equal == pytest.approx(5 / 6)
+    assert math.isnan(result.sqnr_db)
+    assert output_error([result]) == pytest.approx(1 / 6)
 
 
 def test_dead_scores_show():

@@ -1,5 +1,7 @@
 """What the pipeline cannot work on is refused by name, with the remedy."""
 
+import re
+
 import numpy as np
 import pytest
 from onnx import TensorProto
@@ -79,3 +81,58 @@ def test_load_other_inputs(inputs, word, tmp_path):
     text = f"net ({inputs}) => (float[N] y) {{ cast = Cast <to = 1> (x) y = Abs (cast) }}"
     with pytest.raises(ModelError, match=word):
         load(nets.model(text), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["weight", "scale", "bias", "mean", "variance"])
+@pytest.mark.parametrize(("number", "word"), [(np.nan, "NaN"), (np.inf, "infinite")])
+def test_load_parameters_that_are_no_numbers(name, number, word, tmp_path):
+    """A parameter that makes every result NaN is named with the node that reads it."""
+    arrays = nets.weights()
+    arrays[name] = arrays[name].copy()
+    arrays[name].flat[1] = number
+    text = f"{IMAGE} (float[N, 8, 8, 8] y) {{ {CONV_NORM} y = Relu (normed) }}"
+    with pytest.raises(ModelError, match=f"'{name}' of (Conv|BatchNormalization) .* {word}"):
+        load(nets.model(text, **arrays), tmp_path)
+
+
+def test_load_bounds_that_are_no_numbers(tmp_path):
+    """Infinity is a bound, and NaN may be what a Where fills in; no bound is NaN."""
+    text = f"""{IMAGE} (float[N, 8, 8, 8] y) {{
+        {CONV_NORM}
+        clipped = Clip (normed, zero, most) positive = Greater (clipped, zero)
+        y = Where (positive, clipped, filling)
+    }}"""
+    numbers = {"zero": np.float32(0), "most": np.float32(np.inf), "filling": np.float32(np.nan)}
+    load(nets.model(text, **numbers, **nets.weights()), tmp_path)
+    numbers["most"] = np.float32(np.nan)
+    with pytest.raises(ModelError, match="'most' of Clip 'clip'"):
+        load(nets.model(text, **numbers, **nets.weights()), tmp_path)
+
+
+def test_load_negative_variance(tmp_path, caplog):
+    """What rounding makes negative is told; what no epsilon makes positive is refused."""
+    arrays = nets.weights()
+    text = f"{IMAGE} (float[N, 8, 8, 8] normed) {{ {CONV_NORM} }}"
+    arrays["variance"] = np.full(8, -1e-6, np.float32)
+    load(nets.model(text, **arrays), tmp_path)
+    assert "BatchNormalization 'batchnormalization' has the variance -1e-06" in caplog.text
+    arrays["variance"] = np.full(8, -1e-3, np.float32)
+    with pytest.raises(ModelError, match=r"negative even with its epsilon of 0\.0001"):
+        load(nets.model(text, **arrays), tmp_path)
+
+
+FAULTS = {
+    "nothing writes": "y = Add (normed, gone)",
+    "must be 1 at least": "y = MaxPool <kernel_shape = [1, 1], strides = [0, 1]> (normed)",
+    "for [4, 8] channels": "y = BatchNormalization (normed, scale, bias, mean, short)",
+    "not valid ONNX": "y = Transpose <order = [0, 1, 2, 3]> (normed)",
+}
+
+
+@pytest.mark.parametrize("word", FAULTS)
+def test_load_contradictions(word, tmp_path):
+    """What the C++ of others dies of, or refuses after all the work, is refused by name at once."""
+    text = f"{IMAGE} (float[N, 8, 8, 8] y) {{ {CONV_NORM} {FAULTS[word]} }}"
+    short = np.ones(4, np.float32)
+    with pytest.raises(ModelError, match=re.escape(word)):
+        load(nets.model(text, short=short, **nets.weights()), tmp_path)

@@ -66,3 +66,15 @@ def test_read_missing_external_data(tmp_path):
     data.unlink()
     with pytest.raises(ModelError, match=r"data\.bin, which does not exist"):
         onnx_file.read(path)
+
+
+def test_external_data_that_are_cut_off(tmp_path):
+    """An interrupted download is named by the first parameter that is not complete."""
+    path = tmp_path / "model.onnx"
+    onnx.save_model(
+        nets.detector(), path, save_as_external_data=True, location="data.bin", size_threshold=0
+    )
+    data = tmp_path / "data.bin"
+    data.write_bytes(data.read_bytes()[:-40])
+    with pytest.raises(ModelError, match=r"the parameter '\w+' has \d+ bytes, but its shape needs"):
+        onnx_file.read(path)

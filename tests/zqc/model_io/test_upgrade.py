@@ -2,10 +2,13 @@
 
 import logging
 
+import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from tests import nets
 from tests.zqc.model_io.helpers import CONV_NORM, IMAGE, assert_same_values, load, operators
+from zqc.errors import ModelError
 from zqc.model_io import preparation, upgrade
 
 # One network for each way in which an operator was written before opset 13.
@@ -135,3 +138,33 @@ def test_simplify_that_loses_batch_norm(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         assert upgrade.simplify(model) is model
     assert "onnxsim left 0 of 1 BatchNormalization" in caplog.text
+
+
+@pytest.mark.parametrize("coordinates", [False, True])
+def test_load_sparse_tensors(coordinates, tmp_path, rng):
+    """Sparse initializers and Constants, by position or by coordinates, are written out."""
+    weight = rng.normal(size=(8, 3, 3, 3)).astype(np.float32)
+    weight[rng.uniform(size=weight.shape) < 0.7] = 0
+    offset = np.array([0, 2, 0, 0, 0, 0, -1, 0], np.float32)
+    body = "shifted = Conv <pads = [1, 1, 1, 1]> (x, pruned, offset)"
+    text = f"{IMAGE} (float[N, 8, 8, 8] y) {{ {body} y = Relu (shifted) }}"
+    plain = nets.model(text, pruned=weight, offset=offset)
+    assert upgrade.dense(plain) is plain
+
+    def sparse(array, name):
+        where = np.argwhere(array)
+        if not coordinates:
+            where = np.flatnonzero(array)
+        values = numpy_helper.from_array(array[array != 0], name)
+        return helper.make_sparse_tensor(
+            values, numpy_helper.from_array(where.astype(np.int64), f"{name}_at"), array.shape
+        )
+
+    proto = nets.model(text)
+    proto.graph.sparse_initializer.append(sparse(weight, "pruned"))
+    node = helper.make_node("Constant", [], ["offset"], sparse_value=sparse(offset, "value"))
+    proto.graph.node.insert(0, node)
+    assert_same_values(load(proto, tmp_path), plain.SerializeToString(), rng)
+    proto.graph.sparse_initializer[0].dims[0] = 2
+    with pytest.raises(ModelError, match="the sparse tensor 'pruned' contradicts itself"):
+        upgrade.dense(proto)

@@ -1,11 +1,13 @@
 """What became of every layer, read from what ONNX Runtime made of the model."""
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from passes import QuantizeActivations, QuantizeWeights
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid
+from tests import nets
 from tests.calibration import lowered as lowered_to
 from tests.passes.helpers import build_model
 from zqc.errors import FloatKernelsError
@@ -175,3 +177,23 @@ def test_the_tail_starts_where_layers_end():
         t=np.ones((4, 4, 1, 1), np.float32),
     )
     assert tail_starts(model) == ("Exp make_y", "Neg make_f")
+
+
+def test_layers_that_nothing_touches_are_listed():
+    """A Conv inside of an If and a fused one of ONNX Runtime are float, with the reason."""
+    text = """(float[1,3,8,8] x) => (float[1,4,8,8] y) {
+        most = ReduceMax<keepdims=0>(x) positive = Greater(most, none)
+        a = com.microsoft.FusedConv<activation="Relu">(x, w)
+        y = If(positive) <
+            then_branch = yes () => (float[1,4,8,8] p) { [inner] p = Conv(a, v) },
+            else_branch = no () => (float[1,4,8,8] q) { q = Identity(a) }
+        >
+    }"""
+    arrays = {"w": np.ones((4, 3, 1, 1), np.float32), "v": np.ones((4, 4, 1, 1), np.float32)}
+    proto = nets.model(
+        f"net {text}", opset=17, domains=["com.microsoft"], none=np.float32(0), **arrays
+    )
+    model = ir.from_proto(proto)
+    inner, fused = layer_reports(model, session.executed_graph(model), ())
+    assert (inner.name, inner.reason, inner.integer) == ("inner", "stands inside an If", False)
+    assert "no integer kernel for com.microsoft.FusedConv" in fused.reason

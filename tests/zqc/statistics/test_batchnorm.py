@@ -138,3 +138,27 @@ def test_a_sum_that_became_a_layer_has_the_sums_of_its_terms(rng):
     np.testing.assert_allclose(added.mean, 2 * first.mean + second.mean, rtol=1e-12)
     variance = 2 * first.deviation**2 + second.deviation**2
     np.testing.assert_allclose(added.deviation, np.sqrt(variance), rtol=1e-12)
+
+
+THREE = """(float[N,3,9,8] x) => (float[a,b,c,d] y) {
+    stem = BatchNormalization(x, g, b, m, v)
+    first = Conv(stem, w)
+    normed = BatchNormalization(first, g, b, m, broken)
+    second = Conv(normed, w)
+    y = BatchNormalization(second, g, b, m, v)
+}"""
+
+
+def test_layers_behind_a_negative_variance_are_left_out(rng):
+    """What it blows up is not what the layers behind were like in training."""
+    ones = {name: np.ones(3, np.float32) for name in ("g", "b", "m", "v")}
+    weight = rng.normal(size=(3, 3, 1, 1)).astype(np.float32)
+
+    def left(broken, **more):
+        arrays = ones | {"w": weight, "broken": np.array(broken, np.float32)} | more
+        return [layer.output for layer in harvest(build_model(THREE, **arrays))]
+
+    assert left([0, 1, 1]) == ["stem", "normed", "y"]
+    assert left([-1e-6, 1, 1]) == ["stem"]
+    negative = np.array([-1e-6, 1, 1], np.float32)
+    assert left(negative, v=negative) == ["stem", "normed", "y"]  # there are no others

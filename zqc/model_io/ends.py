@@ -1,0 +1,375 @@
+"""Where a model ends, for all that runs it: what stands behind is left as it is.
+
+Some outputs cannot be compared, and some cannot even be computed here. The graph is cut before them
+when it is read: calibration, comparison and timing run the part before the cut, and the file that
+is written holds the whole again. What is left, in this order:
+
+1. An operator that ONNX Runtime lacks (a plugin of another runtime, such as TensorRT's NMS) and
+   everything behind it.
+2. An output that is no tensor of numbers (a sequence, a map, strings), with what makes it.
+3. An output that is an input, or that no input reaches: a constant.
+4. An operator that selects (NonMaxSuppression, TopK, …), where no layer stands behind it, with
+   everything behind it: two models that agree well may list the same instances in another order,
+   and each in a number of its own. What it selects from is compared instead.
+
+Values that are read behind the cut become outputs of the part before it, with their names.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from passes.analysis.topology import (
+    is_weighted,
+    nested_inputs,
+    nested_nodes,
+    weighted_layers,
+)
+from zqc.errors import MissingPackageError, ModelError
+from zqc.model_io import onnx_file, upgrade
+from zqc.model_io.admission import check_structure, set_plugins_apart
+
+logger = logging.getLogger(__name__)
+
+SELECTING = frozenset({"Compress", "NonMaxSuppression", "NonZero", "TopK", "Unique"})
+"""Operators that pick elements, or order them, by what their values are."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What is left as it is.
+
+    Attributes:
+        outputs: Names of all outputs of the model, in order.
+        reasons: By name of an output that is left, why.
+        foreign: Operators that ONNX Runtime lacks, by type, each once.
+        tail: The nodes behind the cut, as a graph from what they read to the outputs; None where
+            there are none.
+        inputs: How the file declares its inputs.
+        declared: How it declares its outputs.
+    """
+
+    outputs: tuple[str, ...]
+    reasons: dict[str, str] = field(default_factory=dict)
+    foreign: tuple[str, ...] = ()
+    tail: ir.Model | None = None
+    inputs: tuple[onnx.ValueInfoProto, ...] = ()
+    declared: tuple[onnx.ValueInfoProto, ...] = ()
+
+    def warning(self) -> str:
+        """What a user should know before any work; empty where there is nothing."""
+        said: dict[str, list[str]] = {}
+        for name, reason in self.reasons.items():
+            said.setdefault(reason, []).append(name)
+        outputs = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in said.items())
+        text = f"left as it is, and not compared: {outputs}" if outputs else ""
+        layers = [node.name or "" for node in self.layers()]
+        counted = "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
+        if layers:
+            text += f"; {counted} behind that stay float: {', '.join(layers[:3])}"
+        return text
+
+    def layers(self) -> list[ir.Node]:
+        """The layers behind the cut, which are not quantized."""
+        return [] if self.tail is None else weighted_layers(self.tail.graph)
+
+
+def split(model: ir.Model) -> tuple[ir.Model, Ends]:
+    """Cut a model before what is left as it is.
+
+    Args:
+        model: The whole model; it is not changed.
+
+    Returns:
+        What runs, and what does not. A model without such ends is returned as it is.
+
+    Raises:
+        ModelError: Nothing is left to run.
+    """
+    graph = model.graph
+    names = tuple(value.name or "" for value in graph.outputs)
+    foreign = {node: kind for node in graph if (kind := _foreign(node))}
+    why = _not_run(graph, foreign)
+    left = _left(graph, why)
+    if not left:
+        return model, Ends(names)
+    inputs = {value.name for value in graph.inputs}
+    tail = _tail(model, set(why), [name for name in names if name in left and name not in inputs])
+    boundary = [v.name or "" for v in tail.graph.inputs] if tail is not None else []
+    wanted = [n for n in (*names, *boundary) if n not in left and n not in inputs]
+    if not wanted:
+        raise ModelError(
+            "there is nothing to compile: "
+            + "; ".join(f"the output {name!r} is {reason}" for name, reason in left.items())
+        )
+    return _until(model, list(dict.fromkeys(wanted))), Ends(
+        names, left, tuple(dict.fromkeys(foreign.values())), tail
+    )
+
+
+def split_file(path: Path) -> tuple[ir.Model, ir.Model, Ends]:
+    """Read any model, quantized or not, and cut it; return the whole, what runs, and the rest.
+
+    Raises:
+        ModelError: The file cannot be read, contradicts itself, or nothing of it can be run.
+    """
+    model = ir.from_proto(upgrade.plain(onnx_file.read(path).proto))
+    try:
+        check_structure(model)
+        set_plugins_apart(model)
+        return (model, *split(model))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+@contextmanager
+def runnable(path: Path) -> Iterator[Path]:
+    """Give a file that ONNX Runtime lacks operators for another one, with what it can run of it.
+
+    Any other file is its own.
+
+    Raises:
+        ModelError: See ``split_file``.
+    """
+    _, part, ends = split_file(path)
+    if not ends.foreign:
+        yield path
+        return
+    logger.warning("%s: %s", path, ends.warning())
+    with tempfile.TemporaryDirectory(prefix="zqc-") as folder:
+        file = Path(folder) / path.name
+        file.write_bytes(ir.to_proto(part).SerializeToString())
+        yield file
+
+
+def joined(model: ir.Model, ends: Ends) -> ir.Model:
+    """Return the whole: a copy of what runs, with what was left as it is behind it again.
+
+    Args:
+        model: What became of the part before the cut; its inputs and outputs have their names. It
+            is not changed.
+        ends: What ``split`` left, its tail at the operator set of the model.
+    """
+    whole = model.clone()
+    graph = whole.graph
+    if ends.tail is not None:
+        rest = ends.tail.clone()
+        _tell_apart(graph, rest.graph)
+        known = {value.name: value for value in (*graph.inputs, *graph.outputs)}
+        for value in list(rest.graph.inputs):
+            ir.convenience.replace_all_uses_with(value, known[value.name])
+        outputs = list(rest.graph.outputs)
+        rest.graph.outputs.clear()
+        for name in list(rest.graph.initializers):
+            graph.register_initializer(rest.graph.initializers.pop(name))
+        nodes = list(rest.graph)
+        rest.graph.remove(nodes)
+        graph.extend(nodes)
+        graph.outputs.extend(outputs)
+        whole.opset_imports.update(
+            {d: v for d, v in rest.opset_imports.items() if d not in whole.opset_imports}
+        )
+    values = {value.name: value for value in (*graph.inputs, *graph.outputs)}
+    graph.outputs.clear()
+    graph.outputs.extend(values[name] for name in ends.outputs)
+    return whole
+
+
+def _not_run(graph: ir.Graph, foreign: Mapping[ir.Node, str]) -> dict[ir.Node, str]:
+    """The nodes of cases 1 and 4, with why."""
+    why = {node: f"made by {kind}, which ONNX Runtime lacks" for node, kind in foreign.items()}
+    for node in with_all_behind(graph, list(foreign)):
+        if node not in why:
+            producers = (value.producer() for value in nested_inputs(node))
+            why[node] = next(why[p] for p in producers if p in why)
+    for node in graph:
+        if node.domain == "" and node.op_type in SELECTING:
+            behind = with_all_behind(graph, [node])
+            if not any(map(_holds_layer, behind)):
+                for each in behind:
+                    why.setdefault(each, f"selected by {node.op_type} {node.name}")
+    return why
+
+
+def _left(graph: ir.Graph, why: dict[ir.Node, str]) -> dict[str, str]:
+    """The outputs that are left, by name, with why; the nodes that make them join ``why``."""
+    reached = set(with_all_behind(graph, [u.node for v in graph.inputs for u in v.uses()]))
+    left: dict[str, str] = {}
+    for value in graph.outputs:
+        name, producer = value.name or "", value.producer()
+        if value.is_graph_input():
+            left[name] = "an input"
+        elif producer is None or producer not in reached:
+            left[name] = "a constant"
+            why.update(dict.fromkeys(_before(producer), left[name]))
+        elif producer in why:
+            left[name] = why[producer]
+        elif kind := _no_numbers(value):
+            left[name] = kind
+            why.update(dict.fromkeys(_makers(producer), kind))
+    return left
+
+
+def _foreign(node: ir.Node) -> str:
+    """The type of the operator that ONNX Runtime lacks, in the node or its subgraphs, if any."""
+    for each in (node, *nested_nodes(node)):
+        if not _knows(each.domain, each.op_type):
+            return f"{each.domain}.{each.op_type}" if each.domain else each.op_type
+    return ""
+
+
+def _knows(domain: str, op_type: str) -> bool:
+    """Whether ONNX Runtime has an operator."""
+    if domain in ("", "ai.onnx", "ai.onnx.ml"):
+        return bool(onnx.defs.has(op_type, domain.removesuffix("ai.onnx")))
+    if domain != "com.microsoft":  # others come from libraries that nobody has registered here
+        return False
+    try:
+        from zqc.runtime import session
+    except MissingPackageError:  # nothing will be run
+        return True
+    known = session.operators()
+    return not known or (domain, op_type) in known
+
+
+def _holds_layer(node: ir.Node) -> bool:
+    """Whether a node, or one inside of it, is a layer with constant weights."""
+    return any(
+        is_weighted(each) and any(v is not None and v.const_value is not None for v in each.inputs)
+        for each in (node, *nested_nodes(node))
+    )
+
+
+def with_all_behind(graph: ir.Graph, first: Iterable[ir.Node]) -> list[ir.Node]:
+    """Some nodes of a graph and all that depend on them, in graph order."""
+    found, order = set(first), []
+    for node in graph:
+        if node in found or any(v.producer() in found for v in nested_inputs(node)):
+            found.add(node)
+            order.append(node)
+    return order
+
+
+def _before(node: ir.Node | None) -> list[ir.Node]:
+    """A node and all that it depends on."""
+    found: dict[ir.Node, None] = {}
+    waiting = [node]
+    while waiting:
+        if (each := waiting.pop()) is not None and each not in found:
+            found[each] = None
+            waiting += [value.producer() for value in nested_inputs(each)]
+    return list(found)
+
+
+def _makers(node: ir.Node | None) -> list[ir.Node]:
+    """A node, and those before it from which it gets no tensors of numbers."""
+    found: dict[ir.Node, None] = {}
+    waiting = [node]
+    while waiting:
+        if (each := waiting.pop()) is not None and each not in found:
+            found[each] = None
+            waiting += [v.producer() for v in nested_inputs(each) if _no_numbers(v)]
+    return list(found)
+
+
+def _no_numbers(value: ir.Value) -> str:
+    """What a value is that is no tensor of numbers; empty for those and where it is unknown."""
+    if value.type is None or isinstance(value.type, ir.TensorType):
+        return "strings" if value.dtype is ir.DataType.STRING else ""
+    if isinstance(value.type, ir.SequenceType):
+        return "a sequence"
+    return "optional" if isinstance(value.type, ir.OptionalType) else "no tensor"
+
+
+def _until(model: ir.Model, names: list[str]) -> ir.Model:
+    """A copy of a model that computes some of its values and nothing else."""
+    part = model.clone()
+    values = {value.name: value for node in part.graph for value in node.outputs}
+    part.graph.outputs.clear()
+    part.graph.outputs.extend(values[name] for name in names)
+    RemoveUnusedNodesPass()(part)
+    return part
+
+
+def _tail(model: ir.Model, nodes: set[ir.Node], names: list[str]) -> ir.Model | None:
+    """A copy of some nodes, with inputs in the place of what they read of others."""
+    if not names:
+        return None
+    read = dict.fromkeys(v for n in model.graph if n in nodes for v in nested_inputs(n))
+    outer = [v for v in read if _is_computed(v, model.graph) and v.producer() not in nodes]
+    rest = model.clone()
+    values = {v.name: v for n in rest.graph for v in n.outputs}
+    values |= {v.name: v for v in (*rest.graph.inputs, *rest.graph.initializers.values())}
+    rest.graph.outputs.clear()
+    rest.graph.outputs.extend(values[name] for name in names)
+    rest.graph.inputs.clear()
+    for value in outer:
+        given = ir.Value(name=value.name, type=value.type, shape=value.shape)
+        ir.convenience.replace_all_uses_with(values[value.name], given)
+        values[value.name].name = None
+        rest.graph.inputs.append(given)
+    RemoveUnusedNodesPass()(rest)
+    return rest
+
+
+def _is_computed(value: ir.Value, graph: ir.Graph) -> bool:
+    """Whether a value comes from a node of the graph itself, or is an input of it."""
+    producer = value.producer()
+    return producer.graph is graph if producer is not None else value in graph.inputs
+
+
+def _tell_apart(graph: ir.Graph, rest: ir.Graph) -> None:
+    """Give names of their own to all that is in either; inputs and outputs keep theirs.
+
+    What reads across the cut has one name on both sides and must keep it.
+    """
+    fixed = {value.name for value in (*graph.inputs, *graph.outputs)}
+    final = {value.name for value in rest.outputs}
+    taken = {v.name for v in _values(graph)} | {node.name for node in graph.all_nodes()}
+    taken |= {value.name for value in _values(rest)} | fixed | final
+
+    def renamed(name: str | None) -> str:
+        count = 2
+        while f"{name}_{count}" in taken:
+            count += 1
+        taken.add(f"{name}_{count}")
+        return f"{name}_{count}"
+
+    for value in _values(graph):
+        if value.name in final - fixed:
+            value.name = renamed(value.name)
+    theirs = {value.name for value in _values(graph)} | fixed
+    for value in _values(rest):
+        if value.name in theirs and value.name not in final and not value.is_graph_input():
+            value.name = renamed(value.name)
+    nodes = {node.name for node in graph.all_nodes()}
+    for node in rest.all_nodes():
+        if node.name in nodes:
+            node.name = renamed(node.name)
+
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    """All values that are computed or constant in a graph and in its subgraphs."""
+    found = list(graph.initializers.values())
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        found += [value for value in node.outputs if value.name]
+        for attribute in node.attributes.values():
+            graphs = (
+                [attribute.as_graph()]
+                if attribute.type == ir.AttributeType.GRAPH
+                else list(attribute.as_graphs())
+                if attribute.type == ir.AttributeType.GRAPHS
+                else []
+            )
+            for inner in graphs:
+                found += [*inner.inputs, *inner.initializers.values()]
+    return found
