@@ -8,6 +8,7 @@ from passes.canonicalize.conv_transpose_to_conv import ConvTransposeToConv
 from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
+from passes.canonicalize.fold_normalization import FoldNormalization
 from passes.canonicalize.means_to_pools import MeansToPools
 from passes.canonicalize.sink_layout import SinkLayout
 from passes.canonicalize.split_branches import SplitBranches
@@ -58,6 +59,7 @@ __all__ = [
     "FoldArithmetic",
     "FoldBatchNorm",
     "FoldBatchSize",
+    "FoldNormalization",
     "GemmZeroPoints",
     "Int4WeightsByCast",
     "IntegerClips",

@@ -207,6 +207,7 @@ def test_public_names_of_passes():
         "FoldArithmetic",
         "FoldBatchNorm",
         "FoldBatchSize",
+        "FoldNormalization",
         "GemmZeroPoints",
         "Int4WeightsByCast",
         "IntegerClips",

@@ -103,13 +103,20 @@ def run(
 
     def written(quantized: ir.Model) -> Written:
         lowered = plan.target.lower(quantized, recipe.min_runtime)
-        content = model_file.serialize(lowered, metadata=metadata)
+        content = model_file.serialize(loaded.interface.restored(lowered), metadata=metadata)
         return Written(quantized, content, Batches.of(batches.pictures, lowered))
 
     def compared(*files: Written) -> tuple[tuple[PartAgreement, ...], ...]:
         contents, taken = [file.content for file in files], files[0].batches
         with progress.task("Comparing", len(taken)) as task:
-            return output_agreement(loaded.model, contents, taken, task=task, threads=plan.threads)
+            return output_agreement(
+                loaded.model,
+                contents,
+                taken,
+                feeds=loaded.interface.taken.feeds,
+                task=task,
+                threads=plan.threads,
+            )
 
     candidates: list[Candidate] = []
     files: list[Written] = []

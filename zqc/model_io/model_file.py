@@ -14,10 +14,11 @@ from zqc.errors import ModelError, OutputError
 from zqc.files import atomic_write
 from zqc.model_io import child, lowest_opset, onnx_file, upgrade
 from zqc.model_io.admission import dimensions
+from zqc.model_io.interface import Interface
 from zqc.model_io.preparation import inferred
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 INT4_OPSET = 21  # the first with INT4 in Cast and DequantizeLinear
 METADATA_PREFIX = "zqc."
@@ -34,6 +35,7 @@ class LoadedModel:
         bytes_on_disk: Size of both together.
         opset: Default operator set that the file declares.
         ir_version: IR version that it declares.
+        interface: Its inputs and outputs, which a file that is made from it has, too.
     """
 
     model: ir.Model
@@ -42,10 +44,14 @@ class LoadedModel:
     bytes_on_disk: int
     opset: int
     ir_version: int
+    interface: Interface
 
 
 def load(
-    source: Path | onnx.ModelProto | ir.Model, *, input_shape: tuple[int, int] | None = None
+    source: Path | onnx.ModelProto | ir.Model,
+    *,
+    input_shape: tuple[int, int] | None = None,
+    inputs: Mapping[str, Sequence[float]] | None = None,
 ) -> LoadedModel:
     """Read a float32 detector and make it ready for the pipeline, see ``preparation``.
 
@@ -56,23 +62,28 @@ def load(
         source: An ONNX file, opset 7 or later, with its external data beside it; or a model in
             memory, which stays as it is.
         input_shape: Height and width for a model that leaves them open.
+        inputs: Values of its inputs beside the picture, row by row; the usual ones by default.
 
     Raises:
         ModelError: The file cannot be read, or the model is none that zqc can work on.
-        InputShapeError: A size is open and not given, or given and not the model's.
+        InputShapeError: A size is given and not the model's.
+        OptionError: No value is known for an input beside the picture, or one is given for none.
         AlreadyQuantizedError: The model is quantized already.
     """
+    values = inputs or {}
     if isinstance(source, Path):
         file, name = onnx_file.read(source), str(source)
     else:
         file, name = onnx_file.of_model(source), "the model"
     try:
-        model = ir.from_proto(child.prepared(file.proto, input_shape=input_shape))
+        model = ir.from_proto(child.prepared(file.proto, input_shape=input_shape, inputs=values))
     except ModelError as error:
         raise type(error)(f"{name}: {error}") from error.__cause__
     _keep_interface(file.proto, model)
-    opset = upgrade.opset(file.proto)
-    return LoadedModel(model, name, file.sha256, file.size, opset, file.proto.ir_version)
+    interface = Interface.of(file.proto, model, values)
+    interface.give_values(model)
+    opset, ir_version = upgrade.opset(file.proto), file.proto.ir_version
+    return LoadedModel(model, name, file.sha256, file.size, opset, ir_version, interface)
 
 
 def raise_opset(model: ir.Model, version: int) -> ir.Model:

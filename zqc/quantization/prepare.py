@@ -16,6 +16,7 @@ from passes import (
     ConvTransposeToConv,
     FoldArithmetic,
     FoldBatchNorm,
+    FoldNormalization,
     MeansToPools,
     SinkLayout,
     SplitBranches,
@@ -29,6 +30,7 @@ from zqc.recipe.plan import Plan
 from zqc.runtime import versions
 
 PREPARE: tuple[ir.passes.InPlacePass, ...] = (
+    FoldNormalization(),
     FoldArithmetic(),
     FoldBatchNorm(),
     BatchNormToConv(),
