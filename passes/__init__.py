@@ -13,6 +13,7 @@ from passes.canonicalize.explicit_pads import ExplicitPads
 from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
+from passes.canonicalize.fold_normalization import FoldNormalization
 from passes.canonicalize.left_matrices import LeftMatrices
 from passes.canonicalize.means_to_pools import MeansToPools
 from passes.canonicalize.merge_branches import MergeBranches
@@ -75,6 +76,7 @@ __all__ = [
     "FoldArithmetic",
     "FoldBatchNorm",
     "FoldBatchSize",
+    "FoldNormalization",
     "Int4WeightsByCast",
     "IntegerClips",
     "IntegerDepthToSpace",

@@ -27,8 +27,8 @@ def load_in_this_process(request, monkeypatch):
     if "child_process" in request.keywords:
         return
 
-    def prepared(proto, *, input_shape):
-        return preparation.prepared(proto, input_shape=input_shape, simplify=True)
+    def prepared(proto, **options):
+        return preparation.prepared(proto, **options, simplify=True)
 
     monkeypatch.setattr(child, "prepared", prepared)
 

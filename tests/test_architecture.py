@@ -213,6 +213,7 @@ def test_public_names_of_passes():
         "FoldArithmetic",
         "FoldBatchNorm",
         "FoldBatchSize",
+        "FoldNormalization",
         "Int4WeightsByCast",
         "IntegerClips",
         "IntegerDepthToSpace",

@@ -106,14 +106,23 @@ def run(
 
     def written(quantized: ir.Model) -> Written:
         lowered = plan.target.lower(quantized, recipe.min_runtime)
-        content = model_file.serialize(lowered, metadata=metadata, ends=loaded.ends)
-        part = model_file.serialize(lowered, metadata={}) if loaded.ends.reasons else content
+        content = model_file.serialize(lowered, metadata=metadata, source=loaded)
+        part = content
+        if loaded.ends.reasons:
+            part = model_file.serialize(lowered, metadata={}, source=loaded, whole=False)
         return Written(quantized, content, part, Batches.of(batches.pictures, lowered))
 
     def compared(*files: Written) -> tuple[tuple[PartAgreement, ...], ...]:
         contents, taken = [file.compared for file in files], files[0].batches
         with progress.task("Comparing", len(taken)) as task:
-            return output_agreement(loaded.model, contents, taken, task=task, threads=plan.threads)
+            return output_agreement(
+                loaded.model,
+                contents,
+                taken,
+                feeds=loaded.interface.taken.feeds,
+                task=task,
+                threads=plan.threads,
+            )
 
     candidates: list[Candidate] = []
     files: list[Written] = []

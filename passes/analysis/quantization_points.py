@@ -277,7 +277,7 @@ def _before_scale(value: ir.Value) -> ir.Value:
 
 
 def _nonnegative_values(graph: ir.Graph, *, nonnegative_inputs: bool) -> set[ir.Value]:
-    found = {value for value in graph.inputs if nonnegative_inputs}
+    found = set(graph.inputs[:1]) if nonnegative_inputs else set()
 
     def holds(value: ir.Value | None) -> bool:
         if value is None or value in found:

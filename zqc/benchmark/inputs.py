@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,16 @@ import numpy as np
 
 from zqc.errors import InputShapeError, ModelError, OptionError
 from zqc.pictures.images import open_images
+from zqc.pictures.model_input import (
+    ModelInputs,
+    PictureInput,
+    check_known,
+    further_input,
+    has_channels_last,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,6 +37,8 @@ _DTYPES = {
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
+
+_PICTURES = ("tensor(float)", "tensor(float16)", "tensor(uint8)")
 
 
 @dataclass(frozen=True)
@@ -113,22 +123,69 @@ def common_inputs(
     return fixed
 
 
-def random_feeds(
-    inputs: Sequence[Input], input_format: InputFormat
-) -> dict[str, NDArray[np.generic]]:
-    """Fill inputs: 8-bit integers with any values, other integers (sizes, counts) with ones.
+def model_inputs(
+    inputs: Sequence[Input], values: Mapping[str, Sequence[float]]
+) -> tuple[ModelInputs, tuple[int, int, int, int]]:
+    """Return what a detector's inputs are fed with, and the sizes (N, C, H, W) of its pictures.
 
-    Floats of four dimensions are pixels, uniform in the range of the input format; other floats are
-    uniform in 0:1.
+    Args:
+        inputs: With fixed sizes.
+        values: Of those that are no pictures, row by row; the usual ones by default.
+
+    Raises:
+        ModelError: No input, or more than one, takes pictures.
+        OptionError: No value is known for one of the others.
+    """
+    picture = _picture(inputs, values)
+    if picture is None:
+        listed = ", ".join(map(str, inputs))
+        raise ModelError(
+            "pictures need one input of float32, float16 or uint8, N x C x H x W or N x H x W x C, "
+            f"and there is {listed}; zqc bench without pictures feeds any numbers"
+        )
+    check_known(values, [one.name for one in inputs], picture.name)
+    last = has_channels_last(picture.sizes)
+    batch, channels, height, width = [size for size in picture.sizes if isinstance(size, int)]
+    if last:
+        channels, height, width = width, channels, height
+    further = [
+        further_input(
+            one.name,
+            np.dtype(_DTYPES.get(one.element, object)),
+            one.sizes,
+            values.get(one.name),
+            (height, width),
+        )
+        for one in inputs
+        if one is not picture
+    ]
+    taken = PictureInput(picture.name, np.dtype(_DTYPES[picture.element]), last)
+    return ModelInputs(taken, tuple(further)), (batch, channels, height, width)
+
+
+def random_feeds(
+    inputs: Sequence[Input],
+    input_format: InputFormat,
+    values: Mapping[str, Sequence[float]] | None = None,
+) -> dict[str, NDArray[np.generic]]:
+    """Fill inputs: the picture with random pixels, others with their values, or what will do.
+
+    Floats of four dimensions are pixels, uniform in the range of the input format; 8-bit integers
+    have any values. Inputs beside the picture have the given or the usual values. Without any,
+    other integers (sizes, counts) are ones, other floats uniform in 0:1.
 
     Args:
         inputs: With fixed sizes.
         input_format: How pixels become values.
+        values: Of inputs that are no pictures, row by row.
 
     Raises:
         ModelError: An input has a type that nothing is known to fill it with.
+        OptionError: Given values do not fit.
     """
-    rng = np.random.default_rng(0)
+    rng, values = np.random.default_rng(0), values or {}
+    picture = _picture(inputs, values)
+    check_known(values, [one.name for one in inputs], picture.name if picture else "")
     feeds: dict[str, NDArray[np.generic]] = {}
     for one in inputs:
         shape = tuple(size for size in one.sizes if isinstance(size, int))
@@ -138,7 +195,15 @@ def random_feeds(
                 f"the input {one} cannot be filled; models with inputs of "
                 f"{', '.join(_DTYPES)} can be measured"
             )
-        if dtype in (np.uint8, np.int8):
+        known = None
+        if picture is not None and one is not picture:
+            sides = _sides(picture)
+            with suppress(OptionError) if one.name not in values else nullcontext():
+                given = values.get(one.name)
+                known = further_input(one.name, np.dtype(dtype), shape, given, sides).value
+        if known is not None:
+            feeds[one.name] = known
+        elif dtype in (np.uint8, np.int8):
             limits = np.iinfo(dtype)
             feeds[one.name] = rng.integers(limits.min, limits.max + 1, shape, dtype)
         elif not np.issubdtype(dtype, np.floating):
@@ -152,22 +217,19 @@ def random_feeds(
 
 
 def picture_feeds(
-    inputs: Sequence[Input], images: Path | NDArray[np.generic], input_format: InputFormat
+    inputs: Sequence[Input],
+    images: Path | NDArray[np.generic],
+    input_format: InputFormat,
+    values: Mapping[str, Sequence[float]] | None = None,
 ) -> dict[str, NDArray[np.generic]]:
-    """Fill the one input of a detector with the first pictures; too few are repeated.
+    """Fill the inputs of a detector with the first pictures; too few are repeated.
 
     Raises:
-        ModelError: There are other inputs than one of float32, N x C x H x W.
+        ModelError: No input, or more than one, takes pictures.
+        OptionError: No value is known for an input beside the picture.
         ImageError: The pictures cannot be used.
     """
-    sizes = [size for one in inputs for size in one.sizes if isinstance(size, int)]
-    if len(inputs) != 1 or len(sizes) != 4 or inputs[0].element != "tensor(float)":
-        listed = ", ".join(map(str, inputs))
-        raise ModelError(
-            f"pictures need a single input of float32, N x C x H x W, and there is {listed}; leave "
-            "the pictures out"
-        )
-    batch, channels, height, width = sizes
+    taken, (batch, channels, height, width) = model_inputs(inputs, values or {})
     pictures = open_images(
         images,
         channels=channels,
@@ -175,10 +237,25 @@ def picture_feeds(
         width=width,
         input_format=input_format,
         limit=batch,
-        input_name=inputs[0].name,
+        input_name=taken.picture.name,
     )
     tensors = next(pictures.batches(batch))
-    return {inputs[0].name: np.resize(tensors, (batch, *tensors.shape[1:]))}
+    return taken.feeds(np.resize(tensors, (batch, *tensors.shape[1:])))
+
+
+def _picture(inputs: Sequence[Input], values: Collection[str]) -> Input | None:
+    """The only input that can take pictures, is given no values and is not called a mask."""
+    found = [one for one in inputs if len(one.sizes) == 4 and one.element in _PICTURES]
+    found = [one for one in found if one.name not in values] or found
+    found = [one for one in found if "mask" not in one.name.lower()] or found
+    return found[0] if len(found) == 1 else None
+
+
+def _sides(picture: Input) -> tuple[int, int]:
+    """Height and width of the pictures."""
+    sizes = picture.sizes[1:3] if has_channels_last(picture.sizes) else picture.sizes[2:]
+    height, width = (size for size in sizes if isinstance(size, int))
+    return height, width
 
 
 def _fixed(

@@ -18,8 +18,8 @@ class TensorReader:
     """Runs as much of a model as some of its tensors need.
 
     Args:
-        model: A model with one input.
-        tensors: Names of intermediate tensors, or of the input; each counts once.
+        model: A model whose first input is the picture; the others have values.
+        tensors: Names of intermediate tensors, or of inputs; each counts once.
         threads: Threads of ONNX Runtime.
         optimize: Whether ONNX Runtime may change the graph.
 
@@ -36,7 +36,9 @@ class TensorReader:
         optimize: bool = True,
     ) -> None:
         self._source = input_name(model)
-        computed = [name for name in dict.fromkeys(tensors) if name != self._source]
+        inputs = {value.name: value.const_value for value in model.graph.inputs}
+        self._known = {n: t.numpy() for n, t in inputs.items() if n in set(tensors) and t}
+        computed = [name for name in dict.fromkeys(tensors) if name not in inputs]
         self._runner = None
         if computed:
             part = with_outputs(model, computed)
@@ -47,4 +49,5 @@ class TensorReader:
         """Return the tensors of one batch by name, and the input."""
         given = {self._source: batch}
         outputs = self._runner(given) if self._runner is not None else {}
-        return given | {name: o.astype(np.float32, copy=False) for name, o in outputs.items()}
+        found = {**self._known, **outputs}
+        return given | {name: o.astype(np.float32, copy=False) for name, o in found.items()}

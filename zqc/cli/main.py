@@ -205,6 +205,7 @@ def stats(
     output: Path,
     allow_few: bool,
     input_shape: tuple[int, int] | None,
+    inputs: dict[str, tuple[float, ...]],
     threads: int | None,
     as_json: bool,
     verbose: int,
@@ -222,6 +223,7 @@ def stats(
             images=images,
             input_format=options.input_format(**choices),
             input_shape=input_shape,
+            inputs=inputs,
             allow_few=allow_few,
             progress=progress,
             threads=threads,
@@ -237,15 +239,22 @@ def stats(
     metavar="HxW",
     help="Height and width, for a model that leaves them open.",
 )
+@options.inputs_option
 @options.output_options
-def inspect(model: Path, input_shape: tuple[int, int] | None, as_json: bool, verbose: int) -> None:
+def inspect(
+    model: Path,
+    input_shape: tuple[int, int] | None,
+    inputs: dict[str, tuple[float, ...]],
+    as_json: bool,
+    verbose: int,
+) -> None:
     """Print what MODEL is made of and where its post-processing begins."""
     screen.log(verbose)
     with _working("Inspecting", model):
         from zqc.commands import inspect
         from zqc.report import text
 
-        result = inspect.inspect(model, input_shape=input_shape)
+        result = inspect.inspect(model, input_shape=input_shape, inputs=inputs)
     _print(result, text.inspected, as_json=as_json)
 
 
@@ -282,6 +291,7 @@ def check(
     labels: Path | None,
     anchors: Path | None,
     input_shape: tuple[int, int] | None,
+    inputs: dict[str, tuple[float, ...]],
     threads: int | None,
     as_json: bool,
     verbose: int,
@@ -301,6 +311,7 @@ def check(
             anchors=anchors,
             input_format=options.input_format(**choices),
             input_shape=input_shape,
+            inputs=inputs,
             threads=threads,
             progress=progress,
         )
@@ -323,6 +334,7 @@ def bench(
     images: Path | None,
     batch: int | None,
     input_shape: tuple[int, int] | None,
+    inputs: dict[str, tuple[float, ...]],
     as_json: bool,
     verbose: int,
     **choices: Any,
@@ -343,6 +355,7 @@ def bench(
             images=images,
             input_format=options.input_format(**choices),
             input_shape=input_shape,
+            inputs=inputs,
             batch=batch,
             threads=threads,
             provider=provider,

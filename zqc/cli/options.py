@@ -40,6 +40,14 @@ def _range(value: str) -> tuple[float, float]:
     return low, high
 
 
+def _values(value: str) -> tuple[str, tuple[float, ...]]:
+    """The name of an input, and its values with commas between them."""
+    name, equals, numbers = value.partition("=")
+    if not name or not equals:
+        raise click.BadParameter(f"{value!r}: write NAME=VALUES, for example scale_factor=1,1")
+    return name, _numbers(numbers)
+
+
 def size(value: str) -> tuple[int, int]:
     """``HxW``, ``H,W`` or the whole ``NxCxHxW``."""
     parts = value.lower().replace(",", "x").split("x")
@@ -61,6 +69,17 @@ def group(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 
 _input, _pictures = option_of("Input"), option_of("Calibration pictures")
+
+inputs_option = _input(
+    "--input",
+    "inputs",
+    type=_values,
+    multiple=True,
+    metavar="NAME=VALUES",
+    callback=lambda _context, _parameter, pairs: dict(pairs),
+    help="Values of an input that is no picture, such as scale_factor=1,1; may be repeated."
+    "  [default: the usual ones where the name tells]",
+)
 
 input_options = group(
     _input(
@@ -87,8 +106,10 @@ input_options = group(
         "--input-shape",
         type=size,
         metavar="HxW",
-        help="Height and width, for a model that leaves them open.",
+        help="Height and width, for a model that leaves them open."
+        "  [default: imgsz in its metadata, else 640x640]",
     ),
+    inputs_option,
 )
 
 images_option = _pictures(

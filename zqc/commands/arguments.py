@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from zqc.errors import ImageError, OptionError
 from zqc.files import FilePath, check_file
 from zqc.progress import Progress, Silent
 from zqc.recipe.recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -82,28 +85,33 @@ def name_of_model(source: Path | onnx.ModelProto | ir.Model) -> str:
     return source.name if isinstance(source, Path) else "the model"
 
 
-@overload
-def images_of(images: ImagesLike) -> Path | NDArray[Any]: ...
+Beside: TypeAlias = dict[str, tuple[float, ...]]
+"""Values of inputs beside the picture, row by row."""
 
 
 @overload
-def images_of(images: ImagesLike | None) -> Path | NDArray[Any] | None: ...
+def images_of(images: ImagesLike) -> tuple[Path | NDArray[Any], Beside]: ...
 
 
-def images_of(images: ImagesLike | None) -> Path | NDArray[Any] | None:
-    """Return the path of pictures, or one array of all that was given.
+@overload
+def images_of(images: ImagesLike | None) -> tuple[Path | NDArray[Any] | None, Beside]: ...
+
+
+def images_of(images: ImagesLike | None) -> tuple[Path | NDArray[Any] | None, Beside]:
+    """Return the path of pictures, or one array of all that was given; and what came with them.
 
     Args:
         images: See ``ImagesLike``. Float arrays are input tensors (N, C, H, W) or (C, H, W), uint8
-            ones pixels (N, H, W, C) or (H, W, C). A dict has one entry, whatever it is called.
+            ones pixels (N, H, W, C) or (H, W, C). A dict has one picture, whatever it is called;
+            what else is in it are values of other inputs, those of the first picture for all.
 
     Raises:
         ImageError: It is none of them, or there is nothing in it.
     """
     if images is None or isinstance(images, np.ndarray):
-        return images
+        return images, {}
     if isinstance(images, str | os.PathLike):
-        return Path(images)
+        return Path(images), {}
     if isinstance(images, CalibrationDataReader):
         return _joined(iter(images.get_next, None))
     if isinstance(images, Iterable):
@@ -145,28 +153,56 @@ def progress_of(progress: Progress | bool | None) -> Progress:
 
 def _joined(
     items: Iterable[NDArray[Any] | Mapping[str, NDArray[Any]]],
-) -> NDArray[Any]:
+) -> tuple[NDArray[Any], Beside]:
     """All arrays as one; single pictures among them are batches of one."""
-    arrays = [np.asarray(_array(item)) for item in items]
-    if not arrays:
+    read = [_taken_apart(item) for item in items]
+    if not read:
         raise ImageError("there are no pictures in what was given")
-    batches = [array[np.newaxis] if array.ndim == 3 else array for array in arrays]
+    batches = [array[np.newaxis] if array.ndim == 3 else array for array, _ in read]
     try:
-        return np.concatenate(batches)
+        joined = np.concatenate(batches)
     except ValueError as error:
-        shapes = sorted({str(array.shape) for array in arrays})
+        shapes = sorted({str(array.shape) for array, _ in read})
         raise ImageError(
             f"the given arrays do not go together: their shapes are {', '.join(shapes)}; give "
             "pictures of one size, or a folder"
         ) from error
+    return joined, _first_values([beside for _, beside in read], list(map(len, batches)))
 
 
-def _array(item: NDArray[Any] | Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+def _taken_apart(
+    item: NDArray[Any] | Mapping[str, NDArray[Any]],
+) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+    """The pictures, and the arrays beside them."""
     if not isinstance(item, Mapping):
-        return item
-    if len(item) == 1:
-        return next(iter(item.values()))
-    raise ImageError(
-        f"a dict of the pictures has the entries {', '.join(item) or '(none)'}; give one, for the "
-        "model's input"
-    )
+        return np.asarray(item), {}
+    arrays = {name: np.asarray(array) for name, array in item.items()}
+    pictures = [name for name, array in arrays.items() if array.ndim == 4]
+    pictures = pictures or [name for name, array in arrays.items() if array.ndim == 3]
+    if len(arrays) == 1:
+        pictures = list(arrays)
+    if len(pictures) != 1:
+        raise ImageError(
+            f"a dict of the pictures has the entries {', '.join(arrays) or '(none)'}; give one of "
+            "four dimensions, for the picture, and values of the model's other inputs"
+        )
+    picture = arrays.pop(pictures[0])
+    return picture, arrays
+
+
+def _first_values(dicts: list[dict[str, NDArray[Any]]], counts: list[int]) -> Beside:
+    """The values of the first picture; the log says so where others have others."""
+    found: Beside = {}
+    for name in dict.fromkeys(name for arrays in dicts for name in arrays):
+        rows: list[NDArray[Any]] = []
+        for arrays, count in zip(dicts, counts, strict=True):
+            array = arrays.get(name, np.zeros(0))
+            rows += list(array) if len(np.atleast_1d(array)) == count > 0 else [array]
+        if any(not np.array_equal(rows[0], row) for row in rows[1:]):
+            logger.warning(
+                "the values of %r differ from picture to picture; those of the first are taken "
+                "for all",
+                name,
+            )
+        found[name] = tuple(map(float, np.asarray(rows[0]).reshape(-1)))
+    return found

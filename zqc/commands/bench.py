@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,23 +15,23 @@ from zqc.benchmark.memory import peak_memory
 from zqc.benchmark.peak import integer_peak
 from zqc.benchmark.results import BenchResult, IntegerPeak, Machine, ModelBench, Spread
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
+from zqc.commands.read_recipe import recipe_in
 from zqc.errors import OptionError
 from zqc.model_io import onnx_file
 from zqc.model_io.ends import runnable
-from zqc.model_io.model_file import METADATA_PREFIX
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
-from zqc.recipe.toml import METADATA_KEY, from_toml
+from zqc.recipe.recipe import values_of
 from zqc.runtime import cpu, session
 from zqc.runtime.latency import alternating_times
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from zqc.progress import Progress
+    from zqc.recipe.recipe import Recipe
     from zqc.runtime.kernel_times import KernelTime
     from zqc.runtime.latency import Times
-    from zqc.runtime.session import Runner
 
 _PROFILED_RUNS = 20
 _SUFFIX = "ExecutionProvider"
@@ -45,6 +44,7 @@ def bench(
     images: ImagesLike | None = None,
     input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     batch: int | None = None,
     threads: int = 1,
     provider: str = "CPU",
@@ -67,6 +67,8 @@ def bench(
         input_format: How pixels become input values; what the recipe in a model that zqc has
             compiled says by default, or else 0:1.
         input_shape: Height and width, where the models leave them open.
+        inputs: Values of inputs beside the picture by name; what the recipe says by default, or
+            else the usual ones.
         batch: Pictures at once, where the models leave it open; 1 by default.
         threads: Threads inside an operator.
         provider: An execution provider of ONNX Runtime, such as ``CPU`` or ``CUDA``.
@@ -88,6 +90,7 @@ def bench(
             f"runs ({runs}), threads ({threads}) and batch ({'open' if batch is None else batch}) "
             "must each be at least 1"
         )
+    pixels, beside = images_of(images)
     with (
         as_file(model_of(float_model)) as first,
         as_file(model_of(quantized)) as second,
@@ -97,9 +100,10 @@ def bench(
         return _benched(
             (first, second),
             (runs_first, runs_second),
-            images_of(images),
+            pixels,
             input_format=input_format,
             input_shape=input_shape,
+            values={**beside, **values_of(inputs)},
             batch=batch,
             threads=threads,
             chosen=provider_name(provider),
@@ -115,6 +119,7 @@ def _benched(
     *,
     input_format: InputFormat | ChannelOrder,
     input_shape: tuple[int, int] | None,
+    values: Mapping[str, Sequence[float]],
     batch: int | None,
     threads: int,
     chosen: str,
@@ -130,12 +135,14 @@ def _benched(
         batch=batch,
         size=input_shape,
     )
-    form, origin = _input_format(input_format, runners)
+    recipes = [found for runner in runners if (found := recipe_in(runner))]
+    values = values or next((recipe.inputs for recipe in recipes if recipe.inputs), {})
+    form, origin = _input_format(input_format, recipes)
     if images is None:
-        feeds = model_inputs.random_feeds(taken, form)
+        feeds = model_inputs.random_feeds(taken, form, values)
         data = f"random in {form}{origin}"
     else:
-        feeds = model_inputs.picture_feeds(taken, images, form)
+        feeds = model_inputs.picture_feeds(taken, images, form, values)
         where = images if isinstance(images, Path) else "the given pictures"
         data = f"{where}, {form}{origin}"
     with steps.task("Measuring", 2 * runs + 3) as task:
@@ -187,19 +194,14 @@ def provider_name(provider: str) -> str:
 
 
 def _input_format(
-    asked: InputFormat | ChannelOrder, runners: Sequence[Runner]
+    asked: InputFormat | ChannelOrder, recipes: Sequence[Recipe]
 ) -> tuple[InputFormat, str]:
     """How pixels become input values, and who says so."""
     if isinstance(asked, InputFormat):
         return asked, ""
-    for runner in runners:
-        metadata = runner.session.get_modelmeta().custom_metadata_map
-        text = metadata.get(METADATA_PREFIX + METADATA_KEY)
-        # A recipe of another version may not be readable; a range hardly changes the times.
-        with suppress(OptionError):
-            found = None if text is None else from_toml(text, where="the recipe").input_format
-            if isinstance(found, InputFormat):
-                return found, " (from the recipe in the model)"
+    for recipe in recipes:
+        if isinstance(recipe.input_format, InputFormat):
+            return recipe.input_format, " (from the recipe in the model)"
     return InputFormat(bgr=is_bgr(asked)), " (assumed)"
 
 

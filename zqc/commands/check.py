@@ -9,24 +9,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from zqc.benchmark.inputs import common_inputs, inputs_of, model_inputs
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
+from zqc.commands.read_recipe import recipe_in
 from zqc.detection.agreement import OutputsMeter, PartAgreement
 from zqc.detection.average_precision import Accuracy, agreement, coco_accuracy, read_labels
 from zqc.detection.boxes import to_picture
 from zqc.detection.conventions import recognise
 from zqc.detection.nms import Detections
 from zqc.detection.parts import OutputPart, output_parts
-from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
+from zqc.errors import (
+    LabelError,
+    ModelError,
+    OptionError,
+    RuntimeFailure,
+    ZqcError,
+)
 from zqc.files import to_path
 from zqc.model_io import model_file
 from zqc.model_io.ends import SELECTING, split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
+from zqc.recipe.recipe import values_of
 from zqc.report.printing import Printable
 from zqc.runtime import extras
 from zqc.runtime.session import Runner, load
-from zqc.statistics.input_choice import InputChoice, choose_input_format
+from zqc.statistics.input_choice import InputChoice, choose_input_format, given_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,11 +43,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zqc.benchmark.inputs import Input
     from zqc.detection.average_precision import Truth
     from zqc.detection.conventions import OutputConvention
     from zqc.detection.parts import OutputPart
     from zqc.files import FilePath
     from zqc.pictures.images import ImageSet, PicturePlacement
+    from zqc.pictures.model_input import ModelInputs
     from zqc.progress import Progress
 
     Outputs = dict[str, NDArray[np.generic]]
@@ -49,23 +60,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Model:
-    """A model with one picture input.
+    """A model and its inputs.
 
     Attributes:
         path: Its file.
         runner: It, loaded: its own outputs, as far as they can be had, and those of ``part``.
+        inputs: What it is fed with.
         part: What of it can be compared, see ``zqc.model_io.ends``.
         left: Its outputs that cannot, by name, with why.
-        input_name: Name of the input.
-        dimensions: Sizes of the input; None where they are open.
     """
 
     path: Path
     runner: Runner
+    inputs: tuple[Input, ...]
     part: ir.Model
     left: Mapping[str, str]
-    input_name: str
-    dimensions: tuple[int | None, ...]
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -77,17 +86,38 @@ class _Model:
         """Whether the number of instances depends on the picture even in what can be compared."""
         return any(node.op_type in SELECTING for node in self.part.graph)
 
-    def __call__(self, tensors: NDArray[np.float32]) -> Outputs:
-        """Run fewer pictures than a fixed batch has by repeating the last one."""
-        count, batch = len(tensors), self.dimensions[0] or len(tensors)
-        padded = np.concatenate([tensors, np.repeat(tensors[-1:], batch - count, axis=0)])
+    def __call__(self, feeds: Mapping[str, NDArray[np.generic]]) -> Outputs:
+        """Run the model; half-precision outputs become float32."""
         try:
-            outputs = self.runner({self.input_name: padded})
+            outputs = self.runner(feeds)
         except RuntimeFailure as error:
             raise RuntimeFailure(f"{self.path}: {error}") from error
-        if batch == count:
-            return outputs
-        return {name: value[:count] for name, value in outputs.items()}
+        return {
+            name: value.astype(np.float32) if value.dtype == np.float16 else value
+            for name, value in outputs.items()
+        }
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What both models are fed with.
+
+    Attributes:
+        inputs: What makes it from pictures.
+        values: The given values of inputs beside the picture.
+        shape: Sizes (N, C, H, W) of a batch.
+        declared: The sizes of the picture input as the models have them.
+    """
+
+    inputs: ModelInputs
+    values: Mapping[str, Sequence[float]]
+    shape: tuple[int, int, int, int]
+    declared: tuple[int, ...]
+
+    def feeds(self, tensors: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+        """Feed fewer pictures than a batch has by repeating the last one."""
+        missing = self.shape[0] - len(tensors)
+        return self.inputs.feeds(np.concatenate([tensors, np.repeat(tensors[-1:], missing, 0)]))
 
 
 @dataclass(frozen=True)
@@ -108,6 +138,7 @@ def check(
     anchors: FilePath | None = None,
     input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     limit: int | None = None,
     threads: int | None = None,
     progress: Progress | bool | None = None,
@@ -132,6 +163,8 @@ def check(
         input_format: How pixels become input values; ``"RGB"`` or ``"BGR"`` to find it from the
             BatchNorm statistics of the float model, or else take 0:1, in this order of channels.
         input_shape: Height and width, where both models leave them open.
+        inputs: Values of inputs beside the picture by name; what the recipe in a compiled model
+            says by default, or else the usual ones.
         limit: Use only the first so many pictures.
         threads: Threads inside an operator; all cores by default.
         progress: Where to report: True for bars; nowhere by default.
@@ -152,14 +185,16 @@ def check(
     """
     if labels is not None:
         extras.require(extras.COCO, "average precision")
+    pixels, beside = images_of(images)
     with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
         return _checked(
             (first, second),
-            images_of(images),
+            pixels,
             labels=to_path(labels),
             anchors=to_path(anchors),
             input_format=input_format,
             input_shape=input_shape,
+            values={**beside, **values_of(inputs)},
             limit=limit,
             threads=threads,
             progress=progress_of(progress),
@@ -174,6 +209,7 @@ def _checked(
     anchors: Path | None,
     input_format: InputFormat | ChannelOrder,
     input_shape: tuple[int, int] | None,
+    values: Mapping[str, Sequence[float]],
     limit: int | None,
     threads: int | None,
     progress: Progress,
@@ -181,14 +217,15 @@ def _checked(
     """``check`` of files."""
     with progress.stage("Loading the models"):
         pair = (_open(paths[0], threads), _open(paths[1], threads))
-    batch, channels, height, width = shape = _common_shape(*pair, input_shape)
-    shapes, compared = _output_shapes(*pair, np.zeros(shape, np.float32))
+    taken = _common(*pair, input_shape, values)
+    _, channels, height, width = taken.shape
+    shapes, compared = _output_shapes(*pair, taken.feeds(np.zeros(taken.shape, np.float32)))
     convention = recognise(shapes, height=height, width=width, anchors=anchors)
     if isinstance(input_format, InputFormat):
-        form, choice = input_format, InputChoice(str(input_format), "given")
+        form, choice = given_format(input_format, pixels=taken.inputs.picture.holds_pixels)
     else:
         with progress.stage("Finding how pixels become input values"):
-            form, choice = _input_format(pair[0], images, shape, input_format, threads=threads)
+            form, choice = _input_format(pair[0], images, taken, input_format, threads=threads)
     pictures = open_images(
         images,
         channels=channels,
@@ -197,11 +234,11 @@ def _checked(
         input_format=form,
         mode="letterbox" if convention is None else convention.mode,
         limit=limit,
-        input_name=pair[0].input_name,
+        input_name=taken.inputs.picture.name,
     )
     truth = None if labels is None else _read_truth(labels, pictures, convention, shapes)
-    parts = _parts(pair[0], shape, compared)
-    seen = _observe(pair, pictures, batch, parts, convention, progress)
+    parts = _parts(pair[0], taken, compared)
+    seen = _observe(pair, pictures, taken, parts, convention, progress)
     return CheckResult(
         images=len(pictures),
         input_choice=choice,
@@ -225,7 +262,7 @@ def _agreement(seen: _Observed) -> Accuracy | None:
 def _observe(
     pair: tuple[_Model, _Model],
     pictures: ImageSet,
-    batch: int,
+    taken: _Taken,
     parts: tuple[OutputPart, ...],
     convention: OutputConvention | None,
     progress: Progress,
@@ -233,14 +270,22 @@ def _observe(
     meter = OutputsMeter.of(parts)
     found: tuple[list[Detections], list[Detections]] = ([], [])
     with progress.task("Comparing", len(pictures)) as task:
-        for tensors, placements in pictures.placed_batches(batch):
-            outputs = [model(tensors) for model in pair]
+        for tensors, placements in pictures.placed_batches(taken.shape[0]):
+            feeds, count = taken.feeds(tensors), len(tensors)
+            outputs = [_first(model(feeds), count, taken.shape[0]) for model in pair]
             meter.update(*outputs)
             if convention is not None:
                 for side, values in zip(found, outputs, strict=True):
                     side.extend(_in_pictures(convention.decode(values), placements))
             task.advance(steps=len(tensors))
     return _Observed(meter.results(), tuple(found[0]), tuple(found[1]))
+
+
+def _first(outputs: Outputs, count: int, batch: int) -> Outputs:
+    """What belongs to the first so many pictures of a batch."""
+    if count == batch:
+        return outputs
+    return {name: value[:count] for name, value in outputs.items()}
 
 
 def _open(path: Path, threads: int | None) -> _Model:
@@ -258,70 +303,69 @@ def _open(path: Path, threads: int | None) -> _Model:
             v for v in raw.graph.outputs if v.type is None or isinstance(v.type, ir.TensorType)
         ]
         runner = load(raw, outputs=[v.name or "" for v in arrays], threads=threads)
-    inputs = runner.session.get_inputs()
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-        listed = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-        raise ModelError(
-            f"{path} has the inputs {listed or 'none'}; a model with one float32 input "
-            "N x C x H x W can be checked"
-        )
-    sizes = tuple(s if isinstance(s, int) and s > 0 else None for s in inputs[0].shape)
-    return _Model(path, runner, part, ends.reasons, inputs[0].name, sizes)
+    return _Model(path, runner, inputs_of(runner), part, ends.reasons)
 
 
-def _common_shape(
-    first: _Model, second: _Model, input_shape: tuple[int, int] | None
-) -> tuple[int, int, int, int]:
-    """The N,C,H,W to feed both models with; an open batch is 1, open channels are 3."""
-    sizes: list[int | None] = []
-    for one, other in zip(first.dimensions, second.dimensions, strict=True):
-        if one is not None and other is not None and one != other:
-            raise ModelError(
-                f"the input is {_shape(first.dimensions)} in {first.path}, but "
-                f"{_shape(second.dimensions)} in {second.path}; give the model that was compiled"
-            )
-        sizes.append(other if one is None else one)
-    for name, size, wanted in zip(("height", "width"), sizes[2:], input_shape or (), strict=False):
-        if size is not None and size != wanted:
-            raise OptionError(
-                f"the input shape says {name} {wanted}, but the models take {size}; leave it out"
-            )
-    height, width = sizes[2:] if input_shape is None else input_shape
-    if height is None or width is None:
-        raise InputShapeError(
-            f"{first.path} and {second.path} leave the height and width of the input open; give "
-            "the input shape, such as 640x640"
-        )
-    return sizes[0] or 1, sizes[1] or 3, height, width
+def _common(
+    first: _Model,
+    second: _Model,
+    input_shape: tuple[int, int] | None,
+    values: Mapping[str, Sequence[float]],
+) -> _Taken:
+    """What both models can be fed with; an open batch is 1, open channels are 3."""
+    models = [(model.path, model.inputs) for model in (first, second)]
+    inputs = common_inputs(models, size=input_shape)
+    recipe = recipe_in(second.runner)
+    values = values or (recipe.inputs if recipe is not None else {})
+    taken, shape = model_inputs(inputs, values)
+    (picture,) = (one for one in inputs if one.name == taken.picture.name)
+    declared = tuple(size for size in picture.sizes if isinstance(size, int))
+    return _Taken(taken, values, shape, declared)
 
 
 def _input_format(
     model: _Model,
     images: Path | NDArray[Any],
-    shape: tuple[int, int, int, int],
+    taken: _Taken,
     order: ChannelOrder,
     *,
     threads: int | None,
 ) -> tuple[InputFormat, InputChoice]:
-    """Find the input format of the float model; without statistics it is taken to be 0:1.
+    """Find the input format of the float model; where it shows none, it is taken to be 0:1.
 
-    Any two models may be compared, also those that ``model_io`` refuses: only one with BatchNorm is
-    given to it.
+    Any two models may be compared, also those that ``model_io`` refuses, unless they have
+    BatchNorm to find it from.
     """
     raw = ir.load(model.path)
     inlined = (node for function in raw.functions.values() for node in function.all_nodes())
     nodes = (*raw.graph.all_nodes(), *inlined)
-    if not any(node.op_type == "BatchNormalization" for node in nodes):
-        assumed = InputFormat(bgr=is_bgr(order))
+    has_statistics = any(node.op_type == "BatchNormalization" for node in nodes)
+    picture = taken.inputs.picture
+    try:
+        loaded = _loaded(model, taken)
+    except ZqcError:
+        if has_statistics:
+            raise
+        assumed = InputFormat.from_range(0, 255 if picture.holds_pixels else 1, is_bgr(order))
         return assumed, InputChoice(str(assumed), "assumed")
-    size = shape[2:] if None in model.dimensions[2:] else None
-    loaded = model_file.load(model.path, input_shape=size).model
-    ask = not holds_tensors(images, model.input_name)
-    return choose_input_format(loaded, asked=order, ask=ask, threads=threads)
+    ask = not holds_tensors(images, picture.name)
+    return choose_input_format(
+        loaded, asked=order, ask=ask, pixels=picture.holds_pixels, threads=threads
+    )
+
+
+def _loaded(model: _Model, taken: _Taken) -> ir.Model:
+    """A file as ``compile`` reads it.
+
+    Raises:
+        ZqcError: It does not take the model.
+    """
+    size = taken.shape[2:]
+    return model_file.load(model.path, input_shape=size, inputs=taken.values).model
 
 
 def _output_shapes(
-    first: _Model, second: _Model, zeros: NDArray[np.float32]
+    first: _Model, second: _Model, zeros: Mapping[str, NDArray[np.generic]]
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     """The shapes of the outputs of both models, and of those of them that are compared.
 
@@ -363,31 +407,31 @@ def _read_truth(
 
 
 def _parts(
-    model: _Model, shape: tuple[int, int, int, int], outputs: dict[str, tuple[int, ...]]
+    model: _Model, taken: _Taken, outputs: dict[str, tuple[int, ...]]
 ) -> tuple[OutputPart, ...]:
     """The parts of the outputs; where the file does not show them, those of its simplified graph.
 
     Exporters that fold no constants compute the shapes of a Reshape, and a layout with such a shape
     cannot be traced.
     """
-    graph_model = _with_shapes(model.part, model.input_name, shape, outputs)
+    name = taken.inputs.picture.name
+    graph_model = _with_shapes(model.part, name, taken.declared, outputs)
     parts = output_parts(graph_model)
     if all(part.kind != "raw" for part in parts):
         return parts
-    size = shape[2:] if None in model.dimensions[2:] else None
     try:
-        simplified = model_file.load(model.path, input_shape=size).model
-    except ModelError:  # any two models may be compared
+        simplified = _loaded(model, taken)
+    except ZqcError:  # any two models may be compared
         return parts
     if not set(outputs) <= {value.name for value in simplified.graph.outputs}:
         return parts
-    return output_parts(_with_shapes(simplified, model.input_name, shape, outputs))
+    return output_parts(_with_shapes(simplified, name, taken.shape, outputs))
 
 
 def _with_shapes(
     model: ir.Model,
     input_name: str,
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, ...],
     outputs: dict[str, tuple[int, ...]],
 ) -> ir.Model:
     """A copy of a model with some of its outputs and their shapes, and that of its input."""

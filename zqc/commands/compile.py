@@ -31,7 +31,7 @@ from zqc.files import FilePath, atomic_write, to_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
-from zqc.pictures.model_input import fixed_batch, input_name
+from zqc.pictures.model_input import fixed_batch
 from zqc.pipeline import Outcome
 from zqc.progress import Progress, Silent
 from zqc.quantization.quantize import bits_by_layer
@@ -165,13 +165,16 @@ def compile_model(
         TypeError: There is no such option.
     """
     started, progress = time.monotonic(), progress_of(progress)
+    pixels, beside = images_of(images)
     given = CalibrationSource(
-        images=images_of(images),
+        images=pixels,
         statistics=to_path(statistics),
         no_statistics=no_statistics,
     )
-    job = _begin(model, output, recipe_of(recipe, fields), given, threads, progress)
-    pictures = inputs.gather(job.loaded.model, job.origin, job.plan, given, progress=progress)
+    asked = recipe_of(recipe, fields)
+    asked = replace(asked, inputs={**beside, **asked.inputs})
+    job = _begin(model, output, asked, given, threads, progress)
+    pictures = inputs.gather(job.loaded, job.origin, job.plan, given, progress=progress)
     outcome = pipeline.run(
         job.loaded,
         job.prepared,
@@ -210,7 +213,7 @@ def effective_recipe(
         ZqcError: What would stop ``compile_model`` before there are pictures.
     """
     given = CalibrationSource(
-        images=images_of(images),
+        images=images_of(images)[0],
         statistics=to_path(statistics),
         no_statistics=no_statistics,
     )
@@ -289,7 +292,7 @@ def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
     plan, content, original = job.plan, outcome.written.content, job.loaded.whole()
     quantized, ends = outcome.written.quantized, job.loaded.ends
     if not job.loaded.ends_run:
-        content, original = outcome.written.compared, job.loaded.model
+        content, original = outcome.written.compared, job.loaded.part()
     graph = session.executed_graph(content, arm=plan.target.kernels == "arm")
     bits = bits_by_layer(outcome.candidate.model, plan.recipe, outcome.bits_of)
     if plan.target.kernels == "elsewhere":
@@ -306,15 +309,17 @@ def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
         executed.require_integer(layers, float_operators)
     before, after = math.nan, math.nan
     if plan.target.kernels == "here":
-        before, after = _latencies(original, content, pictures)
+        before, after = _latencies(original, job.loaded, content, pictures)
     return _Proof(layers, float_operators, before, after)
 
 
-def _latencies(model: ir.Model, content: bytes, pictures: ImageSet) -> tuple[float, float]:
+def _latencies(
+    original: ir.Model, loaded: LoadedModel, content: bytes, pictures: ImageSet
+) -> tuple[float, float]:
     """Median latency of both models on the smallest batch, one thread, in milliseconds."""
-    smallest = fixed_batch(model) or 1
-    feeds = {input_name(model): next(iter(Batches.of(pictures, model)))[:smallest]}
-    runners = [session.load(each, threads=1) for each in (model, content)]
+    model, smallest = loaded.model, fixed_batch(loaded.model) or 1
+    feeds = loaded.interface.taken.feeds(next(iter(Batches.of(pictures, model)))[:smallest])
+    runners = [session.load(each, threads=1) for each in (original, content)]
     before, after = median_latencies(runners, feeds)
     return before, after
 

@@ -84,7 +84,7 @@ def find_origin(model: ir.Model, recipe: Recipe, source: CalibrationSource) -> O
 
 
 def find_input_format(
-    model: ir.Model,
+    loaded: LoadedModel,
     origin: Origin,
     recipe: Recipe,
     source: CalibrationSource,
@@ -99,17 +99,19 @@ def find_input_format(
     known = isinstance(recipe.input_format, InputFormat)
     if not known and origin.input_format is not None:
         return origin.input_format, InputChoice(str(origin.input_format), "card")
+    picture = loaded.interface.taken.picture
     return choose_input_format(
-        model,
+        loaded.model,
         origin.layers,
         asked=recipe.input_format,
-        ask=source.images is None or not holds_tensors(source.images, input_name(model)),
+        ask=source.images is None or not holds_tensors(source.images, picture.name),
+        pixels=picture.holds_pixels,
         threads=threads,
     )
 
 
 def gather(
-    model: ir.Model,
+    loaded: LoadedModel,
     origin: Origin,
     plan: Plan,
     source: CalibrationSource,
@@ -118,10 +120,19 @@ def gather(
 ) -> ImageSet:
     """Open the given pictures, or make some; the plan knows the input format.
 
+    Those for an input of 8-bit pixels are whole numbers.
+
     Raises:
         ZqcError: Pictures cannot be used, or the synthesis failed.
         KeyboardInterrupt: Ctrl-C came during the synthesis.
     """
+    found = _gather(loaded.model, origin, plan, source, progress)
+    return found.rounded() if loaded.interface.taken.picture.holds_pixels else found
+
+
+def _gather(
+    model: ir.Model, origin: Origin, plan: Plan, source: CalibrationSource, progress: Progress
+) -> ImageSet:
     recipe, picture = plan.recipe, picture_shape(model)
     input_format = recipe.input_format
     assert isinstance(input_format, InputFormat)  # ``begin`` found it
@@ -192,11 +203,11 @@ def begin(
     threads: int | None,
 ) -> tuple[LoadedModel, Origin, InputFormat, InputChoice]:
     """Read the model, find its statistics, and with them how pixels become input values."""
-    loaded = model_file.load(source, input_shape=recipe.input_shape)
+    loaded = model_file.load(source, input_shape=recipe.input_shape, inputs=recipe.inputs)
     origin = find_origin(loaded.model, recipe, given)
     if not origin.layers:
         _refuse_statistics(recipe)
-    input_format, choice = find_input_format(loaded.model, origin, recipe, given, threads=threads)
+    input_format, choice = find_input_format(loaded, origin, recipe, given, threads=threads)
     return loaded, origin, input_format, choice
 
 

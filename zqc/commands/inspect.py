@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
@@ -12,8 +13,19 @@ from passes.analysis.topology import inner_layers, post_processing, weighted_lay
 from zqc.commands.arguments import ModelLike, model_of
 from zqc.model_io import model_file
 from zqc.model_io.admission import dimensions
+from zqc.recipe.recipe import values_of
 from zqc.report.printing import Printable
 from zqc.runtime.executed import tail_starts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zqc.model_io.model_file import LoadedModel
+    from zqc.pictures.model_input import FurtherInput
+
+
+_SHOWN = 4
+"""Values of an input that are shown."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +38,13 @@ class Tensor:
             float32``, for what is no tensor of numbers.
         shape: One entry per dimension: its size, its name, or ``?``; None when even the number of
             dimensions is unknown.
+        note: What an input is: the picture, or what it is fed with.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...] | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,12 @@ class Inspection(Printable):
     metadata: dict[str, str]
 
 
-def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> Inspection:
+def inspect(
+    model: ModelLike,
+    *,
+    input_shape: tuple[int, int] | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> Inspection:
     """Say what a model is made of.
 
     Example:
@@ -100,6 +119,7 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
     Args:
         model: A model: its path, an ``onnx.ModelProto`` or an ``onnx_ir.Model``.
         input_shape: Height and width for a model that leaves them open.
+        inputs: Values of inputs beside the picture by name; the usual ones by default.
 
     Returns:
         What it is made of; ``print`` shows it as the command does.
@@ -107,8 +127,8 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
     Raises:
         ModelError: The model cannot be used.
     """
-    source = model_file.load(model_of(model), input_shape=input_shape)
-    loaded = source.whole()
+    source = model_file.load(model_of(model), input_shape=input_shape, inputs=values_of(inputs))
+    loaded = restored = source.whole()
     graph = loaded.graph
     operators = Counter(node.op_type for node in graph)
     return Inspection(
@@ -118,8 +138,8 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
         producer=" ".join(filter(None, (loaded.producer_name, loaded.producer_version))),
         opset=source.opset,
         ir_version=source.ir_version,
-        inputs=tuple(map(_tensor, graph.inputs)),
-        outputs=tuple(map(_tensor, graph.outputs)),
+        inputs=_inputs(source, restored.graph.inputs),
+        outputs=tuple(map(_tensor, restored.graph.outputs)),
         parameters=sum(
             math.prod(value.shape.numpy())
             for value in graph.initializers.values()
@@ -135,6 +155,24 @@ def inspect(model: ModelLike, *, input_shape: tuple[int, int] | None = None) -> 
         post_processing_begins=tail_starts(loaded),
         metadata=dict(loaded.metadata_props),
     )
+
+
+def _inputs(source: LoadedModel, inputs: Sequence[ir.Value]) -> tuple[Tensor, ...]:
+    """The inputs; where they are not one float picture, channels first, with what each is."""
+    taken = source.interface.taken
+    read = {value.name for value in source.model.graph.inputs}
+    notes = {one.name: f"fed with {_values(one)}" for one in taken.further if one.name in read}
+    notes |= {one.name: "read by nothing" for one in taken.further if one.name not in read}
+    if len(inputs) > 1 or taken.picture.channels_last:
+        notes[taken.picture.name] = "the picture" + ", channels last" * taken.picture.channels_last
+    return tuple(replace(_tensor(one), note=notes.get(one.name or "", "")) for one in inputs)
+
+
+def _values(one: FurtherInput) -> str:
+    numbers = [f"{number:g}" for number in one.value.reshape(-1)]
+    if len(set(numbers)) == 1:
+        return numbers[0]
+    return ",".join(numbers[:_SHOWN]) + ",…" * (len(numbers) > _SHOWN)
 
 
 def _tensor(value: ir.Value) -> Tensor:

@@ -82,10 +82,10 @@ def _from_card(model: ir.Model, file: Path, asked: InputFormat | ChannelOrder) -
 
 
 def _from_twin(model: ir.Model, file: Path) -> Origin:
-    try:
-        twin = model_file.load(file).model
-    except InputShapeError:  # its size does not matter, but it must have one
+    try:  # its size does not matter, but it must have one
         twin = model_file.load(file, input_shape=picture_shape(model)[1:]).model
+    except InputShapeError:
+        twin = model_file.load(file).model
     try:
         harvested = {layer.output: layer for layer in harvest(twin)}
     except NoBatchNormError as error:

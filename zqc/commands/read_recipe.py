@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zqc.errors import OptionError
 from zqc.recipe.recipe import PRESETS, Recipe
 from zqc.recipe.toml import METADATA_KEY, from_toml
+
+if TYPE_CHECKING:
+    from zqc.runtime.session import Runner
 
 
 def read_recipe(source: str | Path) -> Recipe:
@@ -39,6 +43,21 @@ def read_recipe(source: str | Path) -> Recipe:
             f"the recipe {path} is no text; give a TOML file in UTF-8, or a compiled .onnx"
         ) from error
     return from_toml(text, where=str(path))
+
+
+def recipe_in(runner: Runner) -> Recipe | None:
+    """Return the recipe in a loaded model; None where there is none, or of another version.
+
+    One that cannot be read is no reason not to run the model.
+    """
+    from zqc.model_io.model_file import METADATA_PREFIX
+
+    metadata = runner.session.get_modelmeta().custom_metadata_map
+    text = metadata.get(METADATA_PREFIX + METADATA_KEY)
+    try:
+        return None if text is None else from_toml(text, where="the recipe")
+    except OptionError:
+        return None
 
 
 def _of_model(path: Path) -> Recipe:

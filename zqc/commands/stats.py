@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from zqc.pictures.images import ImageSet, holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, InputFormat
 from zqc.pictures.model_input import fixed_batch, input_name, picture_shape
 from zqc.progress import Progress, Task
+from zqc.recipe.recipe import values_of
 from zqc.report.printing import Printable
 from zqc.runtime import session
 from zqc.statistics.batchnorm import LayerStatistics
@@ -45,6 +48,7 @@ def stats(
     images: ImagesLike,
     input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     allow_few: bool = False,
     progress: Progress | bool | None = None,
     threads: int | None = None,
@@ -67,6 +71,7 @@ def stats(
         input_format: How pixels become input values; ``"RGB"`` or ``"BGR"`` to find it from
             BatchNorm, if there is any, for channels in this order.
         input_shape: Height and width for a model that leaves them open.
+        inputs: Values of inputs beside the picture by name; the usual ones by default.
         allow_few: Whether fewer than ``FEWEST_PICTURES`` will do.
         progress: Where long work reports to; True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
@@ -79,11 +84,13 @@ def stats(
             too few pictures.
     """
     started = time.monotonic()
-    progress, pixels = progress_of(progress), images_of(images)
+    progress, (pixels, beside) = progress_of(progress), images_of(images)
     source, output = model_of(model), to_path(output)
     check_output(output, source, pixels)
     with progress.stage(f"Loading {name_of_model(source)}"):
-        loaded = model_file.load(source, input_shape=input_shape)
+        loaded = model_file.load(
+            source, input_shape=input_shape, inputs={**beside, **values_of(inputs)}
+        )
         network = folded(loaded.model)
     layers = layers_of(network)
     if not layers:
@@ -94,6 +101,7 @@ def stats(
             loaded.model,
             asked=input_format,
             ask=not holds_tensors(pixels, name),
+            pixels=loaded.interface.taken.picture.holds_pixels,
             threads=threads,
         )
     pictures = open_images(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -195,6 +195,7 @@ def output_agreement(
     quantized: Sequence[ir.Model | bytes],
     batches: Iterable[NDArray[np.float32]],
     *,
+    feeds: Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.generic]]] | None = None,
     task: Task,
     threads: int | None,
 ) -> tuple[tuple[PartAgreement, ...], ...]:
@@ -204,8 +205,9 @@ def output_agreement(
 
     Args:
         model: A float model.
-        quantized: Models with the same input and outputs, or their files.
+        quantized: Models with the same outputs, or their files.
         batches: Input tensors (N, C, H, W).
+        feeds: Makes the inputs of ``quantized`` from one; the same input by default.
         task: Advanced by the number of pictures.
         threads: Threads of ONNX Runtime.
 
@@ -222,7 +224,7 @@ def output_agreement(
     for batch in batches:
         expected = reference({source: batch})
         for runner, meter in zip(runners, meters, strict=True):
-            meter.update(expected, runner({source: batch}))
+            meter.update(expected, runner(feeds(batch) if feeds else {source: batch}))
         task.advance(steps=len(batch))
     return tuple(meter.results() for meter in meters)
 

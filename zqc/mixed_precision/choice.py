@@ -20,7 +20,7 @@ from zqc.mixed_precision.losses import Losses, weight_losses
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
-from zqc.pictures.model_input import fixed_batch, input_name
+from zqc.pictures.model_input import fixed_batch
 from zqc.quantization.candidates import Candidate
 from zqc.quantization.quantize import quantize
 from zqc.recipe.plan import Plan
@@ -174,21 +174,22 @@ def chosen_bits(
     means = {} if recipe.bias_correction == "none" else ranges.means
 
     # What cannot be run is left out: it counts for nothing that the bits could change.
-    ends = loaded.ends if loaded.ends_run else None
 
     def build(bits_of: Mapping[str, int]) -> bytes:
         quantized = quantize(model, bare, plan, means=means, bits_of=bits_of)
         lowered = plan.target.lower(quantized, recipe.min_runtime)
-        return model_file.serialize(lowered, metadata=dict(metadata), ends=ends)
+        return model_file.serialize(
+            lowered, metadata=dict(metadata), source=loaded, whole=loaded.ends_run
+        )
 
     picture = next(iter(batches))[: fixed_batch(model) or 1]
     allocation = choose_bits(
         model,
         losses,
         recipe,
-        original=loaded.whole() if loaded.ends_run else loaded.model,
+        original=loaded.whole() if loaded.ends_run else loaded.part(),
         original_size=loaded.bytes_on_disk,
         build=build,
-        feeds={input_name(model): picture},
+        feeds=loaded.interface.taken.feeds(picture),
     )
     return dict(allocation.bits)

@@ -189,38 +189,6 @@ def _check_variances(node: ir.Node) -> None:
     )
 
 
-def check_image_input(model: ir.Model) -> ir.Value:
-    """Return the only input: a float32 tensor of shape (batch, channels, height, width).
-
-    Raises:
-        ModelError: There are other inputs, or the only one is no such tensor.
-    """
-    found = "; ".join(described(value) for value in model.graph.inputs) or "none"
-    if len(model.graph.inputs) != 1:
-        raise ModelError(
-            f"a detector with one image input is needed, but the inputs are: {found}; "
-            "export it with the picture alone as input"
-        )
-    (value,) = model.graph.inputs
-    if value.dtype is not ir.DataType.FLOAT:
-        raise ModelError(f"the input must be float32, but is {found}; export the model in float32")
-    if value.shape is None or len(value.shape) != 4:
-        raise ModelError(
-            "the input must have the shape (batch, channels, height, width), "
-            f"but is {found}; export the model with a picture as input"
-        )
-    channels, last = value.shape[1], value.shape[3]
-    if last in (1, 3) and channels not in (1, 3):
-        raise ModelError(
-            f"the input {found} has its channels last; export the model with channels first"
-        )
-    if not isinstance(channels, int) or channels < 1:
-        raise ModelError(
-            f"the number of channels is left open: {found}; export it with a fixed one"
-        )
-    return value
-
-
 def described(value: ir.Value) -> str:
     """Name, type and shape of an input in words."""
     dtype = value.dtype.name.lower() if value.dtype is not None else "unknown type"

@@ -14,7 +14,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import EncodeError
@@ -41,7 +43,12 @@ class _DiedError(Exception):
     """The child died of the model; the message says how."""
 
 
-def prepared(proto: onnx.ModelProto, *, input_shape: tuple[int, int] | None) -> onnx.ModelProto:
+def prepared(
+    proto: onnx.ModelProto,
+    *,
+    input_shape: tuple[int, int] | None,
+    inputs: Mapping[str, Sequence[float]] | None = None,
+) -> onnx.ModelProto:
     """Make a model ready in a child process, see ``preparation.prepared``.
 
     Where only onnxsim dies, the model is used unsimplified; where no child process can be started,
@@ -50,17 +57,18 @@ def prepared(proto: onnx.ModelProto, *, input_shape: tuple[int, int] | None) -> 
     Raises:
         ModelError: The model is none that zqc can work on, or onnx dies of it, too.
     """
+    options = {"input_shape": input_shape, "inputs": dict(inputs or {})}
     try:
         content = proto.SerializeToString()
     except (EncodeError, ValueError) as error:
         raise ModelError("the model is larger than 2 GB, which ONNX cannot hold") from error
     try:
         try:
-            return _in_child(content, input_shape, simplify=True)
+            return _in_child(content, options, simplify=True)
         except _DiedError as error:
             fault = error
         try:
-            model = _in_child(content, input_shape, simplify=False)
+            model = _in_child(content, options, simplify=False)
         except _DiedError as error:
             raise ModelError(
                 f"the model cannot be read: onnx {error}; it is damaged or not valid ONNX, "
@@ -68,14 +76,12 @@ def prepared(proto: onnx.ModelProto, *, input_shape: tuple[int, int] | None) -> 
             ) from error
     except _NotStartedError as error:
         logger.warning("onnxsim cannot run here, the model is used unsimplified: %s", error)
-        return preparation.prepared(proto, input_shape=input_shape, simplify=False)
+        return preparation.prepared(proto, input_shape=input_shape, inputs=inputs, simplify=False)
     logger.warning("onnxsim failed, the model is used unsimplified: it %s", fault)
     return model
 
 
-def _in_child(
-    content: bytes, input_shape: tuple[int, int] | None, *, simplify: bool
-) -> onnx.ModelProto:
+def _in_child(content: bytes, options: Mapping[str, Any], *, simplify: bool) -> onnx.ModelProto:
     """Start a child, hand it a model and return what it makes of it.
 
     Raises:
@@ -87,7 +93,7 @@ def _in_child(
     if not sys.executable or getattr(sys, "frozen", False):
         raise _NotStartedError("this program has no Python of its own to start")
     limit = _SECONDS + _SECONDS_PER_MB * len(content) / 1e6
-    options = {"input_shape": input_shape, "simplify": simplify, "seconds": limit}
+    options = {**options, "simplify": simplify, "seconds": limit}
     # -P: modules come from where they came from here, never from the current folder as well.
     command = [sys.executable, "-P", "-m", "zqc.model_io.worker", json.dumps(options)]
     try:

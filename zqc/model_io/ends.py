@@ -54,16 +54,12 @@ class Ends:
         foreign: Operators that ONNX Runtime lacks, by type, each once.
         tail: The nodes behind the cut, as a graph from what they read to the outputs; None where
             there are none.
-        inputs: How the file declares its inputs.
-        declared: How it declares its outputs.
     """
 
     outputs: tuple[str, ...]
     reasons: dict[str, str] = field(default_factory=dict)
     foreign: tuple[str, ...] = ()
     tail: ir.Model | None = None
-    inputs: tuple[onnx.ValueInfoProto, ...] = ()
-    declared: tuple[onnx.ValueInfoProto, ...] = ()
 
     def warning(self) -> str:
         """What a user should know before any work; empty where there is nothing."""

@@ -13,13 +13,14 @@ from google.protobuf.message import EncodeError
 
 from zqc.errors import ModelError, OutputError
 from zqc.files import atomic_write
-from zqc.model_io import child, interface, lowest_opset, onnx_file, upgrade
+from zqc.model_io import child, lowest_opset, onnx_file, upgrade
 from zqc.model_io.admission import PLUGINS, dimensions
 from zqc.model_io.ends import Ends, joined, split
+from zqc.model_io.interface import Interface
 from zqc.model_io.preparation import inferred
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class LoadedModel:
         bytes_on_disk: Size of both together.
         opset: Default operator set that the file declares.
         ir_version: IR version that it declares.
+        interface: Its inputs and outputs, which a file that is made from it has, too.
         ends: What stands behind ``model``, and is left as it is.
     """
 
@@ -47,11 +49,27 @@ class LoadedModel:
     bytes_on_disk: int
     opset: int
     ir_version: int
+    interface: Interface
     ends: Ends
 
+    def restored(self, model: ir.Model, *, whole: bool = True) -> ir.Model:
+        """What was made of ``model``, with the inputs, the outputs and the ends of the file.
+
+        Args:
+            model: It stays as it is.
+            whole: Whether what was left as it is stands behind it again.
+        """
+        if whole and self.ends.reasons:
+            model = joined(model, _raised(self.ends, model.opset_imports[""]))
+        return self.interface.restored(model)
+
     def whole(self) -> ir.Model:
-        """The model with its ends."""
-        return joined(self.model, self.ends)
+        """The model as the file holds it."""
+        return self.restored(self.model)
+
+    def part(self) -> ir.Model:
+        """What of it can be run and compared, with the inputs of the file."""
+        return self.restored(self.model, whole=False)
 
     @property
     def ends_run(self) -> bool:
@@ -60,7 +78,10 @@ class LoadedModel:
 
 
 def load(
-    source: Path | onnx.ModelProto | ir.Model, *, input_shape: tuple[int, int] | None = None
+    source: Path | onnx.ModelProto | ir.Model,
+    *,
+    input_shape: tuple[int, int] | None = None,
+    inputs: Mapping[str, Sequence[float]] | None = None,
 ) -> LoadedModel:
     """Read a float32 detector and make it ready for the pipeline, see ``preparation``.
 
@@ -71,31 +92,34 @@ def load(
         source: An ONNX file, opset 7 or later, with its external data beside it; or a model in
             memory, which stays as it is.
         input_shape: Height and width for a model that leaves them open.
+        inputs: Values of its inputs beside the picture, row by row; the usual ones by default.
 
     Raises:
         ModelError: The file cannot be read, or the model is none that zqc can work on.
-        InputShapeError: A size is open and not given, or given and not the model's.
+        InputShapeError: A size is given and not the model's.
+        OptionError: No value is known for an input beside the picture, or one is given for none.
         AlreadyQuantizedError: The model is quantized already.
     """
+    values = inputs or {}
     if isinstance(source, Path):
         file, name = onnx_file.read(source), str(source)
     else:
         file, name = onnx_file.of_model(source), "the model"
     try:
-        model = ir.from_proto(child.prepared(file.proto, input_shape=input_shape))
+        model = ir.from_proto(child.prepared(file.proto, input_shape=input_shape, inputs=values))
     except ModelError as error:
         raise type(error)(f"{name}: {error}") from error.__cause__
     _keep_interface(file.proto, model)
+    interface = Interface.of(file.proto, model, values)
     try:
         model, ends = split(model)
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from error
     if warning := ends.warning():
         logger.warning("%s: %s", name, warning)
-    graph = file.proto.graph
-    ends = replace(ends, inputs=tuple(graph.input), declared=tuple(graph.output))
-    opset = upgrade.opset(file.proto)
-    return LoadedModel(model, name, file.sha256, file.size, opset, file.proto.ir_version, ends)
+    interface.give_values(model)
+    opset, version = upgrade.opset(file.proto), file.proto.ir_version
+    return LoadedModel(model, name, file.sha256, file.size, opset, version, interface, ends)
 
 
 def raise_opset(model: ir.Model, version: int) -> ir.Model:
@@ -114,7 +138,13 @@ def raise_opset(model: ir.Model, version: int) -> ir.Model:
     return raised
 
 
-def serialize(model: ir.Model, *, metadata: Mapping[str, str], ends: Ends | None = None) -> bytes:
+def serialize(
+    model: ir.Model,
+    *,
+    metadata: Mapping[str, str],
+    source: LoadedModel | None = None,
+    whole: bool = True,
+) -> bytes:
     """Return the file of a model, with the lowest opset and IR version that hold it.
 
     The same model gives the same bytes: shapes of intermediate values are left out, since every
@@ -123,19 +153,20 @@ def serialize(model: ir.Model, *, metadata: Mapping[str, str], ends: Ends | None
     Args:
         model: What to write; it stays as it is.
         metadata: Added to the model's own ``metadata_props``, each key behind ``zqc.``.
-        ends: What stands behind it, and how its inputs and outputs were declared; without, the file
-            holds the model alone.
+        source: What it was made from: the file has its inputs, outputs and ends. Without, it holds
+            the model alone.
+        whole: Whether it has the ends.
 
     Raises:
         OutputError: The model is not valid ONNX, or larger than protobuf can hold.
     """
     added = {METADATA_PREFIX + key: value for key, value in metadata.items()}
     try:
-        if ends is not None:
-            model = joined(model, _raised(ends, model.opset_imports[""]))
+        if source is not None:
+            model = source.restored(model, whole=whole)
         proto = ir.to_proto(lowest_opset.lowered(model))
-        if ends is not None:
-            interface.restore(proto.graph, ends.inputs, ends.declared)
+        if source is not None:
+            source.interface.declare(proto.graph)
         del proto.graph.value_info[:]
         imports = proto.opset_import
         proto.ir_version = onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True)

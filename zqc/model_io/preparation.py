@@ -7,6 +7,10 @@ shapes inferred, every node and value with a name of its own.
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping, Sequence
+
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -17,9 +21,8 @@ from passes.canonicalize.explicit_pads import ExplicitPads
 from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.spell_swish import SpellSwish
 from zqc.errors import InputShapeError, ModelError
-from zqc.model_io import upgrade
+from zqc.model_io import float32, picture_input, upgrade
 from zqc.model_io.admission import (
-    check_image_input,
     check_numbers,
     check_operators,
     check_opset,
@@ -28,6 +31,9 @@ from zqc.model_io.admission import (
     set_plugins_apart,
 )
 from zqc.model_io.observed import observe
+from zqc.pictures.model_input import further_sizes
+
+logger = logging.getLogger(__name__)
 
 MINIMUM_OPSET = 13  # the first with QuantizeLinear and DequantizeLinear per channel
 
@@ -40,9 +46,19 @@ AS_EXPORTED: tuple[ir.passes.InPlacePass, ...] = (
 """Exact passes on the model as it was exported, before constants are folded, since some of what
 they recognise is gone then, and after it."""
 
+_DEFAULT_SIZE = (640, 640)
+"""Height and width of a model that leaves them open and states none: what is usual."""
+
+_STATED_SIZE = "imgsz"
+"""Where Ultralytics writes height and width, as ``[640, 640]``."""
+
 
 def prepared(
-    proto: onnx.ModelProto, *, input_shape: tuple[int, int] | None, simplify: bool
+    proto: onnx.ModelProto,
+    *,
+    input_shape: tuple[int, int] | None,
+    simplify: bool,
+    inputs: Mapping[str, Sequence[float]] | None = None,
 ) -> onnx.ModelProto:
     """Make a model ready.
 
@@ -53,6 +69,7 @@ def prepared(
         proto: The model as it came in, external data loaded.
         input_shape: Height and width for a model that leaves them open.
         simplify: Fold constants, too; without, the model is only harder to work on.
+        inputs: Values of inputs that are no pictures, row by row.
 
     Raises:
         ModelError: It is none that zqc can work on.
@@ -60,7 +77,7 @@ def prepared(
         AlreadyQuantizedError: The model is quantized already.
     """
     try:
-        return _prepared(proto, input_shape, simplify=simplify)
+        return _prepared(proto, input_shape, inputs or {}, simplify=simplify)
     except (ModelError, MemoryError):
         raise
     except Exception as error:  # onnx and onnx_ir raise many kinds where a model is damaged
@@ -79,15 +96,21 @@ def inferred(proto: onnx.ModelProto) -> ir.Model:
 
 
 def _prepared(
-    proto: onnx.ModelProto, input_shape: tuple[int, int] | None, *, simplify: bool
+    proto: onnx.ModelProto,
+    input_shape: tuple[int, int] | None,
+    inputs: Mapping[str, Sequence[float]],
+    *,
+    simplify: bool,
 ) -> onnx.ModelProto:
     check_opset(upgrade.opset(proto))
     model = _normalized(upgrade.plain(proto))
     check_structure(model)
+    model = float32.cast_up(model)
     check_operators(model)
     check_numbers(model)
+    picture = picture_input.canonical(model, picture_input.find(model, inputs))
     _forget_shapes(model)
-    given = _fix_size(check_image_input(model), input_shape)
+    given = _fix_sizes(model, picture, input_shape, inputs)
     # The converter spells operators more plainly where it knows the rank of their inputs.
     known = _canonical(inferred(ir.to_proto(model)))
     raised = upgrade.raise_opset(ir.to_proto(known), MINIMUM_OPSET)
@@ -142,13 +165,12 @@ def _normalized(proto: onnx.ModelProto) -> ir.Model:
         if node.domain == "ai.onnx":
             node.domain = ""
     set_plugins_apart(model)
-    return _tidied(model)
+    return _tidied(common.RemoveInitializersFromInputsPass()(model).model)
 
 
 def _tidied(model: ir.Model) -> ir.Model:
     """Constants to initializers, dead code and the exporter's notes away, unique names."""
     passes = ir.passes.Sequential(
-        common.RemoveInitializersFromInputsPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedOpsetsPass(),
@@ -180,36 +202,60 @@ def _forget_shapes(model: ir.Model) -> None:
                 value.shape = None
 
 
-def _fix_size(image: ir.Value, size: tuple[int, int] | None) -> bool:
-    """Fix height and width of the input, keep its batch; return whether ``size`` was needed.
+def _fix_sizes(
+    model: ir.Model,
+    picture: ir.Value,
+    size: tuple[int, int] | None,
+    inputs: Mapping[str, Sequence[float]],
+) -> bool:
+    """Fix the sizes of all inputs, but for the batch; return whether a size had to be chosen.
+
+    Height and width that the model leaves open are those of ``size``, those that its metadata
+    state, or ``_DEFAULT_SIZE``.
 
     Raises:
-        InputShapeError: A size is open and not given, or given and not the one that the model has.
+        InputShapeError: ``size`` is given, and not the one that the model has.
     """
-    batch, channels, *declared = image.shape or ir.Shape([None] * 4)
+    declared = picture_input.sizes_of(picture)
+    batch, channels, *sides = declared
     fixed: list[int] = []
-    for dimension, given in zip(declared, size or (None, None), strict=True):
-        if isinstance(dimension, int) and dimension > 0:
-            if given not in (None, dimension):
-                raise InputShapeError(
-                    f"the size of the input {described(image)} is fixed; "
-                    "leave --input-shape out or give that one"
-                )
-            fixed.append(dimension)
-        elif given is None:
+    chosen, origin = _stated_size(model.metadata_props)
+    for side, given, other in zip(sides, size or (None, None), chosen, strict=True):
+        if isinstance(side, int) and given not in (None, side):
             raise InputShapeError(
-                f"the input {described(image)} leaves its height and width open; "
-                "give them with --input-shape HxW, for example --input-shape 640x640"
+                f"the size of the input {described(picture)} is fixed; "
+                "leave --input-shape out or give that one"
             )
-        else:
-            fixed.append(given)
-    if isinstance(batch, int) and batch > 0:
-        image.shape = ir.Shape([batch, channels, *fixed])
-    else:
-        name = getattr(batch, "value", None)
-        others = {getattr(dimension, "value", None) for dimension in declared}
-        image.shape = ir.Shape([name if name and name not in others else "batch", channels, *fixed])
-    return fixed != declared
+        fixed.append(side if isinstance(side, int) else given or other)
+    found = fixed != sides
+    if found and size is None:
+        logger.warning(
+            "the model leaves its height and width open; taken: %s, %s; --input-shape HxW takes "
+            "others",
+            "x".join(map(str, fixed)),
+            origin,
+        )
+    name = batch if isinstance(batch, int) or (batch and batch not in sides) else "batch"
+    picture.shape = ir.Shape([name, channels, *fixed])
+    known = (*declared, *picture_input.sizes_of(picture))
+    for value in model.graph.inputs[1:]:
+        if value.shape is not None:
+            values = inputs.get(value.name or "")
+            sizes = further_sizes(value.name or "", picture_input.sizes_of(value), values, known)
+            value.shape = ir.Shape(sizes)
+    return found
+
+
+def _stated_size(metadata: Mapping[str, str]) -> tuple[tuple[int, int], str]:
+    """Height and width for a model that leaves them open, and who says so."""
+    try:
+        stated = json.loads(metadata.get(_STATED_SIZE, ""))
+    except ValueError:
+        return _DEFAULT_SIZE, "the default"
+    sides = stated if isinstance(stated, list) else [stated, stated]
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        return _DEFAULT_SIZE, "the default"
+    return (sides[0], sides[1]), f"as {_STATED_SIZE} in its metadata says"
 
 
 def _check_size(proto: onnx.ModelProto) -> None:

@@ -59,6 +59,7 @@ def main() -> None:
             onnx.ModelProto.FromString(sys.stdin.buffer.read()),
             input_shape=tuple(shape) if shape else None,
             simplify=options["simplify"],
+            inputs=options["inputs"],
         ).SerializeToString()
     except ModelError as caught:
         traceback.print_exc()

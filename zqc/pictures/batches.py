@@ -37,9 +37,13 @@ class Batches:
 
     @classmethod
     def of(cls, pictures: ImageSet, model: ir.Model) -> Batches:
-        """The batches that a model takes."""
-        fixed = fixed_batch(model)
-        return cls(pictures, fixed or _BATCH, fixed is not None)
+        """The batches that a model takes.
+
+        Inputs beside the picture have a value for one picture where they have one for each, and
+        one picture at a time then.
+        """
+        fixed, single = fixed_batch(model), any(map(_is_per_picture, model.graph.inputs[1:]))
+        return cls(pictures, fixed or (1 if single else _BATCH), fixed is not None)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -56,3 +60,8 @@ class Batches:
             if sum(map(len, found)) >= count:
                 break
         return found
+
+
+def _is_per_picture(value: ir.Value) -> bool:
+    shape = value.shape
+    return shape is not None and len(shape) > 0 and not isinstance(shape[0], int)

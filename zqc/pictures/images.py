@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -94,6 +94,15 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.names)
 
+    def rounded(self) -> ImageSet:
+        """Return the same pictures in whole numbers."""
+
+        def read(start: int, stop: int) -> tuple[NDArray[np.float32], tuple[PicturePlacement, ...]]:
+            tensors, placements = self.read(start, stop)
+            return np.rint(tensors), placements
+
+        return replace(self, read=read)
+
     def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
         """Read arrays N,C,H,W with N = ``size``; the last one may be shorter."""
         return (tensors for tensors, _ in self.placed_batches(size))
@@ -179,9 +188,10 @@ def open_images(
     Args:
         path: A folder of pictures (sorted by name, sub-folders left out), one picture, or an
             ``.npy``/``.npz`` of an array: float N,C,H,W is taken as ready tensors, uint8 N,H,W,C
-            as pixels. In an ``.npz`` the array is the one named ``input_name``, else ``images``,
-            else the only one; an array ``synthesised`` beside it is the mark of ``write_tensors``.
-            Or such an array itself.
+            as pixels, and each in the order of the other where the shape leaves no doubt. In an
+            ``.npz`` the array is the one named ``input_name``, else ``images``, else the only one;
+            an array ``synthesised`` beside it is the mark of ``write_tensors``. Or such an array
+            itself.
         channels: Channels of the model's input: 3, or 1 for luminance.
         height: Its height.
         width: Its width.
@@ -207,7 +217,7 @@ def open_images(
 
     if _is_array(path):
         where = path if isinstance(path, Path) else "an array"
-        array = np.atleast_1d(_read_array(path, input_name))
+        array = _arranged(np.atleast_1d(_read_array(path, input_name)), (channels, height, width))
         array = array[:limit] if array.ndim == 4 else array
         names = tuple(map(str, range(len(array))))
         if array.dtype == np.uint8:
@@ -217,7 +227,8 @@ def open_images(
             return ImageSet(names, source, lambda start, stop: tensors(list(pixels[start:stop])))
         _check_tensors(array, (channels, height, width), where)
         source = f"{_count(len(array), 'tensor')} from {where}"
-        return ImageSet.of_tensors(array, source, synthesised=_is_marked(path))
+        floats = cast("NDArray[np.floating]", array)
+        return ImageSet.of_tensors(floats, source, synthesised=_is_marked(path))
     assert isinstance(path, Path)  # arrays are done with
     if channels not in (1, 3):
         raise ImageError(
@@ -316,6 +327,18 @@ def _is_marked(path: Path | NDArray[np.generic]) -> bool:
         return False
     with np.load(path, allow_pickle=False) as archive:
         return "synthesised" in archive.files and bool(np.all(archive["synthesised"]))
+
+
+def _arranged(array: NDArray[np.generic], picture: tuple[int, int, int]) -> NDArray[np.generic]:
+    """Put channels last in pixels and first in tensors: models take either."""
+    channels, height, width = picture
+    if array.ndim != 4:
+        return array
+    if array.dtype == np.uint8:
+        is_first = array.shape[1] in (1, 3) and array.shape[3] not in (1, 3)
+        return np.moveaxis(array, 1, 3) if is_first else array
+    is_last = array.shape[1:] == (height, width, channels) != picture
+    return np.moveaxis(array, 3, 1) if is_last else array
 
 
 def _check_pixels(array: NDArray[np.generic], path: Path | str) -> None:

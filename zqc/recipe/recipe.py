@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from zqc import targets
 from zqc.errors import OptionError
 from zqc.pictures.input_format import CHANNEL_ORDERS, ChannelOrder, InputFormat
 from zqc.runtime import versions
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Effort = Literal["quick", "standard", "thorough"]
 Terms = Literal["both", "mean", "std"]
@@ -92,6 +90,8 @@ class Recipe:
         input_format: How pixel values become the input tensor; ``"RGB"`` or ``"BGR"`` where that is
             to be found from the statistics, for channels in this order.
         input_shape: Height and width for inputs that leave them open.
+        inputs: Values of inputs beside the picture by name, row by row, or one for all; those that
+            are not there have the usual ones.
         target: Name of what the output is lowered for, see ``zqc.targets``.
         min_runtime: The oldest ONNX Runtime that has to run the output, such as ``1.16``; None for
             those that zqc itself works with.
@@ -126,6 +126,7 @@ class Recipe:
     seed: int = 0
     input_format: InputFormat | ChannelOrder = "RGB"
     input_shape: tuple[int, int] | None = None
+    inputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
     target: str = "ort-x86"
     min_runtime: str | None = None
     reduce_range: bool = False
@@ -148,6 +149,7 @@ class Recipe:
                 f"input_format is {self.input_format!r}, but must be an InputFormat, "
                 f"or {' or '.join(CHANNEL_ORDERS)} for one that is to be found"
             )
+        object.__setattr__(self, "inputs", values_of(self.inputs))
         targets.check_name(self.target)
         if self.min_runtime is not None:
             self._check_runtime(self.min_runtime)
@@ -205,6 +207,33 @@ class Recipe:
         if self.bits == self.act_bits == 8:
             return "int8"
         return f"w{self.bits}a{self.act_bits}"
+
+
+def values_of(inputs: Mapping[str, object] | None) -> dict[str, tuple[float, ...]]:
+    """Return values of inputs as a recipe has them: numbers, row by row.
+
+    Args:
+        inputs: By name a number, a list of them, or an array of any shape.
+
+    Raises:
+        OptionError: One is none of these.
+    """
+    try:
+        return {name: tuple(_flat(values)) for name, values in (inputs or {}).items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise OptionError(
+            f"inputs is {inputs!r}, but must have a number or a list of numbers for each name"
+        ) from error
+
+
+def _flat(values: object) -> Iterable[float]:
+    if isinstance(values, str | bytes):
+        raise TypeError
+    if isinstance(values, Iterable) and getattr(values, "ndim", True):
+        for each in values:
+            yield from _flat(each)
+    else:
+        yield float(values)  # type: ignore[arg-type]
 
 
 PRESETS: Mapping[str, Recipe] = MappingProxyType(

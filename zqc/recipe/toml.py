@@ -1,13 +1,14 @@
 """Recipes as data: presets, TOML files, and the models that were compiled with them.
 
-A file has a line per field of ``Recipe`` that it sets, under the field's own name. Two things are
+A file has a line per field of ``Recipe`` that it sets, under the field's own name. Three things are
 written differently from Python:
 
 - ``preset = "hptq"``: the fields that the file does not set are those of this preset.
+- ``inputs = { scale_factor = [1, 1] }``: the values of inputs beside the picture, on one line.
 - The input format: ``input_range = [-1, 1]``, or ``[[…], […]]`` with a number per channel, or
   ``mean = […]`` and ``std = […]``; and ``bgr``.
 
-A field that is None has no line.
+A field that is None has no line, and ``inputs`` has none without values.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
         if field.name == "input_format":
             table |= _format_table(value) if isinstance(value, InputFormat) else {}
             table["bgr"] = is_bgr(value)
+        elif isinstance(value, dict):
+            table |= {field.name: {k: list(v) for k, v in value.items()}} if value else {}
         elif isinstance(value, tuple):
             table[field.name] = list(value)
         elif value is not None:
@@ -106,6 +109,11 @@ def _typed(key: str, value: Any) -> Any:
         return _checked(key, value, _is_whole(value), "a whole number")
     if hint is bool:
         return _checked(key, value, isinstance(value, bool), "true or false")
+    if get_origin(hint) is Mapping:
+        said = "a table of numbers, or lists of them, by the names of inputs"
+        tables = value.values() if isinstance(value, dict) else [None]
+        fits = all(_is_number(each) or _is_numbers(each) for each in tables)
+        return _checked(key, value, fits, said)
     items = value if isinstance(value, list) else [None]
     if get_args(hint)[-1] is Ellipsis:
         texts = all(isinstance(item, str) for item in items)
@@ -176,4 +184,6 @@ def _written(value: Any) -> str:
 
     Not tomli-w: it breaks every list into lines.
     """
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_written(k)} = {_written(v)}" for k, v in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

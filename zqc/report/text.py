@@ -164,6 +164,7 @@ def _input(choice: InputChoice) -> Text:
     notes = {
         "given": "",
         "card": " (from the statistics card)",
+        "stated": f" ({choice.flags})",
         "found": f" (found from the BatchNorm statistics; {choice.flags} says the same)",
         "assumed": " (assumed; --input-range, or --mean and --std, say otherwise)",
     }
@@ -309,7 +310,8 @@ def _names(names: Iterable[str]) -> str:
 
 def _tensor(tensor: Tensor) -> str:
     shape = "unknown shape" if tensor.shape is None else "×".join(map(str, tensor.shape))
-    return f"{tensor.name}: {tensor.dtype} {shape}"
+    note = f" ({tensor.note})" if tensor.note else ""
+    return f"{tensor.name}: {tensor.dtype} {shape}{note}"
 
 
 def _seconds(value: float) -> str:

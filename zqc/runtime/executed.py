@@ -118,7 +118,7 @@ def float_operators(
     """
     graph = executed.graph
     before: set[ir.Node] = set()
-    integers: set[ir.Value] = set()
+    integers = {v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()}
     for node in reversed(graph):
         layer = node.op_type in INTEGER_LAYERS | FLOAT_LAYERS and not is_expectation(node)
         if node in before or layer:
@@ -127,9 +127,14 @@ def float_operators(
     for node in graph:
         # The saved graph does not always say types: data stays integer until DequantizeLinear.
         if _makes_integers(node) or (
-            node.op_type != "DequantizeLinear" and any(v in integers for v in node.inputs)
+            not _makes_floats(node) and any(v in integers for v in node.inputs)
         ):
             integers.update(node.outputs)
+    # What the file takes has to become what layers read: no choice of anybody's.
+    borders = set(graph.inputs)
+    for node in graph:
+        if node.op_type == "Transpose" and node.inputs[0] in borders:
+            borders.update(node.outputs)
     found: dict[tuple[str, str], list[str]] = {}
     for node in graph:
         if (
@@ -137,6 +142,7 @@ def float_operators(
             and node.op_type not in FLOAT_LAYERS | {"DequantizeLinear"}
             and node.outputs[0] not in integers
             and not _is_barrier(node)
+            and not (node.op_type == "Cast" and node.inputs[0] in borders)
         ):
             rule = "kept by --keep-float" if node.name in excluded else rule_of(node)
             found.setdefault((node.op_type, rule), []).append(label(node))
@@ -185,6 +191,13 @@ def require_integer(layers: Collection[LayerReport], operators: Collection[Float
 def _is_barrier(node: ir.Node) -> bool:
     """Whether the node computes nothing, see ``passes.FloatBarriers``."""
     return node.op_type == "Max" and len(node.inputs) == 1
+
+
+def _makes_floats(node: ir.Node) -> bool:
+    """Whether the node gives floats whatever it reads."""
+    if node.op_type == "Cast":
+        return ir.DataType(node.attributes["to"].as_int()).is_floating_point()
+    return node.op_type == "DequantizeLinear"
 
 
 def _makes_integers(node: ir.Node) -> bool:

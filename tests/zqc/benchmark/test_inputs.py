@@ -118,5 +118,5 @@ def test_pictures(tmp_path, rng):
     np.savez(path, images=tensors)
     feeds = picture_feeds([picture(3, 3, 8, 8)], path, InputFormat())
     np.testing.assert_array_equal(feeds["x"], tensors[[0, 1, 0]])
-    with pytest.raises(ModelError, match="leave the pictures out"):
+    with pytest.raises(ModelError, match="without pictures"):
         picture_feeds([picture(1, 2)], path, InputFormat())

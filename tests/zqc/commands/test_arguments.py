@@ -55,15 +55,31 @@ def test_pictures_one_after_another(rng, kind):
         "generator": (half for half in halves),
         "single pictures": list(pictures),
     }[kind]
-    np.testing.assert_array_equal(images_of(given), pictures)
+    found, beside = images_of(given)
+    np.testing.assert_array_equal(found, pictures)
+    assert beside == {}
 
 
 def test_pictures_as_they_are(rng):
     """An array, a path, and none at all."""
     array = rng.integers(0, 256, (2, 5, 6, 3), np.uint8)
-    assert images_of(array) is array
-    assert images_of("folder") == Path("folder")
-    assert images_of(None) is None
+    assert images_of(array)[0] is array
+    assert images_of("folder") == (Path("folder"), {})
+    assert images_of(None) == (None, {})
+
+
+def test_values_beside_the_pictures(rng, caplog):
+    """Small entries of a dict are values of other inputs; where they differ, the first count."""
+    pictures = rng.normal(size=(2, 3, 5, 6)).astype("f")
+    scales = np.array([[1, 2], [3, 4]], np.float32)
+    size = np.array([5, 6])
+    found, beside = images_of(
+        {"x": pictures[i : i + 1], "scale": scales[i : i + 1], "size": size} for i in range(2)
+    )
+    np.testing.assert_array_equal(found, pictures)
+    assert beside == {"scale": (1.0, 2.0), "size": (5.0, 6.0)}
+    (record,) = caplog.records
+    assert "'scale' differ from picture to picture" in record.getMessage()
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,19 @@ def test_load_unnamed_batch(tmp_path):
         assert load(proto, tmp_path).model.graph.inputs[0].shape[0] == "batch"
 
 
-@pytest.mark.parametrize(("height", "width"), [("H", "W"), (16, "W"), ("H", 16), (-1, -1)])
-def test_load_without_needed_size(height, width, tmp_path):
-    """Without a needed size the message names the input, what it declares and the option."""
+@pytest.mark.parametrize(
+    ("height", "width", "stated", "expected", "said"),
+    [
+        ("H", "W", None, (640, 640), "taken: 640x640, the default; --input-shape"),
+        (16, "W", "640", (16, 640), "taken: 16x640, as imgsz in its metadata says"),
+        ("H", 16, "[24, 32]", (24, 16), "taken: 24x16, as imgsz"),
+        (-1, -1, "[24, 32]", (24, 32), "taken: 24x32, as imgsz"),
+        ("H", "W", "[24.5, 0]", (640, 640), "the default"),
+        ("H", "W", "large", (640, 640), "the default"),
+    ],
+)
+def test_load_without_needed_size(height, width, stated, expected, said, tmp_path, caplog):
+    """An open size is the one that the metadata state, or the default, and the log says which."""
     proto = nets.detector(height=16, width=16)
     for axis, size in ((2, height), (3, width)):
         dimension = proto.graph.input[0].type.tensor_type.shape.dim[axis]
@@ -161,8 +171,11 @@ def test_load_without_needed_size(height, width, tmp_path):
             dimension.dim_param = size
         else:
             dimension.dim_value = size
-    with pytest.raises(InputShapeError, match=r"model.onnx: .*'images'.*--input-shape HxW"):
-        load(proto, tmp_path)
+    if stated is not None:
+        helper.set_model_props(proto, {"imgsz": stated})
+    assert load(proto, tmp_path).model.graph.inputs[0].shape[2:] == expected
+    (record,) = caplog.records
+    assert said in record.getMessage()
 
 
 def test_load_other_than_fixed_size(tmp_path):

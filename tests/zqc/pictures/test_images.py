@@ -213,7 +213,7 @@ def test_bytes_in_an_array_are_pixels(tmp_path):
         (np.float32(1), "expected N x 3 x 8 x 8"),
         (np.full((2, 3, 8, 8), np.nan), "tensor 0 .* NaN"),
         (np.zeros((2, 3, 8, 8), np.int32), "int32"),
-        (np.zeros((2, 3, 8, 8), np.uint8), "N x H x W x 3"),
+        (np.zeros((2, 4, 8, 8), np.uint8), "N x H x W x 3"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path, array, message):

@@ -35,6 +35,7 @@ def input_formats(draw):
     return InputFormat(low, high, bgr)
 
 
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 FIELDS = {
     "bits": st.sampled_from(recipe.WEIGHT_BITS),
     "act_bits": st.sampled_from(recipe.BITS),
@@ -55,6 +56,7 @@ FIELDS = {
     "seed": st.integers(0, 2**63 - 1),
     "input_format": st.sampled_from(CHANNEL_ORDERS) | input_formats(),
     "input_shape": st.none() | st.tuples(COUNTS, COUNTS),
+    "inputs": st.dictionaries(TEXTS, st.lists(NUMBERS, min_size=1).map(tuple)),
     "target": st.sampled_from(targets.BUILT_IN),
     "min_runtime": st.none() | st.sampled_from(["1.16", "1.23", "1.40"]),
     "reduce_range": st.booleans(),

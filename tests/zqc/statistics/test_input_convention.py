@@ -243,7 +243,7 @@ def test_flags_say_the_same(usual):
 
     @click.command()
     @options.input_options
-    def command(input_shape, **choices):
+    def command(input_shape, inputs, **choices):
         return options.input_format(**choices)
 
     typed = command.main(usual.flags.split(), standalone_mode=False)
