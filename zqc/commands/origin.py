@@ -12,7 +12,7 @@ from zqc.errors import InputShapeError, NoBatchNormError, StatisticsError
 from zqc.model_io import model_file
 from zqc.pictures.input_format import ChannelOrder, InputFormat
 from zqc.pictures.model_input import picture_shape
-from zqc.statistics.batchnorm import LayerStatistics, harvest
+from zqc.statistics.batchnorm import LayerStatistics, harvest, with_sums
 from zqc.statistics.card import read_card
 from zqc.statistics.correspondence import corresponding, folded, layers_of
 
@@ -87,21 +87,37 @@ def _from_twin(model: ir.Model, file: Path) -> Origin:
     except InputShapeError:
         twin = model_file.load(file).model
     try:
-        harvested = {layer.output: layer for layer in harvest(twin)}
+        harvest(twin)
     except NoBatchNormError as error:
         raise NoBatchNormError(
             f"{file} has no BatchNormalization either, so it cannot lend its statistics; give the "
             "model as it was before BatchNorm was folded, or a card made with zqc stats"
         ) from error
-    theirs = [layer for layer in layers_of(folded(twin)) if layer.output in harvested]
-    names = corresponding(theirs, layers_of(folded(model)), str(file))
-    layers = tuple(
-        LayerStatistics(name, harvested[layer.output].mean, harvested[layer.output].deviation)
-        for name, layer in zip(names, theirs, strict=True)
-    )
+    try:
+        layers = _lent(model, twin, file, merged=False)
+    except StatisticsError as error:
+        # Who folds BatchNorm may merge the branches of a RepConv, too.
+        try:
+            layers = _lent(model, twin, file, merged=True)
+        except StatisticsError:
+            raise error from None
     if not layers:
         raise StatisticsError(f"no BatchNorm of {file} stands behind a layer with weights")
     return Origin(layers, f"{len(layers)} BatchNorm layers of {file}")
+
+
+def _lent(
+    model: ir.Model, twin: ir.Model, file: Path, *, merged: bool
+) -> tuple[LayerStatistics, ...]:
+    """The statistics of a twin under the names of the model, branches merged in both or neither."""
+    of_twin, of_model = (folded(each, merged=merged) for each in (twin, model))
+    known = {layer.output: layer for layer in with_sums(twin, of_twin, harvest(twin))}
+    theirs = [layer for layer in layers_of(of_twin) if layer.output in known]
+    names = corresponding(theirs, layers_of(of_model), str(file))
+    return tuple(
+        LayerStatistics(name, known[layer.output].mean, known[layer.output].deviation)
+        for name, layer in zip(names, theirs, strict=True)
+    )
 
 
 def _alike(one: InputFormat, other: InputFormat, channels: int) -> bool:

@@ -10,6 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import is_expectation, weighted_layers
+from passes.canonicalize.fold_arithmetic import FoldArithmetic
+from passes.canonicalize.fold_batchnorm import FoldBatchNorm
+from passes.canonicalize.merge_branches import MergeBranches
 from passes.layers import layer_of
 from zqc.errors import StatisticsError
 from zqc.statistics.network import fold_batchnorm
@@ -80,12 +83,20 @@ class LayerIdentity:
         return f"{self.output!r} ({self.operator} {'x'.join(map(str, self.shape))})"
 
 
-def folded(model: ir.Model) -> ir.Model:
+def folded(model: ir.Model, *, merged: bool = False) -> ir.Model:
     """Return a copy in which every BatchNormalization is part of a layer.
 
     The same network with and without BatchNorm comes out alike, see ``fold_batchnorm``.
+
+    Args:
+        model: The network.
+        merged: Whether parallel branches become one layer, too, see ``MergeBranches``: then a
+            network comes out as its own re-parameterised form does.
     """
     copy = model.clone()
+    if merged:
+        steps = FoldArithmetic(), FoldBatchNorm(backwards=False), MergeBranches()
+        ir.passes.Sequential(*steps)(copy)
     fold_batchnorm(copy)
     return copy
 

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from passes import FoldBatchNorm
+from passes import FoldBatchNorm, MergeBranches
 from tests import nets
 from zqc.commands.origin import find_statistics
 from zqc.errors import NoBatchNormError, StatisticsError
@@ -77,6 +77,35 @@ def test_from_a_twin(model, twin, detector_file):
     np.testing.assert_array_equal(found.mean, expected.mean)
     np.testing.assert_array_equal(found.deviation, expected.deviation)
     assert origin.text == f"1 BatchNorm layers of {detector_file}"
+
+
+BRANCHES = """net (float[N, 3, 8, 8] x) => (float[N, 8, 8, 8] y) {
+    a = Conv <pads = [1, 1, 1, 1]> (x, weight)
+    large = BatchNormalization (a, scale, bias, mean, variance)
+    b = Conv (x, point)
+    small = BatchNormalization (b, scale, bias, mean, variance)
+    both = Add (large, small)
+    y = Relu (both)
+}"""
+
+
+def test_from_a_twin_whose_branches_were_merged(tmp_path, rng):
+    """A re-parameterised model gets what is known of the sum; one with branches, of each."""
+    path = tmp_path / "twin.onnx"
+    point = rng.normal(size=(8, 3, 1, 1)).astype(np.float32)
+    onnx.save(nets.model(BRANCHES, point=point, **nets.weights()), path)
+    twin = model_file.load(path).model
+    branches = twin.clone()
+    FoldBatchNorm()(branches)
+    merged = branches.clone()
+    assert MergeBranches()(merged).modified
+    expected = harvest(twin)
+    assert [layer.output for layer in find_statistics(branches, path).layers] == ["large", "small"]
+    (found,) = find_statistics(merged, path).layers
+    assert found.output == "both"
+    np.testing.assert_allclose(found.mean, sum(layer.mean for layer in expected))
+    variance = sum(layer.deviation**2 for layer in expected)
+    np.testing.assert_allclose(found.deviation, np.sqrt(variance))
 
 
 def test_from_a_twin_of_open_size(model, tmp_path):
