@@ -18,8 +18,8 @@ from zqc.detection.nms import Detections
 from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import InputShapeError, LabelError, ModelError, OptionError, RuntimeFailure
 from zqc.files import to_path
-from zqc.model_io import model_file, onnx_file, upgrade
-from zqc.model_io.ends import SELECTING, split
+from zqc.model_io import model_file
+from zqc.model_io.ends import SELECTING, split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
@@ -246,8 +246,7 @@ def _observe(
 def _open(path: Path, threads: int | None) -> _Model:
     if not path.is_file():
         raise ModelError(f"model {path} does not exist")
-    raw = ir.from_proto(upgrade.plain(onnx_file.read(path).proto))
-    part, ends = split(raw)
+    raw, part, ends = split_file(path)
     if not ends.reasons:
         runner = load(path, threads=threads)
     elif ends.foreign:

@@ -105,6 +105,47 @@ def check_operators(model: ir.Model) -> None:
             )
 
 
+def check_structure(model: ir.Model) -> None:
+    """Refuse graphs of which the C++ of others says little, or on which it dies.
+
+    Raises:
+        ModelError: Names the first node that reads what nothing writes, that moves in steps of 0,
+            or whose parameters do not belong together.
+    """
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for value in node.inputs:
+            if value is not None and value.name and _comes_from_nowhere(value):
+                raise ModelError(
+                    f"{_called(node)} reads {value.name!r}, which nothing writes; the file is "
+                    "damaged, export or download it again"
+                )
+        for name in ("strides", "dilations", "kernel_shape"):
+            attribute = node.attributes.get(name)
+            if attribute is None or attribute.type is not ir.AttributeType.INTS:
+                continue
+            if any(number < 1 for number in attribute.as_ints()):
+                raise ModelError(
+                    f"{_called(node)} has the {name} {list(attribute.as_ints())}, which must be 1 "
+                    "at least; the file is damaged, export or download it again"
+                )
+        if node.op_type == "BatchNormalization":
+            lengths = {len(array) for v in node.inputs[1:] if (array := constant(v)) is not None}
+            if len(lengths) > 1:
+                raise ModelError(
+                    f"the parameters of {_called(node)} are for {sorted(lengths)} channels; the "
+                    "file is damaged, export or download it again"
+                )
+
+
+def _comes_from_nowhere(value: ir.Value) -> bool:
+    return (
+        value.producer() is None
+        and not value.is_graph_input()
+        and not value.is_initializer()
+        and value.const_value is None
+    )
+
+
 def check_numbers(model: ir.Model) -> None:
     """Refuse parameters that make every result NaN; warn of variances that no training leaves.
 

@@ -36,6 +36,7 @@ from passes.analysis.topology import (
 )
 from zqc.errors import MissingPackageError, ModelError
 from zqc.model_io import onnx_file, upgrade
+from zqc.model_io.admission import check_structure, set_plugins_apart
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,21 @@ def split(model: ir.Model) -> tuple[ir.Model, Ends]:
     )
 
 
+def split_file(path: Path) -> tuple[ir.Model, ir.Model, Ends]:
+    """Read any model, quantized or not, and cut it; return the whole, what runs, and the rest.
+
+    Raises:
+        ModelError: The file cannot be read, contradicts itself, or nothing of it can be run.
+    """
+    model = ir.from_proto(upgrade.plain(onnx_file.read(path).proto))
+    try:
+        check_structure(model)
+        set_plugins_apart(model)
+        return (model, *split(model))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
 @contextmanager
 def runnable(path: Path) -> Iterator[Path]:
     """Give a file that ONNX Runtime lacks operators for another one, with what it can run of it.
@@ -122,9 +138,9 @@ def runnable(path: Path) -> Iterator[Path]:
     Any other file is its own.
 
     Raises:
-        ModelError: The file cannot be read, or nothing of it can be run.
+        ModelError: See ``split_file``.
     """
-    part, ends = split(ir.from_proto(upgrade.plain(onnx_file.read(path).proto)))
+    _, part, ends = split_file(path)
     if not ends.foreign:
         yield path
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PROTOBUF_LIMIT = 2**31 - 1
+_WHOLE_BYTES = frozenset(
+    getattr(onnx.TensorProto, name)
+    for name in (
+        *("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16", "BOOL"),
+        *("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64"),
+    )
+)
+"""Types of which each value takes whole bytes."""
 _KNOWN_STARTS = {
     b"version https://git-lfs": "is a Git LFS pointer; fetch the model first: git lfs pull",
     b"PK\x03\x04": "is a zip archive (a PyTorch checkpoint?); export the network to ONNX first",
@@ -71,7 +80,27 @@ def read(path: Path) -> OnnxFile:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"the external data of {path} cannot be used: {error}") from error
+    _check_complete(path, proto)
     return OnnxFile(proto, digest.hexdigest(), size)
+
+
+def _check_complete(path: Path, proto: onnx.ModelProto) -> None:
+    """Refuse parameters with fewer bytes than their shape needs: an interrupted download.
+
+    Raises:
+        ModelError: Names the first one.
+    """
+    for tensor in proto.graph.initializer:
+        if not tensor.HasField("raw_data") or tensor.data_type not in _WHOLE_BYTES:
+            continue
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        needed = math.prod(tensor.dims) * dtype.itemsize
+        if len(tensor.raw_data) != needed:
+            raise ModelError(
+                f"{path}: the parameter {tensor.name!r} has {len(tensor.raw_data)} bytes, but its "
+                f"shape needs {needed}; the file, or its external data, is cut off or damaged: "
+                "export or download it again"
+            )
 
 
 def of_model(model: onnx.ModelProto | ir.Model) -> OnnxFile:

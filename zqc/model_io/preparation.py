@@ -19,6 +19,7 @@ from zqc.model_io.admission import (
     check_numbers,
     check_operators,
     check_opset,
+    check_structure,
     described,
     set_plugins_apart,
 )
@@ -69,6 +70,7 @@ def _prepared(
 ) -> onnx.ModelProto:
     check_opset(upgrade.opset(proto))
     model = _normalized(upgrade.plain(proto))
+    check_structure(model)
     check_operators(model)
     check_numbers(model)
     _forget_shapes(model)
@@ -80,7 +82,22 @@ def _prepared(
         _check_size(raised)
     ready = inferred(upgrade.simplify(raised) if simplify else raised)
     observe(ready)
-    return ir.to_proto(ready)
+    result = ir.to_proto(ready)
+    _check_valid(result)
+    return result
+
+
+def _check_valid(proto: onnx.ModelProto) -> None:
+    """Refuse now what ONNX Runtime and the checker would refuse after the work.
+
+    Raises:
+        ModelError: Says what contradicts what, and where.
+    """
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise ModelError(f"the model is not valid ONNX: {lines}; export it again") from error
 
 
 def _root(error: BaseException) -> BaseException:

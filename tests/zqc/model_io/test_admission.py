@@ -1,5 +1,7 @@
 """What the pipeline cannot work on is refused by name, with the remedy."""
 
+import re
+
 import numpy as np
 import pytest
 from onnx import TensorProto
@@ -117,3 +119,20 @@ def test_load_negative_variance(tmp_path, caplog):
     arrays["variance"] = np.full(8, -1e-3, np.float32)
     with pytest.raises(ModelError, match=r"negative even with its epsilon of 0\.0001"):
         load(nets.model(text, **arrays), tmp_path)
+
+
+FAULTS = {
+    "nothing writes": "y = Add (normed, gone)",
+    "must be 1 at least": "y = MaxPool <kernel_shape = [1, 1], strides = [0, 1]> (normed)",
+    "for [4, 8] channels": "y = BatchNormalization (normed, scale, bias, mean, short)",
+    "not valid ONNX": "y = Transpose <order = [0, 1, 2, 3]> (normed)",
+}
+
+
+@pytest.mark.parametrize("word", FAULTS)
+def test_load_contradictions(word, tmp_path):
+    """What the C++ of others dies of, or refuses after all the work, is refused by name at once."""
+    text = f"{IMAGE} (float[N, 8, 8, 8] y) {{ {CONV_NORM} {FAULTS[word]} }}"
+    short = np.ones(4, np.float32)
+    with pytest.raises(ModelError, match=re.escape(word)):
+        load(nets.model(text, short=short, **nets.weights()), tmp_path)

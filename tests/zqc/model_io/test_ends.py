@@ -8,7 +8,7 @@ import pytest
 from tests import nets
 from tests.zqc.model_io.helpers import CONV_NORM, IMAGE, load, operators, outputs
 from zqc.errors import ModelError
-from zqc.model_io import model_file
+from zqc.model_io import ends, model_file
 
 NORMED = "float[N, 8, 8, 8]"
 PLAIN = f"{IMAGE} ({NORMED} y) {{ {CONV_NORM} y = Relu (normed) }}"
@@ -193,3 +193,17 @@ def test_a_subgraph_reads_across_the_cut(tmp_path):
     assert [value.name for value in source.model.graph.outputs] == ["y", "positive", "most"]
     whole = ir.from_proto(written(source))
     assert [node.op_type for node in whole.graph][-1] == "If"
+
+
+def test_a_file_of_another_runtime_is_run_as_far_as_it_goes(tmp_path):
+    """Such a file is given another one for as long as it is needed; any other is its own."""
+    declared, body, *_ = ENDS["an operator of another runtime"]
+    path = tmp_path / "model.onnx"
+    onnx.save(graph(declared, body), path)
+    with ends.runnable(path) as file:
+        found = outputs(file.read_bytes(), np.ones((1, 3, 8, 8), np.float32))
+    assert list(found) == ["y"]
+    assert not file.exists()
+    onnx.save(nets.detector(), path)
+    with ends.runnable(path) as file:
+        assert file == path
