@@ -23,7 +23,7 @@ def graph(declared, body, **more):
 def written(source, opset=17):
     """The file of a model that has been worked on, and was raised to an operator set."""
     model = model_file.raise_opset(source.model, opset)
-    return onnx.ModelProto.FromString(model_file.serialize(model, metadata={}, ends=source.ends))
+    return onnx.ModelProto.FromString(model_file.serialize(model, metadata={}, source=source))
 
 
 def interface(proto):
