@@ -18,6 +18,7 @@ class TargetReport:
         guarantees: What holds of every file that is written for it, a sentence each.
         act_bits: Bits that activations can have.
         kernels: Where its integer kernels are, see ``zqc.targets.Target``.
+        cost: What its files cost on ONNX Runtime on x86; empty where that was not measured.
         package: The distribution that brings it along; empty for zqc's own.
     """
 
@@ -26,6 +27,7 @@ class TargetReport:
     guarantees: tuple[str, ...]
     act_bits: tuple[int, ...]
     kernels: Kernels
+    cost: str = ""
     package: str = ""
 
 
@@ -53,5 +55,6 @@ def _report(name: str) -> TargetReport:
         guarantees=target.guarantees,
         act_bits=target.act_bits,
         kernels=target.kernels,
+        cost=target.cost,
         package=package_of(name),
     )

@@ -62,6 +62,7 @@ def targets_listed(result: TargetsResult) -> Text:
         package = f" (from the package {target.package})" if target.package else ""
         lines.append(line(target.name, target.summary + package, "bold"))
         lines += [line("", sentence) for sentence in target.guarantees]
+        lines += [line("", target.cost)] if target.cost else []
     return Text("\n").join(lines)
 
 

@@ -40,6 +40,8 @@ class Target:
         int4: Whether weights of up to 4 bits are stored in INT4; in INT8 otherwise.
         packed: Bits of weights that the lowering stores in so many, although no type has them.
         act_bits: Bits that activations can have.
+        cost: What its files cost on ONNX Runtime on x86, in a sentence; empty where that was not
+            measured.
         kernels: Where the integer kernels are: those of the installed ONNX Runtime, those of ONNX
             Runtime on ARM, which this one can fuse but not time, or in another engine.
     """
@@ -57,6 +59,7 @@ class Target:
     packed: tuple[int, ...] = ()
     act_bits: tuple[int, ...] = (4, 8)
     kernels: Kernels = "elsewhere"
+    cost: str = ""
 
     @property
     def constants(self) -> Constants:
