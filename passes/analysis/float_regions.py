@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import onnx_ir as ir
 
-from passes.operators import WITHOUT_INTEGER_KERNELS
+from passes.graph import constant
+from passes.operators import SAME_GRID, WITHOUT_INTEGER_KERNELS
+
+_MASK = -1e4
+"""What a mask holds at most where nothing may be looked at, by the exporters' habits: −10⁴, the
+least number of float16 or of float32, −∞."""
 
 _EITHER = frozenset({"Add", "Mul"})
 
@@ -47,6 +52,38 @@ def float_values(region: Collection[ir.Node]) -> set[ir.Value]:
         and value.uses()
         and all(use.node in floats for use in value.uses())
     }
+
+
+def masked_values(region: Iterable[ir.Node]) -> set[ir.Value]:
+    """Find the logits of attention that a mask has moved out of every grid's reach.
+
+    A grid that holds the mask, −10⁹ or −∞, has no step left for the logits beside it.
+
+    1. What Where or Add makes with a constant that reaches down to −10⁴, and Mul with such a number
+       where it turns a mask of ones and zeros.
+    2. What only moves values of 1, or adds it.
+
+    Args:
+        region: Nodes that may be quantized, in graph order.
+    """
+    found: set[ir.Value] = set()
+    for node in region:
+        values = [value for value in node.inputs if value is not None]
+        adds = node.op_type in ("Add", "Mul", "Sum", "Where")
+        if node.domain == "" and (
+            (adds and any(value in found or is_mask(value) for value in values))
+            or (node.op_type in SAME_GRID | {"Concat"} and any(v in found for v in values))
+        ):
+            found.update(node.outputs)
+    return found
+
+
+def is_mask(value: ir.Value) -> bool:
+    """Whether a value is a constant that masks logits where it is added to them."""
+    array = constant(value)
+    if array is None or array.dtype.kind != "f" or not array.size:
+        return False
+    return bool(array.min() <= _MASK)
 
 
 def _is_float_operand(value: ir.Value | None, reader: ir.Node, floats: Collection[ir.Node]) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from passes.graph import producer_of
+from passes.graph import constant, producer_of
 from passes.layers import output_axis
 from passes.operators import LAYOUT, PAIR, WEIGHTED
 from passes.qdq import dequantized_constant
@@ -111,6 +111,19 @@ def is_expectation(node: ir.Node) -> bool:
     if weight is None:
         return False
     return weight.ndim < 2 or weight.shape[output_axis(node, weight.ndim)] == 1
+
+
+def expectations(graph: ir.Graph) -> list[ir.Node]:
+    """All weighted sums of softmaxed bins, those that ``BinsLast`` has written too."""
+    return [node for node in graph if is_expectation(node) or _sums_weighted_shares(node)]
+
+
+def _sums_weighted_shares(node: ir.Node) -> bool:
+    product = producer_of(node.inputs[0]) if node.op_type == "ReduceSum" else None
+    if product is None or product.op_type != "Mul" or constant(product.inputs[1]) is None:
+        return False
+    shares = producer_of(product.inputs[0])
+    return shares is not None and shares.op_type == "Softmax"
 
 
 def nested_inputs(node: ir.Node) -> list[ir.Value]:

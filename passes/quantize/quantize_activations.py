@@ -8,6 +8,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from passes.analysis.float_regions import is_mask
 from passes.arithmetic import Grid
 from passes.graph import Namer
 from passes.qdq import PairBuilder
@@ -26,7 +27,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
        no zero points.
     2. A constant operand of an Add or Mul whose other operand is quantized gets a pair of its own,
        on 8 bits, with the threshold of least squared error, so that the operator can run on
-       integers.
+       integers. Not one that masks logits, which reaches too far for a grid.
 
     Attributes:
         grids: Grid of each tensor that is quantized. A name that the graph lacks is an error.
@@ -50,6 +51,7 @@ class QuantizeActivations(ir.passes.InPlacePass):
         for tensor, grid in self.grids.items():
             builder.quantize(values[tensor], grid)
         for node in list(graph) if self.constants != "float" else ():
-            if node.op_type in ("Add", "Mul") and node.domain == "":
+            masks = any(value is not None and is_mask(value) for value in node.inputs)
+            if node.op_type in ("Add", "Mul") and node.domain == "" and not masks:
                 builder.quantize_constant_operand(node, signed=self.constants == "signed grid")
         return ir.passes.PassResult(model, bool(self.grids))

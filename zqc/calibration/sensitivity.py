@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.topology import last_layers, weighted_layers
+from passes.analysis.topology import expectations, last_layers, weighted_layers
 from passes.graph import with_outputs
 from passes.operators import SAME_GRID, SQUASHING
 from zqc.autodiff.engine import backward, refusals
@@ -125,7 +125,8 @@ def heads(graph: ir.Graph) -> list[ir.Value]:
     Softmax follows, behind it, as a score that is 0 in any case does not depend on its logit; and
     behind the expectation over softmaxed bins, where there is one.
     """
-    starts = [node.outputs[0] for node in last_layers(graph)] or list(graph.outputs)
+    ends = [*last_layers(graph), *expectations(graph)]
+    starts = [node.outputs[0] for node in ends] or list(graph.outputs)
     found = list(dict.fromkeys(end for start in starts for end in _heads_of(start)))
     before: set[ir.Value] = set()
     for node in reversed(graph):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes import SplitBranches
+from passes import QuantizeActivations, SplitBranches
 from passes.analysis.bounds import absorbs_negative
 from passes.analysis.quantization_points import quantization_points
 from passes.arithmetic import Grid
@@ -463,3 +463,33 @@ def test_the_largest_values_decide_before_a_wide_softmax(rng, columns, deciding)
     points = quantization_points(model.graph)
     found = {name for point in points if point.decides for name in point.names}
     assert found == deciding
+
+
+@pytest.mark.parametrize("hidden", [-1e4, float(np.finfo(np.float32).min), -np.inf])
+@pytest.mark.parametrize(
+    "masking",
+    ["s = Add(l, mask)", "s = Where(seen, l, low)", "i = Mul(turned, low) s = Add(l, i)"],
+)
+def test_masked_logits_stay_float(rng, hidden, masking):
+    """No grid holds the mask and the logits; the logits before it and the shares keep theirs."""
+    seen = np.tri(4, dtype=bool).reshape(1, 4, 4)
+    if "turned" in masking and np.isinf(hidden):
+        pytest.skip("0 times infinity is no number")
+    arrays = {
+        "mask": np.where(seen, 0, hidden).astype(np.float32),
+        "low": np.float32(hidden),
+        "seen": seen,
+    }
+    used = {name: array for name, array in arrays.items() if name in masking}
+    turned = ", float[1,4,4] turned" if "turned" in masking else ""
+    model = build_model(
+        f"""(float[1,4,3] x{turned}) => (float[n,m,k] y) {{
+            t = Transpose<perm=[0,2,1]>(x) l = MatMul(x, t) {masking}
+            p = Softmax<axis=-1>(s) y = MatMul(p, x) }}""",
+        **used,
+    )
+    names = {name for point in quantization_points(model.graph) for name in point.names}
+    assert {"x", "l", "p", "y"} <= names
+    assert not {"s", "i"} & names
+    QuantizeActivations(dict.fromkeys(sorted(names), Grid(2, 8, signed=True)))(model)
+    assert "mask" in {v.name for node in model.graph for v in node.inputs} or "mask" not in masking

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
-from passes import SplitBranches
+from passes import BinsLast, SplitBranches
 from passes.arithmetic import MIN_EXPONENT
 from passes.graph import with_outputs
 from tests.passes.helpers import build_model, run_model
@@ -165,6 +165,9 @@ def test_ends_of_a_head(rng):
     )
     SplitBranches()(model)
     RemoveUnusedNodesPass()(model)
+    ShapeInferencePass()(model)
+    assert {value.name for value in heads(model.graph)} == {"scores", "boxes", "flat_sizes"}
+    BinsLast()(model)
     ShapeInferencePass()(model)
     assert {value.name for value in heads(model.graph)} == {"scores", "boxes", "flat_sizes"}
     picture = rng.normal(size=(1, 3, 4, 4)).astype(np.float32)
