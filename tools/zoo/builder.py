@@ -89,6 +89,8 @@ def _export(
     try:
         exports.write(network, copy.deepcopy(model), way, path, example)
     except Exception as error:  # whatever a package raises is the result of this export
+        while error.__cause__ is not None:  # the exporter's own advice is long
+            error = error.__cause__
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"{type(error).__name__}: {' '.join(lines)[:300]}"
     return round(time.monotonic() - start, 1)

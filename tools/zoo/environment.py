@@ -4,7 +4,6 @@ Some of them are under copyleft licences. They are installed by pip into an envi
 own and run there as they are; nothing of them is copied.
 """
 
-from tools.compare.peers.environment import Environment
 from tools.paths import ROOT
 
 FOLDER = ROOT / "build" / "zoo"
@@ -24,10 +23,9 @@ REQUIREMENTS = (
     "click>=8.1",
 )
 
-_SECONDS = 1800.0
+SECONDS = 1800.0
+"""How long the installation may take."""
 
-ENVIRONMENT = Environment(FOLDER / "environment", REQUIREMENTS, _SECONDS)
-"""2 GB with the CPU build of PyTorch: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu."""
 
 VARIABLES = {
     "YOLO_CONFIG_DIR": str(FOLDER),

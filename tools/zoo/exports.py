@@ -71,8 +71,11 @@ def write(network: Network, model: nn.Module, name: str, path: Path, example: Te
     if name == "fused" and network.ships is not None:
         network.ships(model, path, network.size)
         return
+    deploy, outputs = network.deploy, network.outputs
+    if name.startswith("dynamo") and network.captured is not None:
+        deploy, outputs = network.captured
     with torch.no_grad():
-        EXPORTS[name](network.deploy(model).eval(), example, path, network.outputs)
+        EXPORTS[name](deploy(model).eval(), example, path, outputs)
 
 
 def _dynamo(

@@ -41,7 +41,10 @@ class Network:
         value_range: Values of the pixels 0 and 255 of a network whose pictures are not normalised.
         bgr: Whether it takes the channels in the order of OpenCV.
         deploy: Makes the module whose call on a batch of pictures is exported, in eval mode.
+        captured: The same for torch.export, and the names of its outputs, where that cannot follow
+            the whole: selections of as many objects as there are.
         loss: What its training minimises; none where only its BatchNorm statistics are measured.
+        detections: Name of the function of `tools.zoo.decoding` that reads its outputs, if any.
         ships: Writes the file that its package writes for users, where it has a way of its own.
     """
 
@@ -53,5 +56,7 @@ class Network:
     value_range: tuple[float, float] = (0.0, 1.0)
     bgr: bool = False
     deploy: Callable[[nn.Module], nn.Module] = lambda model: model
+    captured: tuple[Callable[[nn.Module], nn.Module], tuple[str, ...]] | None = None
     loss: Loss | None = None
+    detections: str = ""
     ships: Callable[[nn.Module, Path, int], None] | None = None

@@ -79,9 +79,7 @@ def to_input(pixels: Tensor, network: Network) -> Tensor:
     return (resized - mean) / std
 
 
-def _crop(
-    scenes: Scenes, index: int, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+def _crop(scenes: Scenes, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """A square part of a scene, and the objects whose centre is in it, in 0..1 of the part."""
     whole = scenes.pixels[index]
     full = whole.shape[-1]
