@@ -1,0 +1,1 @@
+"""Detectors that people export, from their public packages: built, exported, compiled, measured."""

@@ -1,0 +1,1 @@
+"""The networks of the zoo, by the package that they come from."""

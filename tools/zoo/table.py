@@ -1,0 +1,232 @@
+"""What zqc makes of the networks of the zoo.
+
+python -m tools.zoo.table [NAME ...] [--export WAY ...] [--bits N] [--samples N] [--folder DIR]
+
+The files are those that ``tools.zoo.build`` has written. Each is compiled as a user does it, with
+``zqc compile FILE --images``, in a process of its own; calibrated with some held-out scenes and
+compared with the float model on others. Each result is kept beside its model, in
+``NAME.WAY.wB.result``, and not measured again while it is newer than the model.
+
+The columns: weighted layers that run on integer kernels; SQNR of each part of the outputs; average
+precision with the detections of the float model in the place of labels, where the zoo can read
+them; size and time of the file relative to the float one; seconds of the compilation. Messages,
+and the reasons for layers in float, are below the table.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.paths import ROOT, SCENES
+from tools.zoo.decoding import DECODERS
+from tools.zoo.environment import FOLDER
+from tools.zoo.exports import EXPORTS
+from tools.zoo.network import Network
+from tools.zoo.registry import NETWORKS
+from zqc.detection.average_precision import agreement
+from zqc.errors import ZqcError
+from zqc.pictures.images import open_images
+from zqc.pictures.input_format import InputFormat
+from zqc.runtime import session
+
+HELDOUT = SCENES / "heldout"
+SECONDS = 1800.0
+
+_COLUMNS = ("model", "export", "integer", "agreement", "AP", "size", "time", "seconds")
+
+Result = dict[str, Any]
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(sorted(NETWORKS)))
+@click.option("--export", "ways", multiple=True, type=click.Choice(sorted(EXPORTS)))
+@click.option("--bits", default=8, show_default=True, help="Of the weights.")
+@click.option("--samples", default=32, show_default=True, help="Scenes, for either purpose.")
+@click.option("--threads", default=1, show_default=True)
+@click.option("--measure/--no-measure", default=True, help="Or only print what is there.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=FOLDER / "models",
+    show_default=True,
+    help="Where the models are.",
+)
+def main(
+    names: tuple[str, ...],
+    ways: tuple[str, ...],
+    bits: int,
+    samples: int,
+    threads: int,
+    measure: bool,
+    folder: Path,
+) -> None:
+    """Compile the networks NAMES, or all, and print a table."""
+    notes: dict[str, list[str]] = {}
+    print(_line(_COLUMNS))
+    print(_line(["---"] * len(_COLUMNS)))
+    for name in names or NETWORKS:
+        for way in ways or EXPORTS:
+            model = folder / f"{name}.{way}.onnx"
+            kept = model.with_suffix(f".w{bits}.result")
+            if measure and model.exists() and not _is_newer(kept, model):
+                made = _measured(NETWORKS[name], model, bits, samples, threads)
+                kept.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+            if not kept.exists():
+                continue
+            result = json.loads(kept.read_text(encoding="utf-8"))
+            print(_line([name, way, *_cells(result)]), flush=True)
+            for note in _notes(result):
+                notes.setdefault(note, []).append(f"{name}.{way}")
+    for note, files in notes.items():
+        print(f"\n- {', '.join(files)}: {note}")
+
+
+def _is_newer(one: Path, other: Path) -> bool:
+    return one.exists() and one.stat().st_mtime > other.stat().st_mtime
+
+
+def _measured(network: Network, model: Path, bits: int, samples: int, threads: int) -> Result:
+    """Compile a file and compare the result: two JSON objects of zqc, or one with the error."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "compiled.onnx"
+        first = _pictures(Path(folder) / "calibration", 0, samples)
+        others = _pictures(Path(folder) / "comparison", 100, samples)
+        files = [str(model), "-o", str(output), f"--images={first}", f"--samples={samples}"]
+        options = [f"--bits={bits}", f"--threads={threads}", *_format_options(network)]
+        compiled = _zqc("compile", *files, *options)
+        if "error" in compiled:
+            return compiled
+        checked = _zqc("check", str(model), str(output), f"--images={others}", *options[1:])
+        found = _agreement(network, model, output, others)
+        return {"compiled": compiled, "checked": checked, "ap": found}
+
+
+def _pictures(folder: Path, start: int, count: int) -> Path:
+    folder.mkdir()
+    for file in sorted(HELDOUT.iterdir())[start : start + count]:
+        (folder / file.name).symlink_to(file.resolve())
+    return folder
+
+
+def _format_options(network: Network) -> list[str]:
+    order = ["--bgr"] if network.bgr else ["--rgb"]
+    if network.statistics is None:
+        low, high = network.value_range
+        return [f"--input-range={low:g}:{high:g}", *order]
+    mean, std = (
+        ",".join(map(str, each[::-1] if network.bgr else each)) for each in network.statistics
+    )
+    return [f"--mean={mean}", f"--std={std}", *order]
+
+
+def _zqc(*arguments: str) -> Result:
+    """Run zqc and return its JSON object; whatever else it ends with becomes an error, too."""
+    command = [sys.executable, "-m", "zqc", *arguments, "--json"]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": {"type": "Timeout", "message": f"took more than {SECONDS:.0f} s"}}
+    try:
+        result: Result = json.loads(done.stdout)
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        message = f"code {done.returncode}: {last}"
+        return {"error": {"type": "Crash", "message": message}}
+    return result
+
+
+def _agreement(network: Network, model: Path, output: Path, pictures: Path) -> float | str:
+    """AP of what the compiled file finds, with what the float file finds in the place of labels."""
+    if not network.detections:
+        return ""
+    decode = DECODERS[network.detections]
+    found = []
+    try:
+        for file in (model, output):
+            outputs = _outputs(file, network, pictures)
+            found.append([decode(each, network.size) for each in outputs])
+        result = agreement(*found)
+    except (ZqcError, KeyError, IndexError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "" if result is None else result.mean
+
+
+def _outputs(
+    file: Path, network: Network, folder: Path
+) -> Iterator[dict[str, NDArray[np.generic]]]:
+    """Run a file picture by picture."""
+    pictures = open_images(
+        folder,
+        channels=3,
+        height=network.size,
+        width=network.size,
+        input_format=_format(network),
+    )
+    run = session.load(file, threads=1)
+    return (run({"images": picture}) for picture in pictures.batches(1))
+
+
+def _format(network: Network) -> InputFormat:
+    if network.statistics is None:
+        return InputFormat.from_range(*network.value_range, bgr=network.bgr)
+    mean, std = (each[::-1] if network.bgr else each for each in network.statistics)
+    return InputFormat.from_mean_std(mean, std, bgr=network.bgr)
+
+
+def _cells(result: Result) -> list[str]:
+    if "error" in result:
+        return [result["error"]["type"], "", "", "", "", ""]
+    compiled, checked = result["compiled"], result["checked"]
+    layers = compiled["layers"]
+    parts = checked.get("parts", compiled["agreement"])
+    before, after = compiled["latency_before_ms"], compiled["latency_after_ms"]
+    return [
+        f"{sum(layer['integer'] for layer in layers)}/{len(layers)}",
+        ", ".join(_agreement_text(part) for part in parts),
+        f"{result['ap']:.3f}" if isinstance(result["ap"], float) else "",
+        f"{compiled['bytes_after'] / compiled['bytes_before']:.3f}",
+        f"{after / before:.2f}" if before and after else "",
+        f"{compiled['seconds']:.0f}",
+    ]
+
+
+def _agreement_text(part: Result) -> str:
+    decibels = part["sqnr_db"]  # none where both are equal
+    return part["part"] + (" equal" if decibels is None else f" {decibels:.1f} dB")
+
+
+def _notes(result: Result) -> Iterator[str]:
+    if "error" in result:
+        yield f"{result['error']['type']}: {result['error']['message']}"
+        return
+    if "error" in result["checked"]:
+        yield f"zqc check: {result['checked']['error']['message']}"
+    if isinstance(result["ap"], str) and result["ap"]:
+        yield f"detections: {result['ap']}"
+    layers = [layer for layer in result["compiled"]["layers"] if not layer["integer"]]
+    for reason, count in Counter(layer["reason"] for layer in layers).items():
+        names = [layer["name"] for layer in layers if layer["reason"] == reason]
+        yield f"{count} layers in float, such as {names[0]}: {reason}"
+    for each in result["compiled"]["float_operators"]:
+        yield f"{len(each['names'])} {each['op_type']} in float: {each['reason']}"
+
+
+def _line(cells: tuple[str, ...] | list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
