@@ -1,12 +1,14 @@
 """The stages one after another: what is computed once, and what is carried on."""
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from tests.calibration import plan_of
 from tests.passes.helpers import build_model
 from zqc import pipeline
 from zqc.model_io.ends import Ends
+from zqc.model_io.interface import Interface
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
@@ -51,7 +53,9 @@ def calls(monkeypatch):
 def run(model, **options):
     """Quantize with pictures of noise."""
     plan = plan_of(Recipe(input_format=InputFormat(), **options))
-    loaded = LoadedModel(model, "net.onnx", "", 1_000_000, 21, 10, Ends(("y",)))
+    interface = Interface.of(ir.to_proto(model), model, {})
+    ends = Ends(("y",))
+    loaded = LoadedModel(model, "net.onnx", "", 1_000_000, 21, 10, interface, ends)
     prepared, plan = pipeline.begin(loaded, plan)
     x = np.random.default_rng(0).uniform(0, 1, (4, 3, 8, 8)).astype(np.float32)
     batches = Batches.of(ImageSet.of_tensors(x, "noise"), prepared)

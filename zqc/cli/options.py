@@ -77,8 +77,7 @@ inputs_option = _input(
     multiple=True,
     metavar="NAME=VALUES",
     callback=lambda _context, _parameter, pairs: dict(pairs),
-    help="Values of an input that is no picture, such as scale_factor=1,1; may be repeated."
-    "  [default: the usual ones where the name tells]",
+    help="Values of an input beside the picture, such as scale_factor=1,1; may be repeated.",
 )
 
 input_options = group(
@@ -106,8 +105,7 @@ input_options = group(
         "--input-shape",
         type=size,
         metavar="HxW",
-        help="Height and width, for a model that leaves them open."
-        "  [default: imgsz in its metadata, else 640x640]",
+        help="Height and width, for a model that leaves them open.  [default: 640x640]",
     ),
     inputs_option,
 )
