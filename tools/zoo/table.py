@@ -241,8 +241,12 @@ def _notes(result: Result) -> Iterator[str]:
     for reason, count in Counter(layer["reason"] for layer in layers).items():
         names = [layer["name"] for layer in layers if layer["reason"] == reason]
         yield f"{count} layers in float, such as {names[0]}: {reason}"
+    operators: Counter[str] = Counter()
     for each in result["compiled"]["float_operators"]:
-        yield f"{len(each['names'])} {each['op_type']} in float: {each['reason']}"
+        operators[each["op_type"]] += len(each["names"])
+    if operators:
+        counts = ", ".join(f"{count} {kind}" for kind, count in operators.items())
+        yield f"other operators in float: {counts}"
 
 
 def _line(cells: tuple[str, ...] | list[str]) -> str:
