@@ -63,11 +63,14 @@ def _prepare(
 ) -> None:
     """Measure statistics, and train between two measurements if there is a loss and the time."""
     module = network.deploy(model)
+    trained = network.loss is not None and minutes > 0
+    if not trained:
+        click.echo(f"{network.name}: {calibration.calm(model)} norms shifted")
     indices = range(len(scenes.boxes))
     parts = [list(indices[start : start + BATCH]) for start in range(0, len(indices), BATCH)]
     runs = [partial(_run, network, module, scenes, part) for part in parts]
     calibration.measure_statistics(model, iter(runs))
-    if network.loss is not None and minutes:
+    if trained:
         training.train(network, model, scenes, minutes=minutes, seed=seed)
         model.eval()
     else:

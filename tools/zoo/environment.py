@@ -32,6 +32,7 @@ VARIABLES = {
     "YOLO_AUTOINSTALL": "false",
     "YOLO_OFFLINE": "true",
     "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_DISABLE_TORCH_CHECK": "1",  # D-FINE has checks that the exporter cannot write
     "OMP_NUM_THREADS": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
 }

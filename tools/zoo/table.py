@@ -9,8 +9,9 @@ compared with the float model on others. Each result is kept beside its model, i
 
 The columns: weighted layers that run on integer kernels; SQNR of each part of the outputs; average
 precision with the detections of the float model in the place of labels, where the zoo can read
-them; size and time of the file relative to the float one; seconds of the compilation. Messages,
-and the reasons for layers in float, are below the table.
+them; what is left of a signal 40 dB above noise in the pictures after the float model, for a model
+that amplifies noise amplifies that of quantization, too; size and time of the file relative to the
+float one; seconds of the compilation. Messages, and reasons for layers in float, are below it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from zqc.runtime import session
 HELDOUT = SCENES / "heldout"
 SECONDS = 1800.0
 
-_COLUMNS = ("model", "export", "integer", "agreement", "AP", "size", "time", "seconds")
+_COLUMNS = ("model", "export", "integer", "agreement", "AP", "40 dB", "size", "time", "seconds")
 
 Result = dict[str, Any]
 
@@ -109,7 +110,8 @@ def _measured(network: Network, model: Path, bits: int, samples: int, threads: i
             return compiled
         checked = _zqc("check", str(model), str(output), f"--images={others}", *options[1:])
         found = _agreement(network, model, output, others)
-        return {"compiled": compiled, "checked": checked, "ap": found}
+        left = _left(network, model, others)
+        return {"compiled": compiled, "checked": checked, "ap": found, "left": left}
 
 
 def _pictures(folder: Path, start: int, count: int) -> Path:
@@ -161,13 +163,28 @@ def _agreement(network: Network, model: Path, output: Path, pictures: Path) -> f
         result = agreement(*found)
     except (ZqcError, KeyError, IndexError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
-    return "" if result is None else result.mean
+    return "" if result is None else result.ap
+
+
+def _left(network: Network, model: Path, pictures: Path) -> dict[str, float]:
+    """SQNR of the float model's outputs, in dB, with noise in its pictures 40 dB below them."""
+    signal: dict[str, float] = {}
+    noise: dict[str, float] = {}
+    both = (_outputs(model, network, pictures, noise=level) for level in (0.0, 0.01))
+    for one, other in zip(*both, strict=True):
+        for name, values in one.items():
+            if values.dtype == np.float32 and values.shape == other[name].shape:
+                wide = values.astype(np.float64)
+                signal[name] = signal.get(name, 0.0) + float(np.square(wide).sum())
+                noise[name] = noise.get(name, 0.0) + float(np.square(wide - other[name]).sum())
+    return {name: 10 * np.log10(signal[name] / noise[name]) for name in signal if noise[name]}
 
 
 def _outputs(
-    file: Path, network: Network, folder: Path
+    file: Path, network: Network, folder: Path, *, noise: float = 0.0
 ) -> Iterator[dict[str, NDArray[np.generic]]]:
-    """Run a file picture by picture."""
+    """Run a file picture by picture, with so much noise relative to each picture."""
+    rng = np.random.default_rng(0)
     pictures = open_images(
         folder,
         channels=3,
@@ -176,7 +193,10 @@ def _outputs(
         input_format=_format(network),
     )
     run = session.load(file, threads=1)
-    return (run({"images": picture}) for picture in pictures.batches(1))
+    for picture in pictures.batches(1):
+        level = noise * float(np.sqrt(np.square(picture).mean()))
+        disturbed = picture + level * rng.standard_normal(picture.shape, np.float32)
+        yield run({"images": disturbed.astype(np.float32)})
 
 
 def _format(network: Network) -> InputFormat:
@@ -188,7 +208,7 @@ def _format(network: Network) -> InputFormat:
 
 def _cells(result: Result) -> list[str]:
     if "error" in result:
-        return [result["error"]["type"], "", "", "", "", ""]
+        return [result["error"]["type"], "", "", "", "", "", ""]
     compiled, checked = result["compiled"], result["checked"]
     layers = compiled["layers"]
     parts = checked.get("parts", compiled["agreement"])
@@ -197,6 +217,7 @@ def _cells(result: Result) -> list[str]:
         f"{sum(layer['integer'] for layer in layers)}/{len(layers)}",
         ", ".join(_agreement_text(part) for part in parts),
         f"{result['ap']:.3f}" if isinstance(result["ap"], float) else "",
+        f"{min(result['left'].values()):.0f}" if result["left"] else "",
         f"{compiled['bytes_after'] / compiled['bytes_before']:.3f}",
         f"{after / before:.2f}" if before and after else "",
         f"{compiled['seconds']:.0f}",
@@ -220,8 +241,12 @@ def _notes(result: Result) -> Iterator[str]:
     for reason, count in Counter(layer["reason"] for layer in layers).items():
         names = [layer["name"] for layer in layers if layer["reason"] == reason]
         yield f"{count} layers in float, such as {names[0]}: {reason}"
+    operators: Counter[str] = Counter()
     for each in result["compiled"]["float_operators"]:
-        yield f"{len(each['names'])} {each['op_type']} in float: {each['reason']}"
+        operators[each["op_type"]] += len(each["names"])
+    if operators:
+        counts = ", ".join(f"{count} {kind}" for kind, count in operators.items())
+        yield f"other operators in float: {counts}"
 
 
 def _line(cells: tuple[str, ...] | list[str]) -> str:
