@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,6 +139,42 @@ def with_outputs(model: ir.Model, tensors: Sequence[str]) -> ir.Model:
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(values[name] for name in tensors)
     return copy
+
+
+def remove_unused(model: ir.Model) -> None:
+    """Remove the nodes and initializers that no output depends on, in place.
+
+    Also those that only a subgraph of a removed node reads: onnx_ir's own pass takes what such a
+    subgraph read for used.
+    """
+    graph = model.graph
+    needed: set[ir.Node] = set()
+    waiting = [value.producer() for value in graph.outputs]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in needed:
+            continue
+        needed.add(node)
+        for inner in (node, *nested_nodes(node)):
+            waiting += [value.producer() for value in inner.inputs if value is not None]
+    for node in graph:
+        if node not in needed:
+            for inner in nested_nodes(node):
+                for index in range(len(inner.inputs)):
+                    inner.replace_input_with(index, None)
+    RemoveUnusedNodesPass()(model)
+
+
+def nested_nodes(node: ir.Node) -> list[ir.Node]:
+    """The nodes of all subgraphs of a node."""
+    found: list[ir.Node] = []
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            found += ir.traversal.RecursiveGraphIterator(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            for graph in attribute.as_graphs():
+                found += ir.traversal.RecursiveGraphIterator(graph)
+    return found
 
 
 def is_silu(node: ir.Node) -> bool:

@@ -6,12 +6,15 @@ from collections.abc import Collection, Iterable
 
 import onnx_ir as ir
 
-from passes.graph import constant
+from passes.graph import constant, producer_of
 from passes.operators import SAME_GRID, WITHOUT_INTEGER_KERNELS
 
 _MASK = -1e4
 """What a mask holds at most where nothing may be looked at, by the exporters' habits: −10⁴, the
 least number of float16 or of float32, −∞."""
+
+_MOVES = frozenset({"Add", "Div", "Mul", "Sub", "Where"})
+"""What scales and masks logits."""
 
 _EITHER = frozenset({"Add", "Mul"})
 
@@ -76,6 +79,40 @@ def masked_values(region: Iterable[ir.Node]) -> set[ir.Value]:
         ):
             found.update(node.outputs)
     return found
+
+
+def attention_logits(region: Iterable[ir.Node]) -> set[ir.Value]:
+    """Find the logits of attention: products of two activations, up to their Softmax.
+
+    The largest logits decide, which no two pictures share: a grid that cuts them off, or has no
+    steps between them, changes what is looked at. The products themselves run on integers.
+
+    1. What a Softmax reads, back through what scales, masks or moves it to a MatMul of two
+       activations, that product included. What anything else reads is left alone.
+
+    Args:
+        region: Nodes that may be quantized, in graph order.
+    """
+    found: set[ir.Value] = set()
+    for node in region:
+        if node.op_type == "Softmax" and node.domain == "":
+            found.update(_up_to_product(node.inputs[0]))
+    return found
+
+
+def _up_to_product(value: ir.Value | None) -> list[ir.Value]:
+    """A value and those that it is made of, back to a product; empty where there is none."""
+    node = producer_of(value)
+    if value is None or node is None or node.domain != "" or len(value.uses()) != 1:
+        return []
+    if node.op_type == "MatMul":
+        return [] if any(constant(each) is not None for each in node.inputs) else [value]
+    if node.op_type not in _MOVES | SAME_GRID:
+        return []
+    for source in node.inputs:
+        if source is not None and constant(source) is None and (found := _up_to_product(source)):
+            return [value, *found]
+    return []
 
 
 def is_mask(value: ir.Value) -> bool:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from passes.graph import constant, producer_of
+from passes.graph import constant, nested_nodes, producer_of
 from passes.layers import output_axis
 from passes.operators import LAYOUT, PAIR, WEIGHTED
 from passes.qdq import dequantized_constant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 def is_weighted(node: ir.Node) -> bool:
@@ -34,16 +34,6 @@ def inner_layers(graph: ir.Graph) -> list[tuple[ir.Node, ir.Node]]:
         for inner in nested_nodes(node)
         if is_weighted(inner) and any(v is not None and v.const_value for v in inner.inputs)
     ]
-
-
-def nested_nodes(node: ir.Node) -> Iterator[ir.Node]:
-    """The nodes of all subgraphs of a node."""
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            for graph in attribute.as_graphs():
-                yield from ir.traversal.RecursiveGraphIterator(graph)
 
 
 def post_processing(graph: ir.Graph) -> set[ir.Node]:

@@ -14,10 +14,12 @@ from passes.graph import (
     ints,
     is_float,
     rank,
+    remove_unused,
     replace,
     scalar,
     sole_consumer,
 )
+from tests.passes.helpers import build_model, operator_types
 
 NET = """(float[1,2,4,4] x, float[1] k, int64[2] n) => (float[1,2,4,4] y, float[1,2,4,4] z)
 <float one = {1.0}, float[2] two = {1.0, 2.0}> {
@@ -123,3 +125,20 @@ def test_replace_takes_over_everything(model, run):
     x = np.ones((1, 2, 4, 4), np.float32)
     feeds = {"x": x, "k": np.ones(1, np.float32), "n": np.ones(2, np.int64)}
     np.testing.assert_array_equal(run(model, **feeds)["z"], 2 * x)
+
+
+def test_what_only_a_removed_branch_reads_is_removed(run):
+    """Nothing of a dead If keeps what stood before it, and a live one keeps all that it reads."""
+    branches = """then_branch = a () => (float[2] t) { t = Neg(READ) },
+                  else_branch = b () => (float[2] e) { e = Abs(READ) }"""
+    model = build_model(
+        f"""(float[2] x, bool c) => (float[2] y) {{
+            p = Relu(x) q = Exp(p) r = Tanh(x)
+            dead = If(c) <{branches.replace("READ", "q")}>
+            y = If(c) <{branches.replace("READ", "r")}>
+        }}"""
+    )
+    remove_unused(model)
+    assert operator_types(model) == ["Tanh", "If"]
+    copy, x = model.clone(), np.array([1, -2], np.float32)
+    np.testing.assert_allclose(run(copy, x=x, c=np.array(True))["y"], -np.tanh(x), rtol=1e-6)

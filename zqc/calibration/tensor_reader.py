@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from passes.graph import with_outputs
+from passes.graph import remove_unused, with_outputs
 from zqc.pictures.model_input import input_name
 from zqc.runtime import session
 
@@ -42,7 +41,7 @@ class TensorReader:
         self._runner = None
         if computed:
             part = with_outputs(model, computed)
-            RemoveUnusedNodesPass()(part)
+            remove_unused(part)
             self._runner = session.load(part, outputs=computed, threads=threads, optimize=optimize)
 
     def __call__(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

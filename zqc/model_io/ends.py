@@ -26,14 +26,13 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes.analysis.topology import (
     is_weighted,
     nested_inputs,
-    nested_nodes,
     weighted_layers,
 )
+from passes.graph import nested_nodes, remove_unused
 from zqc.errors import MissingPackageError, ModelError
 from zqc.model_io import onnx_file, upgrade
 from zqc.model_io.admission import check_structure, set_plugins_apart
@@ -198,7 +197,7 @@ def _not_run(graph: ir.Graph, foreign: Mapping[ir.Node, str]) -> dict[ir.Node, s
 
 def _left(graph: ir.Graph, why: dict[ir.Node, str]) -> dict[str, str]:
     """The outputs that are left, by name, with why; the nodes that make them join ``why``."""
-    reached = set(with_all_behind(graph, [u.node for v in graph.inputs for u in v.uses()]))
+    reached = _reached(graph)
     left: dict[str, str] = {}
     for value in graph.outputs:
         name, producer = value.name or "", value.producer()
@@ -292,7 +291,7 @@ def _until(model: ir.Model, names: list[str]) -> ir.Model:
     values = {value.name: value for node in part.graph for value in node.outputs}
     part.graph.outputs.clear()
     part.graph.outputs.extend(values[name] for name in names)
-    RemoveUnusedNodesPass()(part)
+    remove_unused(part)
     return part
 
 
@@ -301,7 +300,9 @@ def _tail(model: ir.Model, nodes: set[ir.Node], names: list[str]) -> ir.Model | 
     if not names:
         return None
     read = dict.fromkeys(v for n in model.graph if n in nodes for v in nested_inputs(n))
-    outer = [v for v in read if _is_computed(v, model.graph) and v.producer() not in nodes]
+    # What no input reaches, such as a Constant, is computed behind the cut as well.
+    reached = _reached(model.graph) - nodes
+    outer = [v for v in read if v.producer() in reached or v in model.graph.inputs]
     rest = model.clone()
     values = {v.name: v for n in rest.graph for v in n.outputs}
     values |= {v.name: v for v in (*rest.graph.inputs, *rest.graph.initializers.values())}
@@ -313,14 +314,18 @@ def _tail(model: ir.Model, nodes: set[ir.Node], names: list[str]) -> ir.Model | 
         ir.convenience.replace_all_uses_with(values[value.name], given)
         values[value.name].name = None
         rest.graph.inputs.append(given)
-    RemoveUnusedNodesPass()(rest)
+    remove_unused(rest)
     return rest
 
 
-def _is_computed(value: ir.Value, graph: ir.Graph) -> bool:
-    """Whether a value comes from a node of the graph itself, or is an input of it."""
-    producer = value.producer()
-    return producer.graph is graph if producer is not None else value in graph.inputs
+def _reached(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that compute anything from the inputs."""
+    inputs = set(graph.inputs)
+    found: set[ir.Node] = set()
+    for node in graph:
+        if any(v in inputs or v.producer() in found for v in nested_inputs(node)):
+            found.add(node)
+    return found
 
 
 def _tell_apart(graph: ir.Graph, rest: ir.Graph) -> None:

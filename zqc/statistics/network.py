@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes.canonicalize.batchnorm_to_conv import BatchNormToConv
 from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
-from passes.graph import add_initializer, constant
+from passes.graph import add_initializer, constant, remove_unused
 from zqc.statistics.known_shapes import infer, shapes_of
 
 
@@ -52,7 +51,7 @@ def matched_part(
     graph.outputs.clear()  # before anything is folded, so that no wanted value is
     graph.outputs.extend(v for node in graph for v in node.outputs if v.name in names)
     fold_batchnorm(copy)
-    RemoveUnusedNodesPass()(copy)
+    remove_unused(copy)
     known, before = shapes_of(graph), graph.inputs[0].shape
     _set_batch(graph, shape)
     infer(copy, known, None if before is None else before[0])

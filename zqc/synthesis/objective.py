@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnx_ir.tape import Tape
 
+from passes.graph import remove_unused
 from zqc.autodiff.engine import backward, gradient
 from zqc.autodiff.optimizer import adam_step
 from zqc.errors import OptionError
@@ -273,7 +273,7 @@ def _set_outputs(part: ir.Model, outputs: dict[str, ir.Value]) -> None:
     for name, value in outputs.items():
         value.name = name
     part.graph.outputs[:] = outputs.values()
-    RemoveUnusedNodesPass()(part)
+    remove_unused(part)
 
 
 def _input(name: str, shape: Sequence[int]) -> ir.Value:

@@ -1,9 +1,10 @@
 """Tensors inside of functions that are computed in float."""
 
+
 import numpy as np
 import pytest
 
-from passes.analysis.float_regions import float_values
+from passes.analysis.float_regions import attention_logits, float_values
 from tests.passes.helpers import build_model
 
 LAYER_NORM = """
@@ -84,3 +85,28 @@ def test_a_small_gate_is_quantized():
 def test_outputs_are_not_inside():
     """An output of the graph is read by somebody outside of it."""
     assert not inside("a = Neg(x) y = Neg(a)", "float[2,7,4] y, float[2,7,4] a")
+
+
+ATTENTION = "(float[2,7,4] x, float[2,4,7] k) => (float[2,7,7] y)"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("p = MatMul(x, k) s = Mul(p, w) y = Softmax(s)", "p s"),
+        ("p = MatMul(x, k) s = Div(w, p) m = Add(b, s) y = Softmax(m)", "p s m"),
+        ("p = MatMul(x, k) t = Transpose(p) y = Softmax(t)", "p t"),
+        ("p = MatMul(x, c) y = Softmax(p)", ""),
+        ("p = MatMul(x, k) s = Relu(p) y = Softmax(s)", ""),
+        ("p = MatMul(x, k) r = Softmax(p) y = Add(r, p)", ""),
+    ],
+)
+def test_logits_of_attention(body, expected):
+    """A product of activations and what scales it, up to the Softmax that alone reads it."""
+    given = {
+        name: np.ones(1, np.float32) for name in "wb" if f" {name}" in body or f"({name}" in body
+    }
+    if "c)" in body:
+        given["c"] = np.ones((4, 7), np.float32)
+    model = build_model(f"{ATTENTION} {{ {body} }}", **given)
+    assert {value.name for value in attention_logits(list(model.graph))} == set(expected.split())
