@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -67,13 +69,9 @@ class PairBuilder:
 
     def quantize(self, value: ir.Value, grid: Grid) -> None:
         """Put a pair behind a tensor."""
-        readers = list(value.uses())
         is_output = value.is_graph_output()
         stem = value.name or "tensor"
-        scale = self._scale(grid.scale)
-        zero = self._zero(TYPES[grid.bits, grid.signed], grid.shift)
-        q, dq = pair_of(value, scale, zero, self._name)
-        result = dq.outputs[0]
+        result = self.quantize_for(value.uses(), value, grid)
         if is_output:
             outputs = self._graph.outputs
             for index, output in enumerate(outputs):
@@ -81,13 +79,26 @@ class PairBuilder:
                     outputs[index] = result
             value.name = self._name(f"{stem}_float")
             result.name = stem
-        for use in readers:
-            use.node.replace_input_with(use.idx, result)
+
+    def quantize_for(
+        self, readers: Iterable[tuple[ir.Node, int]], value: ir.Value, grid: Grid
+    ) -> ir.Value:
+        """Put a pair behind a tensor for some of its readers; return what they read now.
+
+        The readers are nodes and the places among their inputs.
+        """
+        wanted = tuple(readers)  # before the pair is one of them
+        scale = self._scale(grid.scale)
+        zero = self._zero(TYPES[grid.bits, grid.signed], grid.shift)
+        q, dq = pair_of(value, scale, zero, self._name)
+        for node, index in wanted:
+            node.replace_input_with(index, dq.outputs[0])
         producer = value.producer()
         if producer is None:
             self._graph.insert_before(self._graph[0], [q, dq])
         else:
             self._graph.insert_after(producer, [q, dq])
+        return dq.outputs[0]
 
     def quantize_constant_operand(self, node: ir.Node, *, signed: bool = False) -> None:
         """Give a constant operand a DequantizeLinear when the other operand has one.

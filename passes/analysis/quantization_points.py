@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.analysis.bounds import absorbs_negative, is_wide_softmax, least_of_minimum
+from passes.analysis.coordinates import coordinate_values, wants_grid
 from passes.analysis.float_regions import attention_logits, float_values, masked_values
 from passes.analysis.topology import (
     after_last_layers,
@@ -77,7 +78,9 @@ def quantization_points(
        cuts off the same values (HPTQ: a linear operator and its non-linearity are one point),
     3. tensors that only nodes of ``excluded`` read and write,
     4. what stands inside a function or normalisation that is written in parts (``float_values``),
-    5. the logits of attention (``attention_logits``, ``masked_values``).
+    5. the logits of attention (``attention_logits``, ``masked_values``),
+    6. coordinates and what decides a selection (``coordinate_values``), but for layers that read
+       them.
 
     Args:
         graph: A graph with shapes and types, BatchNormalization folded.
@@ -97,7 +100,9 @@ def quantization_points(
         for value in (*node.inputs, *node.outputs):
             if value is not None and is_float(value) and _is_activation(value, node):
                 values[value] = None
+    coordinates = coordinate_values(graph)
     in_float = float_values(region) | masked_values(graph) | attention_logits(region)
+    in_float |= {v for v in coordinates if not any(wants_grid(use.node) for use in v.uses())}
     quantized = [v for v in values if v not in in_float and not _is_absorbed(v, inside)]
     wanted = _layer_inputs(region) if only_layer_inputs else set(quantized)
     leader = _shared_grids(region, set(quantized))

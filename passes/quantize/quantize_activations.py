@@ -8,6 +8,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from passes.analysis.coordinates import coordinate_values, wants_grid
 from passes.analysis.float_regions import is_mask
 from passes.arithmetic import Grid
 from passes.graph import Namer
@@ -25,7 +26,8 @@ class QuantizeActivations(ir.passes.InPlacePass):
        0 but for tensors that reach a little below zero. An Add of v before the pair would round
        half-way points to the other side; ``ShiftNegativeCorrection`` writes it where a runtime has
        no zero points.
-    2. A constant operand of an Add or Mul whose other operand is quantized gets a pair of its own,
+    2. Coordinates are rounded for the layers alone that read them (``coordinate_values``).
+    3. A constant operand of an Add or Mul whose other operand is quantized gets a pair of its own,
        on 8 bits, with the threshold of least squared error, so that the operator can run on
        integers. Not one that masks logits, which reaches too far for a grid.
 
@@ -48,8 +50,14 @@ class QuantizeActivations(ir.passes.InPlacePass):
             raise ValueError(f"tensors to quantize that the graph lacks: {', '.join(missing)}")
         name = Namer(graph)
         builder = PairBuilder(graph, name)
+        coordinates = coordinate_values(graph)
         for tensor, grid in self.grids.items():
-            builder.quantize(values[tensor], grid)
+            value = values[tensor]
+            if value in coordinates:
+                readers = [use for use in value.uses() if wants_grid(use.node)]
+                builder.quantize_for(readers, value, grid)
+            else:
+                builder.quantize(value, grid)
         for node in list(graph) if self.constants != "float" else ():
             masks = any(value is not None and is_mask(value) for value in node.inputs)
             if node.op_type in ("Add", "Mul") and node.domain == "" and not masks:

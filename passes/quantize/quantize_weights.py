@@ -37,10 +37,12 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
     1. Weights: per output channel, symmetric, power-of-two thresholds of least squared error;
        an error of at most Δ/2 per weight inside the threshold. Operators of ``per_tensor`` have
-       one threshold for all channels, written as a list of equal scales. Where the second moments M
-       of the layer's input are known, the rounding can minimise the error of the output, see
-       ``passes.quantize.rounding``; and the weights w of a channel can be enlarged by
-       √(wᵀMw / ŵᵀMŵ) and rounded again, so that the output keeps its second moment.
+       one threshold for all channels, written as a list of equal scales. So has a MatMul whose
+       weight is a vector or a stack of matrices, written as one number: no kernel has steps for
+       the columns of those. Where the second moments M of the layer's input are known, the
+       rounding can minimise the error of the output, see ``passes.quantize.rounding``; and the
+       weights w of a channel can be enlarged by √(wᵀMw / ŵᵀMŵ) and rounded again, so that the
+       output keeps its second moment.
     2. Biases: INT32 with the scale s_x·s_w of the products they are added to. Where a bias would
        not fit, the threshold of its channel is raised until it does.
     3. Bias correction, where the mean μ of the input is known per channel: the rounding error of
@@ -141,6 +143,7 @@ def rounded_weight(
         along its ``output_axis``.
     """
     axis = readers[0][0].output_axis
+    per_tensor = per_tensor or _is_no_matrix(readers[0][0])
     whole = weight[np.newaxis] if per_tensor else weight
     exponents = weight_exponents(whole, bits=bits, axis=0 if per_tensor else axis)
     exponents = np.broadcast_to(exponents, weight.shape[axis])
@@ -181,7 +184,8 @@ def _write_layers(
     weight, axis = first.weight, first.output_axis
     weight_stem = name_of(first.weight_value) or f"{first.node.name}_weight"
     tensor = ir.tensor(integers.astype(kind.numpy()), dtype=kind)
-    stored = _stored(graph, tensor, scale, weight_stem, name)
+    written = scale[0] if _is_no_matrix(first) else scale
+    stored = _stored(graph, tensor, np.asarray(written), weight_stem, name)
     for (layer, input_scale), mean in zip(readers, means, strict=True):
         node, bias = layer.node, layer.bias_vector()
         if bias is not None and mean is not None:
@@ -196,6 +200,11 @@ def _write_layers(
             new_bias = _dequantize(graph, node, stored_bias, 0, stem, name)
             node.resize_inputs(3)
             node.replace_input_with(2, new_bias)
+
+
+def _is_no_matrix(layer: Layer) -> bool:
+    """Whether a MatMul multiplies by a vector, or by a matrix for each picture or head."""
+    return layer.node.op_type == "MatMul" and layer.weight.ndim != 2
 
 
 def _mean(moments: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
@@ -280,7 +289,9 @@ def _dequantize(
     stem: str,
     name: Namer,
 ) -> ir.Value:
-    dq = ir.node("DequantizeLinear", inputs, attributes={"axis": axis}, name=name(f"{stem}_dq"))
+    scalar = inputs[1].shape is not None and not inputs[1].shape.rank()
+    attributes = {} if scalar else {"axis": axis}
+    dq = ir.node("DequantizeLinear", inputs, attributes=attributes, name=name(f"{stem}_dq"))
     dq.outputs[0].name = dq.name
     dq.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     dq.outputs[0].shape = inputs[0].shape

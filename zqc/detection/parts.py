@@ -7,7 +7,8 @@ The kinds are found by topology; names play no role:
    ``scores``.
 2. The other values of an output that has scores are ``boxes``.
 3. An output N × 4 × A or N × A × 4 without scores is ``boxes`` when another output is scores.
-4. Anything else is ``raw``, and so is every output whose layout cannot be traced because shapes
+4. An output behind Sigmoid that is the boxes of queries is ``boxes``, see ``query_boxes``.
+5. Anything else is ``raw``, and so is every output whose layout cannot be traced because shapes
    are unknown.
 """
 
@@ -21,8 +22,11 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from passes.operators import PAIR, RESHAPING, SQUASHING
+from zqc.detection.query_boxes import are_query_boxes
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
 Kind = Literal["boxes", "scores", "raw"]
@@ -64,9 +68,10 @@ def output_parts(model: ir.Model) -> tuple[OutputPart, ...]:
     The model is not changed. Shapes that it lacks are inferred.
     """
     inferred = ShapeInferencePass(check_type=False, strict_mode=False)(model.clone()).model
-    found = [part for value in inferred.graph.outputs for part in _split(value)]
+    outputs = inferred.graph.outputs
+    found = [part for value in outputs for part in _split(value, outputs)]
     if any(part.kind == "scores" for part in found):
-        boxes = {v.name for v in inferred.graph.outputs if _has_box_shape(v)}
+        boxes = {v.name for v in outputs if _has_box_shape(v)}
         found = [
             OutputPart(p.name, p.output, "boxes") if p.kind == "raw" and p.output in boxes else p
             for p in found
@@ -83,8 +88,10 @@ def output_parts(model: ir.Model) -> tuple[OutputPart, ...]:
     )
 
 
-def _split(value: ir.Value) -> list[OutputPart]:
+def _split(value: ir.Value, outputs: Collection[ir.Value]) -> list[OutputPart]:
     name = value.name or ""
+    if are_query_boxes(value, outputs):
+        return [OutputPart(name, name, "boxes")]
     scores = _scores(value)
     if scores is None or not scores.any():
         return [OutputPart(name, name, "raw")]

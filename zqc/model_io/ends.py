@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,10 +186,11 @@ def _not_run(graph: ir.Graph, foreign: Mapping[ir.Node, str]) -> dict[ir.Node, s
         if node not in why:
             producers = (value.producer() for value in nested_inputs(node))
             why[node] = next(why[p] for p in producers if p in why)
+    reached = _reached(graph)
     for node in graph:
         if node.domain == "" and node.op_type in SELECTING:
             behind = with_all_behind(graph, [node])
-            if not any(map(_holds_layer, behind)):
+            if not any(_holds_layer(each, reached) for each in behind):
                 for each in behind:
                     why.setdefault(each, f"selected by {node.op_type} {node.name}")
     return why
@@ -236,10 +237,26 @@ def _knows(domain: str, op_type: str) -> bool:
     return not known or (domain, op_type) in known
 
 
-def _holds_layer(node: ir.Node) -> bool:
-    """Whether a node, or one inside of it, is a layer with constant weights."""
+def _reached(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that depend on an input of the graph."""
+    return set(with_all_behind(graph, [use.node for v in graph.inputs for use in v.uses()]))
+
+
+def _holds_layer(node: ir.Node, reached: Collection[ir.Node]) -> bool:
+    """Whether a node, or one inside of it, is a layer with constant weights.
+
+    A weight may be computed from constants: transposed, or dequantized.
+    """
+
+    def is_constant(value: ir.Value) -> bool:
+        producer = value.producer()
+        return producer is not None and producer.graph is node.graph and producer not in reached
+
     return any(
-        is_weighted(each) and any(v is not None and v.const_value is not None for v in each.inputs)
+        is_weighted(each)
+        and any(
+            v is not None and (v.const_value is not None or is_constant(v)) for v in each.inputs
+        )
         for each in (node, *nested_nodes(node))
     )
 

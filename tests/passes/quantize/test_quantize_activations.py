@@ -213,3 +213,21 @@ def test_dequantized_scale_is_per_tensor(build):
     assert found == [None, None, 0.5, None, None]
     assert dequantized_scale(model.graph.inputs[0]) is None
     assert dequantized_scale(None) is None
+
+
+def test_coordinates_are_rounded_for_layers_alone(build):
+    """GridSample reads the place itself, the layer that embeds it the rounded one."""
+    model = build(
+        """(float[1,1,2,4] x, float[1,1,6,6] f) => (float[1,1,1,2] s, float[1,1,2,2] e) {
+            r = MatMul(x, w)  p = Sigmoid(r)
+            g = GridSample(f, p)  s = MatMul(g, v)
+            e = MatMul(p, v)
+        }""",
+        opset=20,
+        w=np.ones((4, 2), np.float32),
+        v=np.ones((2, 2), np.float32),
+    )
+    QuantizeActivations({"p": Grid(0, 8, signed=False)})(model)
+    read = {node.name: [value.name for value in node.inputs] for node in model.graph}
+    assert read["make_g"] == ["f", "p"]
+    assert read["make_e"] == ["p_dq", "v"]

@@ -9,6 +9,7 @@ from passes import QuantizeActivations, QuantizeWeights, layers
 from passes.arithmetic import Grid, fake_quantize, scales, weight_exponents
 from passes.quantize.quantize_weights import rounded_weight
 from passes.quantize.rounding import compensated
+from zqc.runtime import session
 
 GRID = Grid(2, 8, signed=True)
 LAYERS = {
@@ -398,3 +399,24 @@ def test_readers_with_float_inputs_keep_the_float_weight(build, rng):
     model, _ = levels(build, rng)
     QuantizeWeights(excluded={"make_y"})(model)
     assert stored_types(model) == [None, "INT8"]
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 4, 6), (1, 3, 4, 6)])
+def test_a_stack_of_matrices_has_one_number(build, rng, operators, shape):
+    """So has a vector: ONNX Runtime has kernels for steps of the columns of one matrix alone."""
+    weight = rng.normal(size=shape).astype(np.float32)
+    left = (*shape[:-2], 5, shape[-2] if len(shape) > 1 else shape[0])
+    dimensions = ",".join(map(str, left))
+    outputs = ",".join("abcd"[: len(left) - (len(shape) == 1)])
+    model = build(
+        f"(float[{dimensions}] x) => (float[{outputs}] y) {{ y = MatMul(x, w) }}", w=weight
+    )
+    QuantizeActivations({"x": GRID, "y": GRID})(model)
+    QuantizeWeights()(model)
+    layer = next(node for node in model.graph if node.op_type == "MatMul")
+    dequantized = layer.inputs[1].producer()
+    assert dequantized.inputs[1].const_value.numpy().shape == ()
+    assert "axis" not in dequantized.attributes
+    integers, scale = (value.const_value.numpy() for value in dequantized.inputs)
+    assert np.abs(integers * scale - weight).max() <= scale
+    assert "QLinearMatMul" in operators(session.executed_graph(model))

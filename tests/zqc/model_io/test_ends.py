@@ -137,6 +137,24 @@ def test_selection_inside_the_network_is_run(tmp_path):
     assert {"TopK", "MatMul"} <= set(operators(source.model))
 
 
+@pytest.mark.parametrize("made", ["w = Transpose (rows_w)", "w = DequantizeLinear (w_q, w_s)"])
+def test_a_layer_whose_weight_is_computed_is_one(made):
+    """Exporters transpose weights, and those of a compiled file are dequantized: neither is cut."""
+    body = f"""rows = Reshape (normed, flat) best, places = TopK (rows, most)
+        {made} again = MatMul (best, w) y = Relu (again)"""
+    model = graph(
+        "float[N, 3] y",
+        body,
+        flat=np.array([-1, 512], np.int64),
+        most=np.array([5], np.int64),
+        **({"rows_w": np.ones((3, 5), np.float32)} if "rows_w" in made else {}),
+        **({"w_q": np.ones((5, 3), np.int8), "w_s": np.float32(1)} if "w_q" in made else {}),
+    )
+    whole = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else model
+    _, left = ends.split(whole)
+    assert not left.reasons
+
+
 def test_layers_behind_another_runtime_are_named(tmp_path, caplog):
     """They stay float, which the warning says."""
     body = "a = com.example.Attention (normed) y = Conv (a, last)"
