@@ -33,6 +33,7 @@ from passes.lower.file_size.packed_weights import PackedWeights
 from passes.lower.file_size.short_names import ShortNames
 from passes.lower.fixed_batch import FixedBatch
 from passes.lower.float_biases import FloatBiases
+from passes.lower.onnxruntime.bounded_expectations import BoundedExpectations
 from passes.lower.onnxruntime.column_blocks import ColumnBlocks
 from passes.lower.onnxruntime.early_max_pools import EarlyMaxPools
 from passes.lower.onnxruntime.float_barriers import FloatBarriers
@@ -56,6 +57,7 @@ __all__ = [
     "AbsorbedBounds",
     "BatchNormToConv",
     "BinsLast",
+    "BoundedExpectations",
     "CanonicalActivations",
     "CanonicalBatchNorm",
     "CanonicalClips",

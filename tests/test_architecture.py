@@ -193,6 +193,7 @@ def test_public_names_of_passes():
         "AbsorbedBounds",
         "BatchNormToConv",
         "BinsLast",
+        "BoundedExpectations",
         "CanonicalActivations",
         "CanonicalBatchNorm",
         "CanonicalClips",

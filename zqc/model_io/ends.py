@@ -237,11 +237,6 @@ def _knows(domain: str, op_type: str) -> bool:
     return not known or (domain, op_type) in known
 
 
-def _reached(graph: ir.Graph) -> set[ir.Node]:
-    """The nodes that depend on an input of the graph."""
-    return set(with_all_behind(graph, [use.node for v in graph.inputs for use in v.uses()]))
-
-
 def _holds_layer(node: ir.Node, reached: Collection[ir.Node]) -> bool:
     """Whether a node, or one inside of it, is a layer with constant weights.
 

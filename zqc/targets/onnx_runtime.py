@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import (
+    BoundedExpectations,
     ColumnBlocks,
     DerivedBiasScales,
     EarlyMaxPools,
@@ -55,6 +56,7 @@ def _lowering(
         IntegerHardActivations(),
         IntegerDepthToSpace(),
         IntegerResizes(),
+        BoundedExpectations(),
         *kernels,
         FloatBarriers(),
         PackedWeights(_PACKED if has_int4 else (*_PACKED, 4)),

@@ -1,6 +1,5 @@
 """Tensors inside of functions that are computed in float."""
 
-
 import numpy as np
 import pytest
 
