@@ -22,6 +22,7 @@ CROSS_CUTTING = {
 
 ELSEWHERE = {
     "passes/canonicalize/phase_layers.py": "by test_sink_layout.py, the one pass that uses it",
+    "tools/compare/opencv_runner.py": "runs where OpenCV is installed",
     "tools/compare/openvino_runner.py": "runs where OpenVINO is installed",
     "tools/compare/version_runner.py": "by test_versions.py, which runs it",
     "tools/compare/peers/runners": "run where the peers are installed",

@@ -37,5 +37,5 @@ OPENVINO = Target(
         ExplicitZeroPoints(),
         RemoveUnusedNodesPass(),
     ),
-    cost="On plain ONNX Runtime (x86) its files take about twice as long as the float model.",
+    cost="On plain ONNX Runtime (x86) its files take 1.6 to 2.2 times as long as the float model.",
 )

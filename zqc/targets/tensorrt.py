@@ -41,5 +41,5 @@ TENSORRT = Target(
     shifts=False,
     int4=False,
     act_bits=(8,),
-    cost="On plain ONNX Runtime (x86) its files take 1.2 to 1.5 times as long as the float model.",
+    cost="On plain ONNX Runtime (x86) its files take 1.4 times as long as the float model.",
 )

@@ -39,7 +39,7 @@ def test_the_last_grids_are_shown(path):
     assert probe.grids == {"scores": ("b",), "both": ("a",)}
     assert probe.steps == {"a": 0.25, "b": 0.5}
     x = np.array([[0.3, 1.0, -2.0, 9.0]], np.float32)
-    outputs = session.load(path, threads=1, optimize=False)({"x": x})
+    outputs = session.load(probe.path, threads=1, optimize=False)({"x": x})
     np.testing.assert_array_equal(outputs["a"], [[0.25, 1.0, -2.0, 9.0]])
 
 
@@ -57,3 +57,27 @@ def test_cells(away, precision, text):
     expected = {"a": np.zeros((2, 2), np.float32)}
     found = engines.Result({"a": np.array([[0, 0], [0, away]], np.float32)}, precision)
     assert engines._cell(expected, found, ("a",), {"a": 0.25}) == text
+
+
+@pytest.mark.parametrize(
+    ("away", "text"), [(0.0, "equal"), (0.1, "SQNR 20 dB"), (-1.0, "SQNR 0 dB")]
+)
+def test_cells_of_whole_files(away, text):
+    """Outputs of the file itself are equal to the last bit, or have an SQNR."""
+    expected = np.ones((2, 2), np.float32)
+    assert engines._whole_cell(expected, expected + np.float32(away)) == text
+    assert engines._whole_cell(expected, expected[0]) == "another shape"
+
+
+def test_a_file_is_converted(path, tmp_path):
+    """ORT format computes what the file computes."""
+    x = {"x": np.array([[0.3, 1.0, -2.0, 9.0]], np.float32)}
+    found = engines._converted("Runtime", path, x, tmp_path)
+    for name, expected in session.load(path, threads=1)(x).items():
+        assert engines._whole_cell(expected, found.outputs[name]) == "equal"
+
+
+def test_a_refusal_is_one_line():
+    """The last one of what an engine said, if it said anything."""
+    assert engines._last_line("Traceback\n  file\nFail: no model\n") == "Fail: no model"
+    assert engines._last_line("\n") == "it said nothing"
