@@ -123,3 +123,15 @@ def test_replace_takes_over_everything(model, run):
     x = np.ones((1, 2, 4, 4), np.float32)
     feeds = {"x": x, "k": np.ones(1, np.float32), "n": np.ones(2, np.int64)}
     np.testing.assert_array_equal(run(model, **feeds)["z"], 2 * x)
+
+
+def test_a_sequence_of_floats_is_no_tensor(build):
+    """Its pieces are, once they are taken out."""
+    model = build(
+        """(float[2,4] x, int64 i) => (float[1,4] y) {
+            s = SplitToSequence<axis=0>(x)  y = SequenceAt(s, i)
+        }"""
+    )
+    whole, piece = (node.outputs[0] for node in model.graph)
+    assert not is_float(whole)
+    assert is_float(piece)
