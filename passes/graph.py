@@ -8,6 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from passes.operators import SEQUENCES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,8 +31,14 @@ def scalar(value: ir.Value | None) -> float | None:
 
 
 def is_float(value: ir.Value) -> bool:
-    """Whether the value is a float32 tensor."""
-    return value.dtype == ir.DataType.FLOAT
+    """Whether the value is a float32 tensor, not a sequence of them.
+
+    Shape inference of ``onnx_ir`` takes sequences for tensors, so their makers are asked, too.
+    """
+    if value.dtype != ir.DataType.FLOAT or not isinstance(value.type, ir.TensorType):
+        return False
+    node = value.producer()
+    return node is None or node.op_type not in SEQUENCES
 
 
 def name_of(value: ir.Value | None) -> str:

@@ -24,6 +24,18 @@ the integers. A linear Resize stays between its input's extremes, a cubic one do
 
 PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
+SEQUENCES = frozenset(
+    {
+        "SequenceConstruct",
+        "SequenceEmpty",
+        "SequenceErase",
+        "SequenceInsert",
+        "SequenceMap",
+        "SplitToSequence",
+    }
+)
+"""Operators that make a sequence of tensors."""
+
 SQUASHING = frozenset({"Sigmoid", "Softmax"})
 """Operators that turn logits into scores."""
 

@@ -142,3 +142,15 @@ def test_what_only_a_removed_branch_reads_is_removed(run):
     assert operator_types(model) == ["Tanh", "If"]
     copy, x = model.clone(), np.array([1, -2], np.float32)
     np.testing.assert_allclose(run(copy, x=x, c=np.array(True))["y"], -np.tanh(x), rtol=1e-6)
+
+
+def test_a_sequence_of_floats_is_no_tensor(build):
+    """Its pieces are, once they are taken out."""
+    model = build(
+        """(float[2,4] x, int64 i) => (float[1,4] y) {
+            s = SplitToSequence<axis=0>(x)  y = SequenceAt(s, i)
+        }"""
+    )
+    whole, piece = (node.outputs[0] for node in model.graph)
+    assert not is_float(whole)
+    assert is_float(piece)
