@@ -18,6 +18,9 @@ LAYOUT = RESHAPING | {"Identity", "Slice", "Split", "Transpose"}
 SELECTING = LAYOUT | {"DepthToSpace", "Expand", "Gather", "SpaceToDepth", "Tile"}
 """Operators that move, repeat and leave out values, but compare and compute none."""
 
+PICKING = frozenset({"Compress", "NonMaxSuppression", "NonZero", "TopK", "Unique"})
+"""Operators that pick elements, or order them, by what their values are."""
+
 SAME_GRID = SELECTING | {"MaxPool", "ReduceMax", "ReduceMin", "Resize"}
 """Operators that give back values of their input: with one grid before and after they can run on
 the integers. A linear Resize stays between its input's extremes, a cubic one does not."""

@@ -16,7 +16,7 @@ from zqc.runtime import session
 NETWORKS = {"residual": detectors.RESIDUAL, "attention": detectors.ATTENTION}
 LAYERS = {
     "residual": {"QLinearConv": 17, "QGemm": 2},
-    "attention": {"QLinearConv": 3, "QGemm": 6, "QLinearMatMul": 2},
+    "attention": {"QLinearConv": 3, "QGemm": 6, "QLinearMatMul": 1, "MatMulIntegerToFloat": 1},
 }
 FLOAT = {"residual": {"PRelu"}, "attention": {"Gelu", "LayerNormalization"}}
 """What has no integer kernel, and stands between two integer layers."""

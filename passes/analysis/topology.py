@@ -12,7 +12,7 @@ from passes.operators import LAYOUT, PAIR, WEIGHTED
 from passes.qdq import dequantized_constant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 def is_weighted(node: ir.Node) -> bool:
@@ -126,6 +126,16 @@ def nested_inputs(node: ir.Node) -> list[ir.Value]:
             graphs = attribute.as_graphs()
             values += [v for graph in graphs for inner in graph for v in nested_inputs(inner)]
     return values
+
+
+def with_all_behind(graph: ir.Graph, first: Iterable[ir.Node]) -> list[ir.Node]:
+    """Some nodes of a graph and all that depend on them, in graph order."""
+    found, order = set(first), []
+    for node in graph:
+        if node in found or any(v.producer() in found for v in nested_inputs(node)):
+            found.add(node)
+            order.append(node)
+    return order
 
 
 def _producers(node: ir.Node) -> list[ir.Node]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from passes.operators import PICKING
 from zqc.benchmark.inputs import common_inputs, inputs_of, model_inputs
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
 from zqc.commands.read_recipe import recipe_in
@@ -27,7 +28,7 @@ from zqc.errors import (
 )
 from zqc.files import to_path
 from zqc.model_io import model_file
-from zqc.model_io.ends import SELECTING, split_file
+from zqc.model_io.ends import split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
@@ -84,7 +85,7 @@ class _Model:
     @property
     def selects(self) -> bool:
         """Whether the number of instances depends on the picture even in what can be compared."""
-        return any(node.op_type in SELECTING for node in self.part.graph)
+        return any(node.op_type in PICKING for node in self.part.graph)
 
     def __call__(self, feeds: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run the model; half-precision outputs become float32."""

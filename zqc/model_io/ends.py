@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,16 +31,15 @@ from passes.analysis.topology import (
     is_weighted,
     nested_inputs,
     weighted_layers,
+    with_all_behind,
 )
 from passes.graph import nested_nodes, remove_unused
+from passes.operators import PICKING
 from zqc.errors import MissingPackageError, ModelError
 from zqc.model_io import onnx_file, upgrade
 from zqc.model_io.admission import check_structure, set_plugins_apart
 
 logger = logging.getLogger(__name__)
-
-SELECTING = frozenset({"Compress", "NonMaxSuppression", "NonZero", "TopK", "Unique"})
-"""Operators that pick elements, or order them, by what their values are."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ def _not_run(graph: ir.Graph, foreign: Mapping[ir.Node, str]) -> dict[ir.Node, s
             why[node] = next(why[p] for p in producers if p in why)
     reached = _reached(graph)
     for node in graph:
-        if node.domain == "" and node.op_type in SELECTING:
+        if node.domain == "" and node.op_type in PICKING:
             behind = with_all_behind(graph, [node])
             if not any(_holds_layer(each, reached) for each in behind):
                 for each in behind:
@@ -254,16 +253,6 @@ def _holds_layer(node: ir.Node, reached: Collection[ir.Node]) -> bool:
         )
         for each in (node, *nested_nodes(node))
     )
-
-
-def with_all_behind(graph: ir.Graph, first: Iterable[ir.Node]) -> list[ir.Node]:
-    """Some nodes of a graph and all that depend on them, in graph order."""
-    found, order = set(first), []
-    for node in graph:
-        if node in found or any(v.producer() in found for v in nested_inputs(node)):
-            found.add(node)
-            order.append(node)
-    return order
 
 
 def _before(node: ir.Node | None) -> list[ir.Node]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from passes.analysis.topology import post_processing
+from passes.analysis.topology import post_processing, with_all_behind
 from passes.graph import with_outputs
+from passes.operators import PICKING
 from zqc.errors import MissingPackageError, ModelError, RuntimeFailure
-from zqc.model_io.ends import SELECTING, split, with_all_behind
+from zqc.model_io.ends import split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def observe(model: ir.Model) -> None:
 def _unknown(graph: ir.Graph) -> dict[str, ir.Value]:
     """Values before the post-processing of which the type, the rank or a size is unknown."""
     tail = post_processing(graph)
-    selected = set(with_all_behind(graph, [n for n in graph if n.op_type in SELECTING]))
+    selected = set(with_all_behind(graph, [n for n in graph if n.op_type in PICKING]))
     batch = _open_batch(graph)
     return {
         value.name or "": value

@@ -11,9 +11,16 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import QuantizeWeights
-from passes.analysis.topology import first_last_layers, is_expectation, is_weighted, weighted_layers
+from passes.analysis.topology import (
+    first_last_layers,
+    is_expectation,
+    is_weighted,
+    weighted_layers,
+    with_all_behind,
+)
 from passes.graph import Namer
 from passes.layers import Layer, along, by_weight, layer_of
+from passes.operators import PICKING
 from passes.qdq import dequantized_scale
 from passes.quantize.quantize_weights import rounded_weight
 from zqc.pictures.batches import Batches
@@ -64,8 +71,9 @@ def reconstruct(
     4. Only rounded are layers whose bias cannot be changed (MatMul), and the expectation over bins
        that belongs to the decoding of boxes: most positions have no box, and a bias that is right
        in the mean over all of them moves every box.
-
-    5. Layers that share their weight get one W*, with the means of their C and of their D, and a
+    5. So are layers behind an operator that picks by value (TopK selects the queries of RT-DETR):
+       the model as it is quantized picks others, or in another order, so that x̂ is not of x.
+    6. Layers that share their weight get one W*, with the means of their C and of their D, and a
        bias each. Where one of them cannot be refitted, they are only rounded.
 
     Layers of which none depends on another are looked at together.
@@ -104,11 +112,12 @@ def reconstruct(
     name = Namer(quantized.graph)
     generator = np.random.default_rng(seed)
     pictures = batches.first(_PICTURES)
+    picked = set(with_all_behind(model.graph, [n for n in model.graph if n.op_type in PICKING]))
     task.advance(steps=len(layers) - len(todo))
     for stage in _stages(model.graph, todo):
         pairs = [(layer.node, twins[layer.node.name or ""]) for group in stage for layer in group]
         seen: dict[str | None, Inputs] = {}
-        if free := [pair for pair in pairs if _is_free(*pair)]:
+        if free := [pair for pair in pairs if pair[0] not in picked and _is_free(*pair)]:
             inputs = paired_inputs(
                 model,
                 quantized,

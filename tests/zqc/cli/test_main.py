@@ -293,7 +293,6 @@ def bad_folder(tmp_path):
         "no_rule.onnx": without_gradient().SerializeToString(),
         "doubt.onnx": doubtful().SerializeToString(),
         "quantized.onnx": quantized().SerializeToString(),
-        "dynamic.onnx": nets.detector(height="H", width="W").SerializeToString(),
         "pictures/broken.png": b"no picture",
     }
     for name, content in contents.items():
@@ -313,7 +312,6 @@ BAD = {
     "no gradient rule": ("no_rule.onnx --input-range 0:1", "Det", "determinant", "--images"),
     "quantized already": ("quantized.onnx", "QuantizeLinear 'quantize'"),
     "input format in doubt": ("doubt.onnx", "--input-range=0:1 (0:1)", "--mean", "cannot be told"),
-    "dynamic size": ("dynamic.onnx", "--input-shape"),
     "size of a fixed input": ("good.onnx --input-shape 8x8", "fixed"),
     "range upside down": ("good.onnx --input-range 1:0", "1:0"),
     "range and mean": ("good.onnx --input-range 0:1 --mean 0 --std 1", "exclude"),

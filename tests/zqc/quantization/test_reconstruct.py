@@ -309,3 +309,36 @@ def test_a_shared_weight_stays_one(rng):
     QuantizeWeights()(plain)
     rounded = errors(model, plain, ["a", "y"], batches)
     assert all(exact[name][0] < rounded[name][0] for name in exact)
+
+
+def test_layers_behind_a_selection_are_only_rounded(rng):
+    """Of what TopK picks, a row of the float model is not the same row of the quantized one."""
+    text = """(float[n,16,4] x) => (float[n,3,6] y) {
+        f = Reshape(x, rows) g = Gemm(f, w0, b0) a = Reshape(g, queries)
+        best = ReduceMax<keepdims=0>(a, last) values, places = TopK<axis=1>(best, three)
+        column = Unsqueeze(places, last) wide = Expand(column, four)
+        picked = GatherElements<axis=1>(a, wide)
+        q = Reshape(picked, rows) h = Gemm(q, w1, b1) y = Reshape(h, found)
+    }"""
+    integers = {
+        "rows": [-1, 4],
+        "queries": [-1, 16, 4],
+        "found": [-1, 3, 6],
+        "last": [2],
+        "three": [3],
+        "four": [1, 1, 4],
+    }
+    weights = {"w0": (4, 4), "b0": (4,), "w1": (4, 6), "b1": (6,)}
+    model = build_model(
+        text,
+        **{name: np.array(values) for name, values in integers.items()},
+        **{name: rng.normal(size=shape).astype(np.float32) for name, shape in weights.items()},
+    )
+    batches = [rng.normal(size=(4, 16, 4)).astype(np.float32) for _ in range(4)]
+    result = reconstructed(model, batches, grids={"f": SIGNED, "q": SIGNED})
+    before, after = (
+        [constant(node.inputs[2]) for node in weighted_layers(each.graph)]
+        for each in (model, result)
+    )
+    assert not np.array_equal(before[0], after[0])
+    np.testing.assert_array_equal(before[1], after[1])
