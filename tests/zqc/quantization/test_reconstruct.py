@@ -9,6 +9,7 @@ from passes import QuantizeActivations, QuantizeWeights
 from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
 from passes.graph import constant, with_outputs
+from passes.qdq import dequantized_constant
 from tests.calibration import GivenBatches
 from tests.passes.helpers import build_model, run_model
 from tests.tasks import Counter
@@ -336,9 +337,8 @@ def test_layers_behind_a_selection_are_only_rounded(rng):
     )
     batches = [rng.normal(size=(4, 16, 4)).astype(np.float32) for _ in range(4)]
     result = reconstructed(model, batches, grids={"f": SIGNED, "q": SIGNED})
-    before, after = (
-        [constant(node.inputs[2]) for node in weighted_layers(each.graph)]
-        for each in (model, result)
-    )
-    assert not np.array_equal(before[0], after[0])
-    np.testing.assert_array_equal(before[1], after[1])
+    changes = [
+        np.abs(dequantized_constant(twin.inputs[2]) - constant(node.inputs[2])).max()
+        for node, twin in zip(*map(weighted_layers, (model.graph, result.graph)), strict=True)
+    ]
+    assert changes[0] > 1e-3 > 10 * changes[1]
