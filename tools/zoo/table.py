@@ -7,11 +7,11 @@ The files are those that ``tools.zoo.build`` has written. Each is compiled as a 
 compared with the float model on others. Each result is kept beside its model, in
 ``NAME.WAY.wB.result``, and not measured again while it is newer than the model.
 
-The columns: weighted layers that run on integer kernels; SQNR of each part of the outputs; average
-precision with the detections of the float model in the place of labels, where the zoo can read
-them; what is left of a signal 40 dB above noise in the pictures after the float model, for a model
-that amplifies noise amplifies that of quantization, too; size and time of the file relative to the
-float one; seconds of the compilation. Messages, and reasons for layers in float, are below it.
+The columns: weighted layers that run on integer kernels; SQNR of each part of the outputs, and
+what of 40 dB in the pictures is left there in the float model, for one that amplifies noise does so
+with that of quantization, too; average precision with the detections of the float model in the
+place of labels, where the zoo can read them; size and time of the file relative to the float one;
+seconds of the compilation. Messages, and reasons for layers in float, are below it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 
 import click
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from tools.paths import ROOT, SCENES
@@ -35,16 +36,30 @@ from tools.zoo.environment import FOLDER
 from tools.zoo.exports import EXPORTS
 from tools.zoo.network import Network
 from tools.zoo.registry import NETWORKS
+from zqc.detection.agreement import OutputsMeter
 from zqc.detection.average_precision import agreement
+from zqc.detection.parts import output_parts
 from zqc.errors import ZqcError
+from zqc.model_io import model_file
 from zqc.pictures.images import open_images
 from zqc.pictures.input_format import InputFormat
 from zqc.runtime import session
 
 HELDOUT = SCENES / "heldout"
 SECONDS = 1800.0
+FEW = 4
 
-_COLUMNS = ("model", "export", "integer", "agreement", "AP", "40 dB", "size", "time", "seconds")
+_COLUMNS = (
+    "model",
+    "export",
+    "integer",
+    "agreement",
+    "left of 40 dB",
+    "AP",
+    "size",
+    "time",
+    "seconds",
+)
 
 Result = dict[str, Any]
 
@@ -166,22 +181,18 @@ def _agreement(network: Network, model: Path, output: Path, pictures: Path) -> f
     return "" if result is None else result.ap
 
 
-def _left(network: Network, model: Path, pictures: Path) -> dict[str, float]:
-    """SQNR of the float model's outputs, in dB, with noise in its pictures 40 dB below them."""
-    signal: dict[str, float] = {}
-    noise: dict[str, float] = {}
-    both = (_outputs(model, network, pictures, noise=level) for level in (0.0, 0.01))
+def _left(network: Network, model: Path, pictures: Path) -> dict[str, float | None]:
+    """SQNR of each part of the float outputs, in dB, with noise 40 dB below the pictures."""
+    part = model_file.load(model, input_shape=(network.size, network.size)).part()
+    meter = OutputsMeter.of(output_parts(part))
+    both = (_outputs(part, network, pictures, noise=level) for level in (0.0, 0.01))
     for one, other in zip(*both, strict=True):
-        for name, values in one.items():
-            if values.dtype == np.float32 and values.shape == other[name].shape:
-                wide = values.astype(np.float64)
-                signal[name] = signal.get(name, 0.0) + float(np.square(wide).sum())
-                noise[name] = noise.get(name, 0.0) + float(np.square(wide - other[name]).sum())
-    return {name: 10 * np.log10(signal[name] / noise[name]) for name in signal if noise[name]}
+        meter.update(one, other)
+    return {found.part: found.sqnr_db for found in meter.results()}
 
 
 def _outputs(
-    file: Path, network: Network, folder: Path, *, noise: float = 0.0
+    file: Path | ir.Model, network: Network, folder: Path, *, noise: float = 0.0
 ) -> Iterator[dict[str, NDArray[np.generic]]]:
     """Run a file picture by picture, with so much noise relative to each picture."""
     rng = np.random.default_rng(0)
@@ -215,18 +226,21 @@ def _cells(result: Result) -> list[str]:
     before, after = compiled["latency_before_ms"], compiled["latency_after_ms"]
     return [
         f"{sum(layer['integer'] for layer in layers)}/{len(layers)}",
-        ", ".join(_agreement_text(part) for part in parts),
+        _agreements({part["part"]: part["sqnr_db"] for part in parts}),
+        _agreements(result["left"]),
         f"{result['ap']:.3f}" if isinstance(result["ap"], float) else "",
-        f"{min(result['left'].values()):.0f}" if result["left"] else "",
         f"{compiled['bytes_after'] / compiled['bytes_before']:.3f}",
         f"{after / before:.2f}" if before and after else "",
         f"{compiled['seconds']:.0f}",
     ]
 
 
-def _agreement_text(part: Result) -> str:
-    decibels = part["sqnr_db"]  # none where both are equal
-    return part["part"] + (" equal" if decibels is None else f" {decibels:.1f} dB")
+def _agreements(found: dict[str, float | None]) -> str:
+    """The decibels of each part; of many parts the least and the largest."""
+    known = {part: dB for part, dB in found.items() if dB is not None and np.isfinite(dB)}
+    if len(known) > FEW:
+        return f"{len(known)} parts {min(known.values()):.1f}…{max(known.values()):.1f} dB"
+    return ", ".join(f"{part} {decibels:.1f} dB" for part, decibels in known.items())
 
 
 def _notes(result: Result) -> Iterator[str]:
