@@ -210,7 +210,7 @@ def _left(graph: ir.Graph, why: dict[ir.Node, str]) -> dict[str, str]:
             left[name] = why[producer]
         elif kind := _no_numbers(value):
             left[name] = kind
-            why.update(dict.fromkeys(_makers(producer), kind))
+            why.update(dict.fromkeys(_before(producer, otherwise=True), kind))
     return left
 
 
@@ -255,25 +255,15 @@ def _holds_layer(node: ir.Node, reached: Collection[ir.Node]) -> bool:
     )
 
 
-def _before(node: ir.Node | None) -> list[ir.Node]:
-    """A node and all that it depends on."""
+def _before(node: ir.Node | None, *, otherwise: bool = False) -> list[ir.Node]:
+    """A node and all that it depends on; ``otherwise`` only by what is no tensor of numbers."""
     found: dict[ir.Node, None] = {}
     waiting = [node]
     while waiting:
         if (each := waiting.pop()) is not None and each not in found:
             found[each] = None
-            waiting += [value.producer() for value in nested_inputs(each)]
-    return list(found)
-
-
-def _makers(node: ir.Node | None) -> list[ir.Node]:
-    """A node, and those before it from which it gets no tensors of numbers."""
-    found: dict[ir.Node, None] = {}
-    waiting = [node]
-    while waiting:
-        if (each := waiting.pop()) is not None and each not in found:
-            found[each] = None
-            waiting += [v.producer() for v in nested_inputs(each) if _no_numbers(v)]
+            read = nested_inputs(each)
+            waiting += [v.producer() for v in read if not otherwise or _no_numbers(v)]
     return list(found)
 
 

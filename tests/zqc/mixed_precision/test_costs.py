@@ -205,18 +205,14 @@ def test_a_size_is_reached_with_the_layer_that_matters_least(model, build):
         choose_bits(model, losses, replace(recipe, target_size=0.01), **options)
 
 
-def test_a_latency_is_spent_on_the_layers_that_matter_most(
-    model, build, measured_times, monkeypatch
-):
-    """Of two that cost the same the more sensitive one stays float; bits are the recipe's."""
-    recipe = Recipe(bits=4, target_latency=1.45 / 3)
-    assert widths_to_try(model, recipe)["make_b1"] == (4, 32)
+def chosen_for_latency(model, recipe, build, monkeypatch):
+    """Choose bits where the integer file is profiled first and the float one second."""
     sent = iter(["integer", "floating"])
     profile = costs.session.profile
     monkeypatch.setattr(
         costs.session, "profile", lambda each, feeds, threads: profile(next(sent), feeds, threads)
     )
-    found = choose_bits(
+    return choose_bits(
         model,
         table(model, recipe),
         recipe,
@@ -225,6 +221,15 @@ def test_a_latency_is_spent_on_the_layers_that_matter_most(
         build=build,
         feeds={},
     )
+
+
+def test_a_latency_is_spent_on_the_layers_that_matter_most(
+    model, build, measured_times, monkeypatch
+):
+    """Of two that cost the same the more sensitive one stays float; bits are the recipe's."""
+    recipe = Recipe(bits=4, target_latency=1.45 / 3)
+    assert widths_to_try(model, recipe)["make_b1"] == (4, 32)
+    found = chosen_for_latency(model, recipe, build, monkeypatch)
     assert found.bits == {"make_a": 8, "make_b1": 32, "make_c": 4, "make_y": 32}
     assert (found.size, found.latency) == (None, pytest.approx(1.0 + 2 * 32 * 0.7 / 120))
 
@@ -235,19 +240,6 @@ def test_layers_that_share_their_weight_are_one_choice(model, build, measured_ti
     inner[1].replace_input_with(1, inner[0].inputs[1])
     inner[1].attributes.clear()
     recipe = Recipe(bits=4, target_latency=1.65 / 3)
-    sent = iter(["integer", "floating"])
-    profile = costs.session.profile
-    monkeypatch.setattr(
-        costs.session, "profile", lambda each, feeds, threads: profile(next(sent), feeds, threads)
-    )
-    found = choose_bits(
-        model,
-        table(model, recipe),
-        recipe,
-        original=model,
-        original_size=1,
-        build=build,
-        feeds={},
-    )
+    found = chosen_for_latency(model, recipe, build, monkeypatch)
     assert found.bits["make_b1"] == found.bits["make_c"]
     assert set(found.bits) == set(LAYERS)

@@ -34,6 +34,15 @@ class ConvNorm(nn.Sequential):
         super().__init__(*layers, *([activation()] if activation else []))
 
 
+def grids_behind(stages: nn.ModuleList, grid: Tensor) -> list[Tensor]:
+    """Run stages one after another and return the grid behind each."""
+    grids = []
+    for stage in stages:
+        grid = stage(grid)
+        grids.append(grid)
+    return grids
+
+
 class Pooled(nn.Module):
     """Maxima over three widths beside the grid itself (YOLOX and RTMDet, after SPPNet)."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tools.zoo.network import IMAGENET, Network
-from tools.zoo.networks.blocks import CLASSES, ConvNorm, flat, scores
+from tools.zoo.networks.blocks import CLASSES, ConvNorm, flat, grids_behind, scores
 
 WIDTHS = (48, 96, 192)
 REPEATS = (4, 8, 4)
@@ -74,11 +74,7 @@ class Backbone(nn.Module):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """Return the grids of strides 8, 16 and 32."""
-        grid, grids = self.stem(pictures), []
-        for stage in self.stages:
-            grid = stage(grid)
-            grids.append(grid)
-        return grids
+        return grids_behind(self.stages, self.stem(pictures))
 
 
 class Ghost(nn.Module):

@@ -12,6 +12,7 @@ from tools.zoo.networks.blocks import (
     Split,
     corners,
     flat,
+    grids_behind,
     points,
     scores,
     upsample,
@@ -90,11 +91,7 @@ class Backbone(nn.Module):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """Return the grids of strides 8, 16 and 32."""
-        grid, grids = self.stem(pictures), []
-        for stage in self.stages:
-            grid = stage(grid)
-            grids.append(grid)
-        return grids[1:]
+        return grids_behind(self.stages, self.stem(pictures))[1:]
 
 
 class Pyramid(nn.Module):

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from tools.zoo.network import Network
-from tools.zoo.networks.blocks import CLASSES, ConvNorm, Pooled, Split, flat, scores, upsample
+from tools.zoo.networks.blocks import (
+    CLASSES,
+    ConvNorm,
+    Pooled,
+    Split,
+    flat,
+    grids_behind,
+    scores,
+    upsample,
+)
 
 WIDTHS = (32, 64, 128, 256)
 HEAD = 64
@@ -45,11 +54,7 @@ class Backbone(nn.Module):
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """Return the grids of strides 8, 16 and 32."""
         corners = [pictures[..., y::2, x::2] for x in (0, 1) for y in (0, 1)]
-        grid, grids = self.focus(torch.cat(corners, dim=1)), []
-        for stage in self.stages:
-            grid = stage(grid)
-            grids.append(grid)
-        return grids[1:]
+        return grids_behind(self.stages, self.focus(torch.cat(corners, dim=1)))[1:]
 
 
 class Pyramid(nn.Module):
