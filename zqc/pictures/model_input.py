@@ -212,7 +212,8 @@ def further_input(
         ) from error
     if dtype.kind != "f" and not np.array_equal(array, np.rint(array)):
         raise OptionError(f"the input {spelled} takes whole numbers; see --input {name}=VALUES")
-    return FurtherInput(name, np.ascontiguousarray(array.astype(dtype)), per_picture)
+    # A copy of its own, which ascontiguousarray would make a vector where it is a number.
+    return FurtherInput(name, np.array(array, dtype), per_picture)
 
 
 def check_known(values: Mapping[str, Sequence[float]], names: Sequence[str], picture: str) -> None:

@@ -94,6 +94,7 @@ def test_values_beside_the_picture(name, dtype, sizes, values, expected):
     found = further_input(name, np.dtype(dtype), sizes, values, (32, 48))
     assert found.value.dtype == dtype
     np.testing.assert_array_equal(found.value, expected)
+    assert found.value.shape == np.shape(expected)
     assert found.per_picture == ("N" in sizes)
 
 
