@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,8 @@ from zqc.pictures.input_format import ChannelOrder, InputFormat, asked_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_WORDS = {"true": "1", "false": "0"}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,7 +48,15 @@ def _values(value: str) -> tuple[str, tuple[float, ...]]:
     name, equals, numbers = value.partition("=")
     if not name or not equals:
         raise click.BadParameter(f"{value!r}: write NAME=VALUES, for example scale_factor=1,1")
-    return name, _numbers(numbers)
+    try:
+        found = tuple(float(_WORDS.get(part.strip().lower(), part)) for part in numbers.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r}: write numbers, or true and false, with commas between them"
+        ) from error
+    if not all(map(math.isfinite, found)):
+        raise click.BadParameter(f"{value!r}: NaN and infinity are no values of an input")
+    return name, found
 
 
 def size(value: str) -> tuple[int, int]:

@@ -46,6 +46,9 @@ def _declare(value: onnx.ValueInfoProto, declared: onnx.ValueInfoProto, *, sizes
     now = onnx.ValueInfoProto()
     now.CopyFrom(value)
     value.CopyFrom(declared)
+    if not value.type.tensor_type.HasField("shape"):  # onnx asks for one, ONNX Runtime does not
+        value.type.CopyFrom(now.type)
+        return False
     found = False
     known, dimensions = (v.type.tensor_type.shape.dim for v in (now, value))
     for before, after in zip(dimensions, known, strict=False):

@@ -221,6 +221,7 @@ def _keep_interface(before: onnx.ModelProto, model: ir.Model) -> None:
     model.producer_name, model.producer_version = before.producer_name, before.producer_version
     model.domain, model.model_version = before.domain, before.model_version
     model.doc_string, model.graph.name = before.doc_string, before.graph.name
+    model.graph.doc_string = before.graph.doc_string or None
     for value, declared in zip(model.graph.outputs, before.graph.output, strict=True):
         value.shape = _merged(value.shape, ir.serde.deserialize_value_info_proto(declared, None))
 

@@ -230,8 +230,8 @@ def _fix_sizes(
     found = fixed != sides
     if found and size is None:
         logger.warning(
-            "the model leaves its height and width open; taken: %s, %s; --input-shape HxW takes "
-            "others",
+            "the model leaves its height and width open; taken, and fixed in what is written: %s, "
+            "%s; --input-shape HxW takes others",
             "x".join(map(str, fixed)),
             origin,
         )

@@ -1,5 +1,7 @@
 """How the values of options are written."""
 
+import re
+
 import click
 import pytest
 
@@ -79,3 +81,32 @@ def test_contradictions(given, words):
     """The error names the options and the remedy."""
     with pytest.raises(OptionError, match=words):
         options.input_format(*given, bgr=False)
+
+
+def values(text):
+    """What ``--input`` makes of a text."""
+    command = click.Command("command", callback=None)
+    options.inputs_option(command)
+    return command.make_context("command", ["--input", text]).params["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("scale_factor=1,0.5", (1.0, 0.5)),
+        ("flip=true", (1.0,)),
+        ("flip=True, FALSE", (1.0, 0.0)),
+    ],
+)
+def test_values_of_an_input(text, expected):
+    """Numbers, or true and false."""
+    assert dict(values(text)) == {text.partition("=")[0]: expected}
+
+
+@pytest.mark.parametrize(
+    "text", ["scale_factor", "=1", "gain=abc", "gain=", "gain=nan", "gain=inf"]
+)
+def test_what_is_no_value_of_an_input(text):
+    """It is quoted, with how to write one."""
+    with pytest.raises(click.BadParameter, match=re.escape(repr(text))):
+        values(text)

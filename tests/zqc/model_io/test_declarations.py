@@ -68,3 +68,14 @@ def test_what_contradicts_is_put_right(tmp_path):
     text = f"net (float[N, 3, 8, 8] x) => (float[N, 8, 8, 9] y) {BODY}"
     found = written(nets.model(text, **nets.weights()), tmp_path).graph
     assert sizes(found.output[0]) == ["N", 8, 8, 8]
+
+
+def test_a_shape_that_was_not_declared_is(tmp_path):
+    """ONNX asks outputs to have one, though ONNX Runtime loads a file without."""
+    text = f"net (float[N, 3, 8, 8] x) => (float[N, 8, 8, 8] y) {BODY}"
+    proto = nets.model(text, **nets.weights())
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    proto.graph.doc_string = "written by hand"
+    found = written(proto, tmp_path).graph
+    assert sizes(found.output[0])[1:] == [8, 8, 8]
+    assert found.doc_string == "written by hand"

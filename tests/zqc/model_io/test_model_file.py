@@ -154,10 +154,10 @@ def test_load_unnamed_batch(tmp_path):
 @pytest.mark.parametrize(
     ("height", "width", "stated", "expected", "said"),
     [
-        ("H", "W", None, (640, 640), "taken: 640x640, the default; --input-shape"),
-        (16, "W", "640", (16, 640), "taken: 16x640, as imgsz in its metadata says"),
-        ("H", 16, "[24, 32]", (24, 16), "taken: 24x16, as imgsz"),
-        (-1, -1, "[24, 32]", (24, 32), "taken: 24x32, as imgsz"),
+        ("H", "W", None, (640, 640), "written: 640x640, the default; --input-shape"),
+        (16, "W", "640", (16, 640), "written: 16x640, as imgsz in its metadata says"),
+        ("H", 16, "[24, 32]", (24, 16), "written: 24x16, as imgsz"),
+        (-1, -1, "[24, 32]", (24, 32), "written: 24x32, as imgsz"),
         ("H", "W", "[24.5, 0]", (640, 640), "the default"),
         ("H", "W", "large", (640, 640), "the default"),
     ],
