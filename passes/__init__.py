@@ -18,6 +18,7 @@ from passes.canonicalize.left_matrices import LeftMatrices
 from passes.canonicalize.means_to_pools import MeansToPools
 from passes.canonicalize.merge_branches import MergeBranches
 from passes.canonicalize.plain_gemm import PlainGemm
+from passes.canonicalize.plain_splits import PlainSplits
 from passes.canonicalize.shared_weights import SharedWeights
 from passes.canonicalize.sink_layout import SinkLayout
 from passes.canonicalize.spell_swish import SpellSwish
@@ -91,6 +92,7 @@ __all__ = [
     "PackedWeights",
     "PairsBehindLayout",
     "PlainGemm",
+    "PlainSplits",
     "QuantizeActivations",
     "QuantizeWeights",
     "ScalarScales",

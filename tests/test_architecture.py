@@ -227,6 +227,7 @@ def test_public_names_of_passes():
         "PackedWeights",
         "PairsBehindLayout",
         "PlainGemm",
+        "PlainSplits",
         "QuantizeActivations",
         "QuantizeWeights",
         "ScalarScales",

@@ -19,6 +19,7 @@ from passes.canonicalize.canonical_batchnorm import CanonicalBatchNorm
 from passes.canonicalize.drop_idle import DropIdle
 from passes.canonicalize.explicit_pads import ExplicitPads
 from passes.canonicalize.fold_batch_size import FoldBatchSize
+from passes.canonicalize.plain_splits import PlainSplits
 from passes.canonicalize.spell_swish import SpellSwish
 from zqc.errors import InputShapeError, ModelError
 from zqc.model_io import float32, picture_input, upgrade
@@ -42,6 +43,7 @@ AS_EXPORTED: tuple[ir.passes.InPlacePass, ...] = (
     CanonicalBatchNorm(),
     SpellSwish(),
     ExplicitPads(),
+    PlainSplits(),
 )
 """Exact passes on the model as it was exported, before constants are folded, since some of what
 they recognise is gone then, and after it."""
