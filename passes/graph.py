@@ -173,16 +173,20 @@ def remove_unused(model: ir.Model) -> None:
     RemoveUnusedNodesPass()(model)
 
 
-def nested_nodes(node: ir.Node) -> list[ir.Node]:
-    """The nodes of all subgraphs of a node."""
-    found: list[ir.Node] = []
+def subgraphs(node: ir.Node) -> list[ir.Graph]:
+    """The bodies of an If, a Loop or a Scan."""
+    found: list[ir.Graph] = []
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
-            found += ir.traversal.RecursiveGraphIterator(attribute.as_graph())
+            found.append(attribute.as_graph())
         elif attribute.type == ir.AttributeType.GRAPHS:
-            for graph in attribute.as_graphs():
-                found += ir.traversal.RecursiveGraphIterator(graph)
+            found += attribute.as_graphs()
     return found
+
+
+def nested_nodes(node: ir.Node) -> list[ir.Node]:
+    """The nodes of all subgraphs of a node."""
+    return [each for body in subgraphs(node) for each in ir.traversal.RecursiveGraphIterator(body)]
 
 
 def is_silu(node: ir.Node) -> bool:

@@ -118,14 +118,7 @@ def _sums_weighted_shares(node: ir.Node) -> bool:
 
 def nested_inputs(node: ir.Node) -> list[ir.Value]:
     """Everything the node reads, inside its subgraphs too."""
-    values = [value for value in node.inputs if value is not None]
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            values += [v for inner in attribute.as_graph() for v in nested_inputs(inner)]
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            graphs = attribute.as_graphs()
-            values += [v for graph in graphs for inner in graph for v in nested_inputs(inner)]
-    return values
+    return [v for each in (node, *nested_nodes(node)) for v in each.inputs if v is not None]
 
 
 def with_all_behind(graph: ir.Graph, first: Iterable[ir.Node]) -> list[ir.Node]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from passes.analysis.topology import nested_inputs
 from zqc.autodiff.context import Context, Vjp, unsupported
 from zqc.autodiff.emitter import Dim, Emitter, Operand, dims
 from zqc.autodiff.rules.table import ELEMENTWISE, RULES, Rule
@@ -17,7 +18,7 @@ from zqc.autodiff.shapes import infer_shapes
 from zqc.errors import InputShapeError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 _FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
@@ -210,7 +211,7 @@ def _between(
     dependent = set(wrt)
     order = []
     for node in graph:
-        if node not in around and any(value in dependent for value in _reads(node)):
+        if node not in around and any(value in dependent for value in nested_inputs(node)):
             order.append(node)
             dependent.update(y for y in node.outputs if y.dtype is None or y.dtype in _FLOATS)
     needed = dependent.intersection(ends)
@@ -218,17 +219,8 @@ def _between(
     for node in reversed(order):
         if any(y in needed for y in node.outputs):
             nodes.append(node)
-            needed.update(dependent.intersection(_reads(node)))
+            needed.update(dependent.intersection(nested_inputs(node)))
     return nodes, frozenset(needed)
-
-
-def _reads(node: ir.Node) -> Iterator[ir.Value]:
-    """Yield what a node reads, also from inside the bodies of If, Loop and Scan."""
-    yield from (value for value in node.inputs if value is not None)
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            for inner in attribute.as_graph():
-                yield from _reads(inner)
 
 
 @dataclass(frozen=True)

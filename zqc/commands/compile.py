@@ -289,10 +289,10 @@ def _metadata(job: _Job, pictures: ImageSet) -> dict[str, str]:
 
 def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
     """Load the bytes that will be written, count what runs on integers, and time both models."""
-    plan, content, original = job.plan, outcome.written.content, job.loaded.whole()
-    quantized, ends = outcome.written.quantized, job.loaded.ends
+    plan, written, ends = job.plan, outcome.written, job.loaded.ends
+    quantized, content = written.quantized, written.content
     if not job.loaded.ends_run:
-        content, original = outcome.written.compared, job.loaded.part()
+        content = written.compared
     graph = session.executed_graph(content, arm=plan.target.kernels == "arm")
     bits = bits_by_layer(outcome.candidate.model, plan.recipe, outcome.bits_of)
     if plan.target.kernels == "elsewhere":
@@ -309,17 +309,15 @@ def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
         executed.require_integer(layers, float_operators)
     before, after = math.nan, math.nan
     if plan.target.kernels == "here":
-        before, after = _latencies(original, job.loaded, content, pictures)
+        before, after = _latencies(job.loaded, content, pictures)
     return _Proof(layers, float_operators, before, after)
 
 
-def _latencies(
-    original: ir.Model, loaded: LoadedModel, content: bytes, pictures: ImageSet
-) -> tuple[float, float]:
+def _latencies(loaded: LoadedModel, content: bytes, pictures: ImageSet) -> tuple[float, float]:
     """Median latency of both models on the smallest batch, one thread, in milliseconds."""
     model, smallest = loaded.model, fixed_batch(loaded.model) or 1
     feeds = loaded.interface.taken.feeds(next(iter(Batches.of(pictures, model)))[:smallest])
-    runners = [session.load(each, threads=1) for each in (original, content)]
+    runners = [session.load(each, threads=1) for each in (loaded.runnable(), content)]
     before, after = median_latencies(runners, feeds)
     return before, after
 

@@ -128,7 +128,7 @@ def inspect(
         ModelError: The model cannot be used.
     """
     source = model_file.load(model_of(model), input_shape=input_shape, inputs=values_of(inputs))
-    loaded = restored = source.whole()
+    loaded = source.whole()
     graph = loaded.graph
     operators = Counter(node.op_type for node in graph)
     return Inspection(
@@ -138,8 +138,8 @@ def inspect(
         producer=" ".join(filter(None, (loaded.producer_name, loaded.producer_version))),
         opset=source.opset,
         ir_version=source.ir_version,
-        inputs=_inputs(source, restored.graph.inputs),
-        outputs=tuple(map(_tensor, restored.graph.outputs)),
+        inputs=_inputs(source, graph.inputs),
+        outputs=tuple(map(_tensor, graph.outputs)),
         parameters=sum(
             math.prod(value.shape.numpy())
             for value in graph.initializers.values()

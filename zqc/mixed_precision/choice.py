@@ -187,7 +187,7 @@ def chosen_bits(
         model,
         losses,
         recipe,
-        original=loaded.whole() if loaded.ends_run else loaded.part(),
+        original=loaded.runnable(),
         original_size=loaded.bytes_on_disk,
         build=build,
         feeds=loaded.interface.taken.feeds(picture),

@@ -33,7 +33,7 @@ from passes.analysis.topology import (
     weighted_layers,
     with_all_behind,
 )
-from passes.graph import nested_nodes, remove_unused
+from passes.graph import nested_nodes, remove_unused, subgraphs
 from passes.operators import PICKING
 from zqc.errors import MissingPackageError, ModelError
 from zqc.model_io import onnx_file, upgrade
@@ -354,14 +354,6 @@ def _values(graph: ir.Graph) -> list[ir.Value]:
     found = list(graph.initializers.values())
     for node in ir.traversal.RecursiveGraphIterator(graph):
         found += [value for value in node.outputs if value.name]
-        for attribute in node.attributes.values():
-            graphs = (
-                [attribute.as_graph()]
-                if attribute.type == ir.AttributeType.GRAPH
-                else list(attribute.as_graphs())
-                if attribute.type == ir.AttributeType.GRAPHS
-                else []
-            )
-            for inner in graphs:
-                found += [*inner.inputs, *inner.initializers.values()]
+        for body in subgraphs(node):
+            found += [*body.inputs, *body.initializers.values()]
     return found

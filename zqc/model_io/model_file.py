@@ -71,6 +71,10 @@ class LoadedModel:
         """What of it can be run and compared, with the inputs of the file."""
         return self.restored(self.model, whole=False)
 
+    def runnable(self) -> ir.Model:
+        """The file, as far as ONNX Runtime has its operators."""
+        return self.restored(self.model, whole=self.ends_run)
+
     @property
     def ends_run(self) -> bool:
         """Whether ONNX Runtime has the operators of the ends, so that the whole can be run."""
