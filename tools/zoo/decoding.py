@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.detection.boxes import corners_from_centres
-from zqc.detection.nms import Detections, select
+from zqc.detection.detections import Detections
+from zqc.detection.nms import select
 
 Outputs = Mapping[str, NDArray[np.floating]]
 Decode = Callable[[Outputs, int], Detections]

@@ -15,9 +15,9 @@ from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, p
 from zqc.commands.read_recipe import recipe_in
 from zqc.detection.agreement import OutputsMeter, PartAgreement
 from zqc.detection.average_precision import Accuracy, agreement, coco_accuracy, read_labels
-from zqc.detection.boxes import to_picture
-from zqc.detection.conventions import recognise
-from zqc.detection.nms import Detections
+from zqc.detection.conventions.convention import Facts
+from zqc.detection.conventions.recognise import read_anchors, recognise
+from zqc.detection.detections import Detections
 from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import (
     LabelError,
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
     from zqc.benchmark.inputs import Input
     from zqc.detection.average_precision import Truth
-    from zqc.detection.conventions import OutputConvention
+    from zqc.detection.conventions.convention import Convention
     from zqc.detection.parts import OutputPart
     from zqc.files import FilePath
-    from zqc.pictures.images import ImageSet, PicturePlacement
+    from zqc.pictures.images import ImageSet
     from zqc.pictures.model_input import ModelInputs
     from zqc.progress import Progress
 
@@ -221,7 +221,17 @@ def _checked(
     taken = _common(*pair, input_shape, values)
     _, channels, height, width = taken.shape
     shapes, compared = _output_shapes(*pair, taken.feeds(np.zeros(taken.shape, np.float32)))
-    convention = recognise(shapes, height=height, width=width, anchors=anchors)
+    convention = recognise(
+        Facts(
+            shapes,
+            height,
+            width,
+            metadata=dict(pair[0].part.metadata_props),
+            graph=pair[0].part.graph,
+            anchors=None if anchors is None else read_anchors(anchors),
+            anchors_path=anchors,
+        )
+    )
     if isinstance(input_format, InputFormat):
         form, choice = given_format(input_format, pixels=taken.inputs.picture.holds_pixels)
     else:
@@ -265,7 +275,7 @@ def _observe(
     pictures: ImageSet,
     taken: _Taken,
     parts: tuple[OutputPart, ...],
-    convention: OutputConvention | None,
+    convention: Convention | None,
     progress: Progress,
 ) -> _Observed:
     meter = OutputsMeter.of(parts)
@@ -277,7 +287,11 @@ def _observe(
             meter.update(*outputs)
             if convention is not None:
                 for side, values in zip(found, outputs, strict=True):
-                    side.extend(_in_pictures(convention.decode(values), placements))
+                    decoded = convention.decode(values)
+                    side.extend(
+                        one.in_picture(placement)
+                        for one, placement in zip(decoded, placements, strict=True)
+                    )
             task.advance(steps=len(tensors))
     return _Observed(meter.results(), tuple(found[0]), tuple(found[1]))
 
@@ -390,7 +404,7 @@ def _output_shapes(
 def _read_truth(
     path: Path,
     pictures: ImageSet,
-    convention: OutputConvention | None,
+    convention: Convention | None,
     shapes: dict[str, tuple[int, ...]],
 ) -> list[Truth]:
     if convention is None:
@@ -446,15 +460,6 @@ def _with_shapes(
         found[name].shape = ir.Shape(sizes)
         copy.graph.outputs.append(found[name])
     return copy
-
-
-def _in_pictures(
-    detections: Sequence[Detections], placements: Sequence[PicturePlacement]
-) -> list[Detections]:
-    return [
-        Detections(to_picture(found.boxes, placement), found.scores, found.labels)
-        for found, placement in zip(detections, placements, strict=True)
-    ]
 
 
 def _outputs(shapes: dict[str, tuple[int, ...]]) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zqc.detection.nms import Detections
+    from zqc.detection.detections import Detections
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Non-maximum suppression, and what is left after it."""
+"""Non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -8,32 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zqc.detection.boxes import iou_matrix
+from zqc.detection.detections import Detections
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """What was found in one picture, best first.
-
-    Attributes:
-        boxes: (x1, y1, x2, y2) in pixels, shape (n, 4).
-        scores: In 0…1, shape (n,).
-        labels: Index of the class, shape (n,).
-    """
-
-    boxes: NDArray[np.floating]
-    scores: NDArray[np.floating]
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def above(self, threshold: float) -> Detections:
-        """Only the detections whose score is greater than ``threshold``."""
-        keep = self.scores > threshold
-        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from zqc.detection.average_precision import (
     coco_accuracy,
     read_labels,
 )
-from zqc.detection.nms import Detections
+from zqc.detection.detections import Detections
 from zqc.errors import LabelError
 
 BOXES = np.array([[0, 0, 40, 40], [100, 100, 160, 180]], float)

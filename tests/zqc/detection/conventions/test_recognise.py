@@ -6,15 +6,25 @@ import numpy as np
 import pytest
 
 from zqc.detection.boxes import iou_matrix, to_picture
-from zqc.detection.conventions import SsdLite, Yolo, YoloV3Tiny, recognise
+from zqc.detection.conventions.convention import Facts
+from zqc.detection.conventions.recognise import read_anchors, recognise
+from zqc.detection.conventions.ssd import SsdLite
+from zqc.detection.conventions.yolo import Yolo
+from zqc.detection.conventions.yolov3 import YoloV3Tiny
 from zqc.errors import OptionError
 from zqc.pictures.images import open_images
 from zqc.pictures.input_format import InputFormat
 from zqc.runtime.session import load
 
-SHARED = Path(__file__).parents[4] / "shared"
+SHARED = Path(__file__).parents[5] / "shared"
 # The three people of the Penn-Fudan picture: x, y, width, height as its annotation gives them.
 PEOPLE = np.array([[96, 134, 86, 284], [286, 113, 72, 219], [363, 120, 74, 209]], float)
+
+
+def with_anchors(shapes, height: int, width: int, path: Path | None) -> Facts:
+    """What is known of a detector, with the anchors of a file."""
+    anchors = None if path is None else read_anchors(path)
+    return Facts(shapes, height, width, anchors=anchors, anchors_path=path)
 
 
 def logit(p: float) -> float:
@@ -49,7 +59,7 @@ def logit(p: float) -> float:
 )
 def test_shapes_decide_on_the_convention(shapes, size, expected):
     """Each rule of the module, and near misses of it."""
-    assert recognise(shapes, height=size, width=size) == expected
+    assert recognise(Facts(shapes, size, size)) == expected
 
 
 def test_yolo_decodes_centres_and_classes():
@@ -76,7 +86,7 @@ def test_yolov3tiny_decodes_cells_and_anchors(head, row, column, anchor, width, 
     cell = np.array([0, 0, 0, np.log(2), logit(0.9), -20, logit(0.8)], np.float32)
     outputs[head][0, anchor * 7 : anchor * 7 + 7, row, column] = cell
     shapes = {name: value.shape for name, value in outputs.items()}
-    convention = recognise(shapes, height=416, width=416)
+    convention = recognise(Facts(shapes, 416, 416))
     assert convention is not None
     [found] = convention.decode(outputs)
     stride = 32 if head == "coarse" else 16
@@ -97,7 +107,7 @@ def test_ssdlite_decodes_relative_to_its_anchors(tmp_path):
         "codes": np.array([[[10, 0, 5 * np.log(2), 0], [0, 0, 0, 0]]], np.float32),
     }
     shapes = {name: value.shape for name, value in outputs.items()}
-    convention = recognise(shapes, height=100, width=200, anchors=tmp_path / "anchors.npy")
+    convention = recognise(with_anchors(shapes, 100, 200, tmp_path / "anchors.npy"))
     assert isinstance(convention, SsdLite)
     assert (convention.boxes, convention.scores, convention.classes) == ("codes", "scores", 2)
     [found] = convention.decode(outputs)
@@ -120,7 +130,7 @@ def test_anchors_that_do_not_fit_are_refused(tmp_path, anchors, shapes, message)
     """Anchors are never ignored in silence."""
     np.save(tmp_path / "anchors.npy", anchors)
     with pytest.raises(OptionError, match=message):
-        recognise(shapes, height=300, width=300, anchors=tmp_path / "anchors.npy")
+        recognise(with_anchors(shapes, 300, 300, tmp_path / "anchors.npy"))
 
 
 def test_missing_and_foreign_anchor_files_are_named(tmp_path):
@@ -128,7 +138,7 @@ def test_missing_and_foreign_anchor_files_are_named(tmp_path):
     (tmp_path / "foreign.npy").write_text("x")
     for name in ("missing.npy", "foreign.npy"):
         with pytest.raises(OptionError, match=name):
-            recognise({"b": (1, 1, 4)}, height=8, width=8, anchors=tmp_path / name)
+            recognise(with_anchors({"b": (1, 1, 4)}, 8, 8, tmp_path / name))
 
 
 @pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="real detectors are not here")
@@ -149,7 +159,7 @@ def test_real_detectors_find_real_people(model, anchors, input_format, size):
     runner = load(SHARED / "models" / f"{model}.onnx", threads=2)
     shapes = {o.name: tuple(o.shape) for o in runner.session.get_outputs()}
     path = None if anchors is None else SHARED / "models" / anchors
-    convention = recognise(shapes, height=size, width=size, anchors=path)
+    convention = recognise(with_anchors(shapes, size, size, path))
     assert convention is not None
     images = open_images(
         SHARED / "images" / "street" / "FudanPed00054.png",

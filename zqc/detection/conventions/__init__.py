@@ -1,0 +1,1 @@
+"""How families of detectors write what they have found into their outputs."""
