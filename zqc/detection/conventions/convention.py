@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
+from zqc.detection.parts import OutputPart
 from zqc.pictures.images import FitMode
 
 Task = Literal["detect", "segment", "pose", "obb", "text"]
@@ -28,11 +29,13 @@ class Facts:
     """What is known of a detector before it has seen a picture.
 
     Attributes:
-        outputs: Name and shape of each output that can be compared, the batch first.
+        outputs: Name and shape of each output of the model, as a run on one batch gave them.
         height: Height of the input in pixels.
         width: Its width.
         metadata: What its file says of itself (``metadata_props``).
         graph: What computes the outputs, where it can be read.
+        parts: Which values of the outputs are boxes and which are scores, as far as the graph shows
+            it, see ``zqc.detection.parts``.
         anchors: Anchors that the user gave, (cy, cx, h, w) relative to the input, shape (A, 4).
         anchors_path: The file that they came from.
     """
@@ -42,6 +45,7 @@ class Facts:
     width: int
     metadata: Mapping[str, str] = field(default_factory=dict)
     graph: ir.Graph | None = None
+    parts: tuple[OutputPart, ...] = ()
     anchors: NDArray[np.float32] | None = None
     anchors_path: Path | None = None
 
