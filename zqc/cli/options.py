@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zqc.cli.sections import option_of
-from zqc.pictures.input_format import ChannelOrder, InputFormat, asked_format
+from zqc.pictures.input_format import FITS, ChannelOrder, InputFormat, asked_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +119,15 @@ input_options = group(
         help="Height and width, for a model that leaves them open.  [default: 640x640]",
     ),
     inputs_option,
+)
+
+fit_option = _input(
+    "--fit",
+    type=click.Choice(FITS),
+    default="auto",
+    show_default=True,
+    help="How pictures of another size get into the input; auto is as the detector's family"
+    " usually has it.",
 )
 
 images_option = _pictures(

@@ -6,13 +6,13 @@ import struct
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from zqc.errors import ImageError, OptionError, OutputError
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import FitMode, InputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["PicturePlacement", ...]]]
-
-FitMode = Literal["letterbox", "stretch"]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _PADDING = 114  # the grey that YOLO letterboxes with

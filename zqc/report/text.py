@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from zqc.commands.check import CheckResult
     from zqc.commands.compile import CompileResult
-    from zqc.commands.inspect import Inspection, Tensor
+    from zqc.commands.inspect import Inspection, NodeName, Tensor
     from zqc.commands.list_targets import TargetsResult
     from zqc.commands.stats import StatsResult
     from zqc.commands.synthesize import SynthesisResult
@@ -141,23 +141,41 @@ def inspected(result: Inspection) -> Text:
     inner = [layer for layer in result.layers if layer.inside]
     where = "/".join(sorted({layer.inside for layer in inner}))
     inside = f"; {len(inner)} inside of {where}, which stay float" if inner else ""
-    batch_norms = str(result.batch_norms)
-    if not result.batch_norms:
-        batch_norms += ": nothing to synthesise from; compile with --statistics or --images"
+    usable = result.statistics_state == "kept"
+    opened = ""
+    if result.open_size is not None:
+        height, width = result.open_size
+        opened = f"height and width; what is said here is of {height}x{width}, --input-shape takes others"
     return Text("\n").join(
         [
             line("File", f"{result.path}, {bytes_text(result.bytes_on_disk)}{written_by}"),
             line("Format", f"opset {result.opset}, IR version {result.ir_version}"),
             *(line("Input", _tensor(value)) for value in result.inputs),
+            *([line("Open size", opened)] if opened else []),
             *(line("Output", _tensor(value)) for value in result.outputs),
             line("Parameters", f"{result.parameters:,}"),
             line("Operators", _counts(result.operators)),
             line("Layers", f"{len(result.layers)} ({_counts(layers)}){inside}"),
-            line("BatchNorm", batch_norms, "" if result.batch_norms else "yellow"),
+            line(
+                "BatchNorm",
+                f"{result.batch_norms}: {result.statistics}",
+                "" if usable else "yellow",
+            ),
+            line("Detector", result.detector),
             line("Post-processing", f"{result.post_processing} nodes, begins at {begins}"),
             *(line("Metadata", f"{key} = {value}") for key, value in result.metadata.items()),
+            *(line("Layer", _layer(layer)) for layer in result.layers),
+            line("Next", result.advice, "bold"),
         ]
     )
+
+
+def _layer(layer: NodeName) -> str:
+    """Its name, its operator and its weights; the names are what --keep-float matches."""
+    sizes = "×".join(map(str, layer.shape))
+    weights = f" {sizes}, {math.prod(layer.shape):,} weights" if layer.shape else ""
+    inside = f", inside of {layer.inside}" if layer.inside else ""
+    return f"{layer.name}: {layer.op_type}{weights}{inside}"
 
 
 def _input(choice: InputChoice) -> Text:

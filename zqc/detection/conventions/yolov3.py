@@ -13,7 +13,7 @@ from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.functions import sigmoid
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 # Width and height in pixels of the input, per stride. (81, 82) stands in both heads and the sixth
 # anchor of YOLOv3-tiny, (10, 14), in none: with masks 0,1,2 instead of 1,2,3 the published weights
