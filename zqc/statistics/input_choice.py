@@ -87,7 +87,7 @@ class InputChoice:
 
     Attributes:
         name: Its name or its range, such as ``-1:1, BGR``.
-        origin: Whether the options say so, the statistics card does, the model states it, it was
+        origin: Whether the options say so, a recipe or the statistics card does, the model states it, it was
             found from the BatchNorm statistics, or nothing was known.
         flags: The options that say the same, where it was found; what states it, where the model
             does.
@@ -95,6 +95,6 @@ class InputChoice:
     """
 
     name: str
-    origin: Literal["given", "card", "stated", "found", "assumed"]
+    origin: Literal["given", "recipe", "card", "stated", "found", "assumed"]
     flags: str = ""
     order_known: bool = True

@@ -5,7 +5,6 @@ from pathlib import Path
 from zqc.commands.detector import detector_of
 from zqc.model_io import model_file
 
-
 EXAMPLE = Path(__file__).parents[3] / "examples" / "detector.onnx"
 
 
