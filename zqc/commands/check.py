@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from zqc.benchmark.inputs import common_inputs, inputs_of, model_inputs
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
 from zqc.commands.read_recipe import recipe_in
 from zqc.detection.agreement import OutputsMeter, PartAgreement
-from zqc.detection.average_precision import Accuracy, agreement, coco_accuracy, read_labels
+from zqc.detection.average_precision import Accuracy, agreement, coco_accuracy
 from zqc.detection.conventions.convention import Facts
 from zqc.detection.conventions.recognise import read_anchors, recognise
 from zqc.detection.detections import Detections
+from zqc.detection.labels.classes import match_classes
+from zqc.detection.labels.read import read_labels
 from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import (
-    LabelError,
     ModelError,
     OptionError,
     RuntimeFailure,
@@ -40,13 +42,12 @@ from zqc.statistics.input_choice import InputChoice, choose_input_format, given_
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from zqc.benchmark.inputs import Input
-    from zqc.detection.average_precision import Truth
     from zqc.detection.conventions.convention import Convention
+    from zqc.detection.labels.labels import Truth
     from zqc.detection.parts import OutputPart
     from zqc.files import FilePath
     from zqc.pictures.images import ImageSet
@@ -221,17 +222,16 @@ def _checked(
     taken = _common(*pair, input_shape, values)
     _, channels, height, width = taken.shape
     shapes, compared = _output_shapes(*pair, taken.feeds(np.zeros(taken.shape, np.float32)))
-    convention = recognise(
-        Facts(
-            shapes,
-            height,
-            width,
-            metadata=dict(pair[0].part.metadata_props),
-            graph=pair[0].part.graph,
-            anchors=None if anchors is None else read_anchors(anchors),
-            anchors_path=anchors,
-        )
+    facts = Facts(
+        shapes,
+        height,
+        width,
+        metadata=dict(pair[0].part.metadata_props),
+        graph=pair[0].part.graph,
+        anchors=None if anchors is None else read_anchors(anchors),
+        anchors_path=anchors,
     )
+    convention = recognise(facts)
     if isinstance(input_format, InputFormat):
         form, choice = given_format(input_format, pixels=taken.inputs.picture.holds_pixels)
     else:
@@ -247,7 +247,12 @@ def _checked(
         limit=limit,
         input_name=taken.inputs.picture.name,
     )
-    truth = None if labels is None else _read_truth(labels, pictures, convention, shapes)
+    folder = images if isinstance(images, Path) and images.is_dir() else None
+    truth = (
+        None
+        if labels is None
+        else _read_truth(labels, pictures, convention, shapes, facts.names, folder)
+    )
     parts = _parts(pair[0], taken, compared)
     seen = _observe(pair, pictures, taken, parts, convention, progress)
     return CheckResult(
@@ -406,19 +411,18 @@ def _read_truth(
     pictures: ImageSet,
     convention: Convention | None,
     shapes: dict[str, tuple[int, ...]],
+    names: Sequence[str],
+    images: Path | None,
 ) -> list[Truth]:
     if convention is None:
         raise OptionError(
             f"labels were given, but it is not known how the outputs ({_outputs(shapes)}) hold "
             "boxes and scores; leave the labels out, or give the anchors if this is an SSD"
         )
-    labels = read_labels(path)
-    if len(labels.categories) > convention.classes:
-        raise LabelError(
-            f"{path} has {len(labels.categories)} categories, but the model knows "
-            f"{convention.classes} classes"
-        )
-    return labels.of(pictures.names)
+    files = [] if images is None else [images / name for name in pictures.names]
+    labels = read_labels(path, files)
+    match = match_classes(labels, names, convention.classes)
+    return match.truth(labels.of(pictures.names))
 
 
 def _parts(
