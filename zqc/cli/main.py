@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zqc.cli import options, recipe_options, screen
+from zqc.cli import check_options, options, recipe_options, screen
 from zqc.cli.options import PATH
 from zqc.cli.recipe_options import recipe_of
 from zqc.cli.sections import WIDTH, SectionedCommand, SectionedGroup
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from zqc.pictures.input_format import Fit
     from zqc.progress import Progress
 
 # ONNX Runtime and everything that needs it are imported inside the commands, so that --help and a
 # mistyped option answer at once, and after a command has said what it is about.
 
 _EXIT_ERROR = 1
+_EXIT_LIMIT = 3
 _EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -71,6 +73,7 @@ def cli() -> None:
 @options.statistics_options
 @recipe_options.synthesis_options
 @options.input_options
+@options.fit_option
 @recipe_options.quantization_options
 @recipe_options.target_option
 @recipe_options.runtime_options
@@ -269,53 +272,82 @@ def targets_command(as_json: bool, verbose: int) -> None:
     _print(list_targets(), text.targets_listed, as_json=as_json)
 
 
-@cli.command(cls=SectionedCommand)
+@cli.command(
+    cls=SectionedCommand,
+    examples=(
+        "zqc check model.onnx model.int8.onnx --images photos/",
+        "zqc check model.onnx model.int8.onnx --labels coco8.yaml --max-drop 2",
+        "zqc check model.onnx model.int8.onnx          on synthesised pictures",
+    ),
+)
 @click.argument("float_model", metavar="FLOAT", type=PATH)
 @click.argument("quantized", type=PATH)
-@click.option(
-    "--images", type=PATH, metavar="DIR_OR_NPZ", required=True, help="Pictures to compare on."
-)
-@click.option(
-    "--labels", type=PATH, metavar="JSON", help="Their labels in COCO's format, to measure mAP."
-)
-@click.option(
-    "--anchors", type=PATH, metavar="NPY", help="Anchors of an SSD: cy, cx, h, w in every row."
-)
+@check_options.pictures_options
+@check_options.detector_options
+@check_options.limit_options
+@check_options.report_options
 @options.input_options
+@options.fit_option
 @options.threads_option
 @options.output_options
 def check(
     float_model: Path,
     quantized: Path,
-    images: Path,
+    images: Path | None,
     labels: Path | None,
+    limit: int | None,
+    names: str | None,
     anchors: Path | None,
+    decoder: str | None,
+    min_agreement: float | None,
+    max_drop: float | None,
+    junit: Path | None,
+    markdown: Path | None,
+    fit: Fit,
     input_shape: tuple[int, int] | None,
     inputs: dict[str, tuple[float, ...]],
     threads: int | None,
     as_json: bool,
     verbose: int,
     **choices: Any,
-) -> None:
-    """Compare FLOAT with QUANTIZED on real pictures."""
+) -> int:
+    """Judge QUANTIZED by FLOAT: on your pictures, with labels or without, or on synthesised ones.
+
+    Exits with 3 where a limit is not met.
+    """
     screen.log(verbose)
     with _working("Checking", quantized) as progress:
         from zqc.commands import check
-        from zqc.report import text
+        from zqc.commands.arguments import check_outputs
+        from zqc.files import write_text
+        from zqc.report import check_text
+        from zqc.report import junit as junit_xml
 
+        check_outputs((junit, markdown), float_model, quantized, images, labels)
         result = check.check(
             float_model,
             quantized,
             images=images,
             labels=labels,
+            names=names,
             anchors=anchors,
+            decoder=decoder,
+            fit=fit,
             input_format=options.input_format(**choices),
             input_shape=input_shape,
             inputs=inputs,
+            min_agreement=min_agreement,
+            max_drop=max_drop,
+            limit=limit,
             threads=threads,
             progress=progress,
         )
-    _print(result, text.checked, as_json=as_json)
+        if junit is not None:
+            write_text(junit, junit_xml.junit(result, title=quantized.name))
+        if markdown is not None:
+            write_text(markdown, check_text.markdown(result, title=quantized.name))
+    _print(result, check_text.checked, as_json=as_json)
+    return 0 if result.passed else _EXIT_LIMIT
 
 
 @cli.command(cls=SectionedCommand)
@@ -375,8 +407,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
-    0: done. 1: an error with a message. 2: the command line is wrong. 70: an unexpected error.
-    130: interrupted.
+    0: done. 1: an error with a message. 2: the command line is wrong. 3: a limit that was demanded
+    does not hold. 70: an unexpected error. 130: interrupted.
     """
     as_json = "--json" in arguments
     try:

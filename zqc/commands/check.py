@@ -19,11 +19,11 @@ from zqc.detection.average_precision import Accuracy, agreement
 from zqc.detection.bootstrap import Interval
 from zqc.detection.comparison import Comparison, compare
 from zqc.detection.conventions.recognise import read_anchors, recognise
-from zqc.detection.labels.dataset_yaml import pictures_of
-from zqc.detection.labels.names import read_names
+from zqc.detection.labels.dataset_yaml import read_dataset
+from zqc.detection.labels.names import given_names
 from zqc.detection.pairing import Pairing, pair_detections
 from zqc.detection.verdict import Evidence, Verdict, judge
-from zqc.errors import OptionError, ZqcError
+from zqc.errors import OptionError
 from zqc.files import to_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.model_io.onnx_file import as_file
@@ -130,7 +130,7 @@ def check(
     *,
     images: ImagesLike | None = None,
     labels: FilePath | None = None,
-    names: FilePath | Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     anchors: FilePath | None = None,
     decoder: str | None = None,
     fit: Fit = "auto",
@@ -161,8 +161,8 @@ def check(
             is given for labels, or else some that are synthesised.
         labels: Labels of the pictures: a COCO ``.json``, a folder of YOLO's ``.txt`` or Pascal
             VOC's ``.xml``, or a dataset's ``.yaml``.
-        names: Names of the model's classes, or a file with one in each line, for a model whose
-            metadata does not name them.
+        names: Names of the model's classes in order, a text with commas between them, or a file
+            with one in each line, for a model whose metadata does not name them.
         anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w).
         decoder: What reads the outputs: ``module:function`` or a TOML file, see
             ``zqc.detection.conventions.user_decoder``.
@@ -199,7 +199,7 @@ def check(
     if label_path is not None:
         extras.require(extras.COCO, "average precision")
     if images is None and label_path is not None:
-        images = pictures_of(label_path)
+        images = _pictures_of(label_path)
     pixels, beside = images_of(images)
     with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
         return _checked(
@@ -225,7 +225,7 @@ def _checked(
     images: Path | NDArray[Any] | None,
     *,
     labels: Path | None,
-    names: FilePath | Sequence[str] | None,
+    names: str | Sequence[str] | None,
     anchors: Path | None,
     decoder: str | None,
     fit: Fit,
@@ -278,17 +278,32 @@ def _checked(
     )
 
 
+def _pictures_of(labels: Path) -> Path:
+    """The folder of the pictures that a dataset's YAML describes.
+
+    Raises:
+        LabelError: The YAML cannot be used.
+        OptionError: The labels are in another format, or the pictures in several folders.
+    """
+    if labels.suffix.lower() not in (".yaml", ".yml"):
+        raise OptionError("labels need the pictures that they belong to; give --images")
+    folder = read_dataset(labels).folder
+    if folder is None:
+        raise OptionError(f"the pictures of {labels} are in several folders; give one as --images")
+    return folder
+
+
 def _detector(
     pair: Pair,
-    names: FilePath | Sequence[str] | None,
+    names: str | Sequence[str] | None,
     anchors: Path | None,
     decoder: str | None,
 ) -> Detector:
     facts = pair.facts()
     if anchors is not None:
         facts = replace(facts, anchors=read_anchors(anchors), anchors_path=anchors)
-    convention = recognise(facts, decoder)
-    given = read_names(names) if names is not None else ()
+    convention = recognise(facts)
+    given = given_names(names) if isinstance(names, str) else tuple(names or ())
     return Detector(convention, given or facts.names, facts)
 
 

@@ -55,9 +55,7 @@ def made_pictures(
     except ZqcError:
         source = CalibrationSource(no_statistics=True)
         origin = inputs.find_origin(pair.loaded.model, recipe, source)
-    found, choice = inputs.find_input_format(
-        pair.loaded, origin, recipe, source, threads=threads
-    )
+    found, choice = inputs.find_input_format(pair.loaded, origin, recipe, source, threads=threads)
     plan = Plan.of(replace(recipe, input_format=found), threads=threads)
     pictures = inputs.gather(pair.loaded, origin, plan, source, progress=progress)
     if given_by_recipe:

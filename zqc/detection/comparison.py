@@ -36,8 +36,8 @@ class Comparison:
 
     def regardless_of_class(self) -> Pairing:
         """How the detections pair when classes count for nothing."""
-        sides = ([_one_class(found) for found in s] for s in (self.reference, self.quantized))
-        return pair_detections(*sides)
+        reference, quantized = map(_of_one_class, (self.reference, self.quantized))
+        return pair_detections(reference, quantized)
 
 
 def compare(
@@ -76,5 +76,5 @@ def compare(
     return Comparison(meter.results(), tuple(found[0]), tuple(found[1]))
 
 
-def _one_class(found: Detections) -> Detections:
-    return replace(found, labels=np.zeros_like(found.labels))
+def _of_one_class(side: Sequence[Detections]) -> list[Detections]:
+    return [replace(found, labels=np.zeros_like(found.labels)) for found in side]

@@ -6,9 +6,9 @@ models in ``docs/results.md``; the limits are our choice.
 1. *broken*: a layer computes something else than the float model's (``defects``).
 2. *broken*: the scores have next to no distinct values left, so that they share a scale with
    something larger, or are all the same.
-3. With labels: *broken* where average precision is less than half of the float model's, *good* where
-   it lost at most 2 points. Where the float model itself finds next to nothing of what is labelled,
-   labels or input are wrong, and nothing is said.
+3. With labels: *broken* where average precision is less than half of the float model's, *good*
+   where it lost at most 2 points. Where the float model itself finds next to nothing of what is
+   labelled, labels or input are wrong, and nothing is said.
 4. On real pictures, *broken*: a class of which the float model finds 10 boxes or more is lost.
 5. By the average precision of the detections, with the float model's in the place of labels:
    *good* from 0.95, *broken* below 0.5. On pictures that were made up, detections are fewer and
@@ -158,9 +158,7 @@ def _detections(evidence: Evidence) -> Verdict | None:
     said = f"its detections agree with the float model's to {100 * ap:.1f} % (AP)"
     if evidence.pairing is not None:
         counts = evidence.pairing.counts
-        said += (
-            f"; of {counts.float_boxes} boxes {counts.lost} are lost, and {counts.new} are new"
-        )
+        said += f"; of {counts.float_boxes} boxes {counts.lost} are lost, and {counts.new} are new"
     if not evidence.real:
         said += ", on pictures that were made up"
     if ap < broken:
@@ -170,9 +168,7 @@ def _detections(evidence: Evidence) -> Verdict | None:
 
 def _parts(evidence: Evidence) -> Verdict | None:
     compared = [
-        part
-        for part in evidence.parts
-        if not part.not_compared and not math.isnan(part.sqnr_db)
+        part for part in evidence.parts if not part.not_compared and not math.isnan(part.sqnr_db)
     ]
     if not compared:
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from zqc.errors import ImageError, OptionError, OutputError
 from zqc.pictures.input_format import FitMode, InputFormat
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["PicturePlacement", ...]]]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_LYING = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _PADDING = 114  # the grey that YOLO letterboxes with
 
 # What Pillow's decoders raise for broken files, besides OSError.
@@ -65,12 +66,14 @@ class ImageSet:
         source: Where they come from, in words.
         read: Reads the pictures from start to stop as N,C,H,W and how each was placed.
         synthesised: Whether they were made from statistics of the training pictures.
+        files: The files of the pictures, where each is one.
     """
 
     names: tuple[str, ...]
     source: str
     read: Read
     synthesised: bool = False
+    files: tuple[Path, ...] = ()
 
     @classmethod
     def of_tensors(
@@ -131,6 +134,22 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
                 grey = np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8)
                 return np.repeat(grey[:, :, None], 3, axis=2)
             return np.array(picture.convert("RGB"), np.uint8)
+    except FileNotFoundError as error:
+        raise ImageError(f"picture {path} does not exist") from error
+    except _DECODE_ERRORS as error:
+        raise ImageError(f"cannot read {path} as a picture: {error}") from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a picture as ``read_picture`` reads it; no pixel is decoded.
+
+    Raises:
+        ImageError: The file is missing or is not a picture.
+    """
+    try:
+        with Image.open(path) as file:
+            turned = file.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
+            return (file.height, file.width) if turned else (file.width, file.height)
     except FileNotFoundError as error:
         raise ImageError(f"picture {path} does not exist") from error
     except _DECODE_ERRORS as error:
@@ -238,6 +257,7 @@ def open_images(
         tuple(file.name for file in files),
         f"{_count(len(files), 'picture')} from {path}",
         lambda start, stop: tensors([read_picture(file) for file in files[start:stop]]),
+        files=files,
     )
 
 

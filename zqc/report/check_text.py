@@ -18,8 +18,6 @@ from zqc.report.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from zqc.commands.check import CheckResult
     from zqc.commands.limits import Limit
     from zqc.detection.average_precision import Accuracy
@@ -49,7 +47,7 @@ def checked(result: CheckResult) -> Text:
         *_detection_lines(result),
         *agreement_lines(result.parts),
         *not_compared_lines(result.not_compared),
-        line("Size", f"{bytes_text(result.bytes_float)} → {bytes_text(result.bytes_quantized)}"),
+        line("Size", _sizes(result)),
         *(line("Note", note, "yellow") for note in result.notes),
         *map(_limit, result.limits),
     ]
@@ -72,14 +70,17 @@ def markdown(result: CheckResult, *, title: str) -> str:
         rows.append(("Agreement of detections (AP)", percent_text(result.agreement.ap)))
     if result.pairing is not None:
         rows.append(("Boxes", _counts(result.pairing)))
-    rows += [(f"SQNR of {part.part}", decibels_text(part.sqnr_db)) for part in result.parts
-             if not part.not_compared and not math.isnan(part.sqnr_db)]
-    rows.append(("Size", f"{bytes_text(result.bytes_float)} → {bytes_text(result.bytes_quantized)}"))
-    rows += [(f"`{limit.option} {limit.limit:g}`", _met(limit)) for limit in result.limits]
+    rows += [
+        (f"SQNR of {part.part}", decibels_text(part.sqnr_db))
+        for part in result.parts
+        if not part.not_compared and not math.isnan(part.sqnr_db)
+    ]
+    rows.append(("Size", _sizes(result)))
+    rows += [(f"{limit.option} {limit.limit:g}", _met(limit)) for limit in result.limits]
     table = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows)
     parts = [
         f"### {mark} {_cell(title)}: {result.verdict.word}",
-        _cell(result.verdict.reason[:1].upper() + result.verdict.reason[1:]) + ".",
+        f"{_cell(result.verdict.reason)}.",
         *([f"Next: `{result.verdict.advice}`"] if result.verdict.advice else []),
         f"| | |\n|---|---|\n{table}",
     ]
@@ -100,9 +101,11 @@ def _accuracy_lines(result: CheckResult) -> list[Text]:
         line("Difference", _difference(result)),
     ]
     losses = sorted(
-        ((one.name, one.ap, other.ap) for one, other in zip(first.classes, second.classes,
-                                                            strict=True)
-         if one.ap > other.ap),
+        (
+            (one.name, one.ap, other.ap)
+            for one, other in zip(first.classes, second.classes, strict=True)
+            if one.ap > other.ap
+        ),
         key=lambda row: row[2] - row[1],
     )
     if len(first.classes) > 1 and losses:
@@ -183,8 +186,11 @@ def _difference(result: CheckResult) -> str:
 
 
 def _limit(limit: Limit) -> Text:
-    return line("Limit", f"{limit.option} {limit.limit:g}: {_met(limit)}",
-                "green" if limit.met else "bold red")
+    return line(
+        "Limit",
+        f"{limit.option} {limit.limit:g}: {_met(limit)}",
+        "green" if limit.met else "bold red",
+    )
 
 
 def _met(limit: Limit) -> str:
@@ -193,14 +199,20 @@ def _met(limit: Limit) -> str:
 
 
 def _class_table(first: Accuracy, second: Accuracy) -> str:
-    rows: Iterable[str] = (
-        f"| {_cell(one.name)} | {one.labels} | {_percent(one.ap)} | {_percent(other.ap)} | "
-        f"{100 * (other.ap - one.ap):+.1f} |"
-        for one, other in zip(first.classes, second.classes, strict=True)
-    )
-    return "| class | labels | float | quantized | difference |\n|---|---|---|---|---|\n" + "\n".join(
-        rows
-    )
+    rows = [
+        "| class | labels | float | quantized | difference |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {_cell(one.name)} | {one.labels} | {_percent(one.ap)} | {_percent(other.ap)} | "
+            f"{100 * (other.ap - one.ap):+.1f} |"
+            for one, other in zip(first.classes, second.classes, strict=True)
+        ),
+    ]
+    return "\n".join(rows)
+
+
+def _sizes(result: CheckResult) -> str:
+    return f"{bytes_text(result.bytes_float)} → {bytes_text(result.bytes_quantized)}"
 
 
 def _cell(text: str) -> str:

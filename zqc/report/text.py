@@ -228,6 +228,7 @@ def _stayed_float(result: CompileResult) -> list[Text]:
 
 
 def agreement_lines(parts: Sequence[PartAgreement]) -> list[Text]:
+    """A line for each part of the outputs, and for what must not be overlooked."""
     lines = []
     for part in parts:
         if part.not_compared:
@@ -236,7 +237,9 @@ def agreement_lines(parts: Sequence[PartAgreement]) -> list[Text]:
         if not math.isnan(part.equal):
             lines.append(line("Agreement", f"{part.part}: {percent_text(part.equal)} equal"))
             continue
-        text = f"{part.part}: SQNR {decibels_text(part.sqnr_db)}, correlation {part.correlation:.4f}"
+        text = (
+            f"{part.part}: SQNR {decibels_text(part.sqnr_db)}, correlation {part.correlation:.4f}"
+        )
         if part.kind == "scores":
             text += f", {part.distinct:,} distinct values (float {part.distinct_float:,})"
         lines.append(line("Agreement", text))
@@ -308,10 +311,12 @@ def _seconds(value: float) -> str:
 
 
 def decibels_text(value: float) -> str:
+    """An SQNR."""
     return "∞ dB" if value == math.inf else f"{value:.1f} dB"
 
 
 def percent_text(share: float) -> str:
+    """A share in percent."""
     return f"{100 * share:.1f} %"
 
 
