@@ -13,6 +13,7 @@ from zqc.detection.coco_evaluation import IOU_THRESHOLDS, CocoEvaluation, Kind, 
 from zqc.detection.detections import Detections
 from zqc.detection.labels.labels import Truth
 from zqc.detection.matches import Matches, matches_of
+from zqc.detection.overlap import AREA_OF_BOX, seen
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def agreement(
 ) -> Accuracy | None:
     """Average precision with another model's confident detections in the place of labels.
 
+    Rotated boxes are compared as outlines and poses by their keypoints, the rest as boxes.
+
     Args:
         reference: Detections of the float model after NMS.
         detections: Detections of the quantized model in the same pictures.
@@ -120,11 +123,31 @@ def agreement(
     confident = [found.above(score_threshold) for found in reference]
     if not any(len(found) for found in confident):
         return None
-    truth = [
-        Truth(f.boxes, f.labels, np.zeros(len(f), np.bool_), corners=f.corners) for f in confident
-    ]
-    rotated = all(f.corners is not None for f in (*reference, *detections) if len(f))
-    return coco_accuracy(truth, detections, names=names, kind="outlines" if rotated else "boxes")
+    kind = _kind([found for found in (*confident, *detections) if len(found)])
+    return coco_accuracy([_truth(found) for found in confident], detections, names=names, kind=kind)
+
+
+def _kind(found: Sequence[Detections]) -> Kind:
+    """What all of these can be compared by."""
+    if all(one.corners is not None for one in found):
+        return "outlines"
+    return "keypoints" if all(one.keypoints is not None for one in found) else "boxes"
+
+
+def _truth(found: Detections) -> Truth:
+    """Detections in the place of labels; where no keypoint is seen, all count."""
+    keypoints, sides = found.keypoints, found.boxes[:, 2:] - found.boxes[:, :2]
+    if keypoints is not None:
+        keypoints = np.concatenate([keypoints[..., :2], 2.0 * seen(keypoints)[..., None]], axis=-1)
+    share = 1.0 if keypoints is None else AREA_OF_BOX
+    return Truth(
+        found.boxes,
+        found.labels,
+        np.zeros(len(found), np.bool_),
+        areas=share * sides.prod(axis=1),
+        corners=found.corners,
+        keypoints=keypoints,
+    )
 
 
 def _accuracy(

@@ -15,12 +15,12 @@ Floats = NDArray[np.floating]
 _COCO_SIGMAS = np.repeat(
     [0.026, 0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089], [1, *[2] * 8]
 )
-_AREA_OF_BOX = 0.53  # an object's share of its box, where only the box is known (as Ultralytics)
+AREA_OF_BOX = 0.53  # an object's share of its box, where only the box is known (as Ultralytics)
 _SEEN = 0.5  # least visibility of a keypoint that counts
 
 
 def overlaps(reference: Detections, other: Detections) -> Floats:
-    """Overlap of every pair in 0…1, shape (len(reference), len(other)), whatever their classes.
+    """Overlap of every pair in 0…1, shape (len(reference), len(other)).
 
     1. Masks on one grid: IoU of their cells.
     2. Corners: IoU of the rotated boxes.
@@ -67,15 +67,20 @@ def rotated_iou(first: Floats, second: Floats) -> Floats:
 def keypoint_similarity(reference: Floats, boxes: Floats, other: Floats) -> Floats:
     """Object keypoint similarity, shapes (n, K, 3), (n, 4) and (m, K, 3) to (n, m)."""
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).astype(np.float64)
-    area = np.maximum(_AREA_OF_BOX * sides.prod(axis=1), np.finfo(float).tiny)
-    seen = reference[:, :, 2] >= _SEEN
-    seen = np.where(seen.any(axis=1, keepdims=True), seen, True)
+    area = np.maximum(AREA_OF_BOX * sides.prod(axis=1), np.finfo(float).tiny)
+    counts = seen(reference)
     variance = np.square(2 * oks_sigmas(reference.shape[1]))
     difference = reference[:, None, :, :2].astype(np.float64) - other[None, :, :, :2]
     distance = np.square(difference).sum(axis=-1)
     similar = np.exp(-distance / (2 * area[:, None, None] * variance))
-    result: Floats = (similar * seen[:, None]).sum(axis=-1) / seen.sum(axis=1)[:, None]
+    result: Floats = (similar * counts[:, None]).sum(axis=-1) / counts.sum(axis=1)[:, None]
     return result
+
+
+def seen(keypoints: Floats) -> NDArray[np.bool_]:
+    """Which keypoints are visible, shape (n, K, 3) to (n, K); all where none is."""
+    visible = keypoints[..., 2] >= _SEEN
+    return visible | ~visible.any(axis=-1, keepdims=True)
 
 
 def oks_sigmas(points: int) -> NDArray[np.float64]:

@@ -221,8 +221,11 @@ def _paired(reference: Detections, quantized: Detections, limits: tuple[float, f
     sure, sure_too = (
         found.scores > limit for found, limit in zip((reference, quantized), limits, strict=True)
     )
-    wanted = overlaps(reference, quantized)
-    wanted = np.where(reference.labels[:, None] == quantized.labels[None, :], wanted, 0)
+    wanted = np.zeros((len(reference), len(quantized)))
+    for label in np.intersect1d(reference.labels, quantized.labels):
+        rows = np.flatnonzero(reference.labels == label)
+        columns = np.flatnonzero(quantized.labels == label)
+        wanted[np.ix_(rows, columns)] = overlaps(reference.take(rows), quantized.take(columns))
     order = (reference.scores, quantized.scores)
     kept = _one_to_one(wanted, sure, sure_too, order)
     lost, new = sure.copy(), sure_too.copy()

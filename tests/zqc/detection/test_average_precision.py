@@ -155,3 +155,20 @@ def test_what_is_not_there_is_not_compared(kind):
     """Boxes alone have neither outlines nor keypoints."""
     with pytest.raises(LabelError, match="compare boxes"):
         coco_accuracy([truth()], [found(BOXES, [0.9, 0.8])], kind=kind)
+
+
+def test_agreement_compares_what_the_detections_are():
+    """Corners and keypoints that differ in equal boxes show; those of the same model agree."""
+    boxes = np.array([[0, 0, 100, 100]], float)
+    square = np.array([[[0, 0], [100, 0], [100, 100], [0, 100]]], float)
+    diamond = np.array([[[50, 0], [100, 50], [50, 100], [0, 50]]], float)
+    plain = found(boxes, [0.9])
+    rotated = [dataclasses.replace(plain, corners=c) for c in (square, diamond)]
+    points = np.array([[[10, 10, 0.9], [30, 10, 0.9], [20, 30, 0.1]]])
+    poses = [dataclasses.replace(plain, keypoints=p) for p in (points, points + 90)]
+    for (one, other), kind in ((rotated, "outlines"), (poses, "keypoints")):
+        same, different = agreement([one], [one]), agreement([one], [other])
+        assert (same.ap, same.kind, different.kind) == (pytest.approx(1), kind, kind)
+        assert different.ap75 == pytest.approx(0)
+        assert agreement([one], [plain]).kind == "boxes"
+        assert agreement([one], [found([], [])]).ap == 0

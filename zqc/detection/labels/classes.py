@@ -21,7 +21,7 @@ class ClassMatch:
 
     Attributes:
         classes: The model's class by class of the labels; -1 where it has none and no box needs it.
-        names: Name of each class of the model that the labels have, by the model's class.
+        names: Name of each of the model's classes, as far as they are known.
         unjudged: The model's classes without a labelled box: what is found of them does not count.
         by_order: Whether the classes were matched by their order, for want of names.
     """
@@ -30,6 +30,17 @@ class ClassMatch:
     names: dict[int, str]
     unjudged: tuple[int, ...]
     by_order: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the accuracy should know, in words; empty where there is nothing."""
+        notes = []
+        if self.by_order:
+            notes.append("classes are matched by their order, for want of names")
+        if self.unjudged:
+            named = _listed([self.names.get(index, str(index)) for index in self.unjudged])
+            notes.append(f"without a label, so not judged: {named}")
+        return tuple(notes)
 
     def truth(self, labelled: Sequence[Truth]) -> list[Truth]:
         """Return labelled boxes with the model's classes."""
@@ -135,7 +146,7 @@ def _match(
     judged = {found[index] for index in used}
     return ClassMatch(
         found,
-        {index: name for index, name in enumerate(names) if index in found},
+        dict(enumerate(names)),
         tuple(index for index in range(classes) if index not in judged),
         by_order,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree import ElementTree
 
 from zqc.detection.labels.labels import LabelledObject, Labels, Truth
@@ -17,27 +17,24 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 def read_voc(path: Path, files: Sequence[Path]) -> Labels:
     """Read labels in the format of Pascal VOC.
 
-    A picture goes by its ``filename`` without the ending, or where there is none by the name of the
-    XML file. The classes are those that occur, in the order of the alphabet. Objects marked as
-    difficult neither help nor harm. Coordinates are taken as they stand.
+    A picture goes by the name of its XML file, since ``filename`` in it is often an older one. The
+    classes are those that occur, in the order of the alphabet. Objects marked as difficult neither
+    help nor harm. Coordinates are taken as they stand.
 
     Args:
         path: What the files were found by, for messages.
         files: The XML files.
 
     Raises:
-        LabelError: A file cannot be read or has wrong values, or two are about one picture.
+        LabelError: A file cannot be read or has wrong values.
     """
     roots = {file: _parse(file) for file in files}
     names = sorted({_name(one, file) for file, root in roots.items() for one in _objects(root)})
     index_of = {name: index for index, name in enumerate(names)}
-    pictures: dict[str, Truth] = {}
-    for file, root in roots.items():
-        named = (root.findtext("filename") or "").strip().replace("\\", "/")
-        stem = PurePosixPath(named).stem or file.stem
-        if stem in pictures:
-            raise LabelError(f"{file} is about {stem}, and so is another file of {path}; keep one")
-        pictures[stem] = Truth.of_objects([_object(one, index_of, file) for one in _objects(root)])
+    pictures = {
+        file.stem: Truth.of_objects([_object(one, index_of, file) for one in _objects(root)])
+        for file, root in roots.items()
+    }
     return Labels(path, tuple(names), pictures, by_stem=True, ordered=False)
 
 

@@ -36,7 +36,7 @@ def test_names_decide(categories, classes):
     """Exactly first, then whatever their case and spaces are."""
     match = match_classes(labels(categories, (0, 1)), MODEL, 5)
     assert match.classes == classes
-    assert match.names == {index: MODEL[index] for index in classes}
+    assert match.names == dict(enumerate(MODEL))
     assert match.unjudged == tuple(sorted({0, 1, 2, 3, 4} - set(classes)))
     assert not match.by_order
     (truth,) = match.truth([labels(categories, (0, 1)).pictures["a.jpg"]])
@@ -70,6 +70,11 @@ def test_without_names_the_order_decides_where_the_numbers_agree():
     match = match_classes(labels(("a", "b")), (), 2)
     assert (match.classes, match.by_order, match.unjudged) == ((0, 1), True, (1,))
     assert match.names == {0: "a", 1: "b"}
+    assert match.notes == (
+        "classes are matched by their order, for want of names",
+        "without a label, so not judged: b",
+    )
+    assert match_classes(labels(("b", "a"), (0, 1)), ("a", "b"), 2).notes == ()
     for categories, classes in ((("a", "b"), 3), (("a", "b"), 1)):
         with pytest.raises(LabelError, match="--names"):
             match_classes(labels(categories), (), classes)
