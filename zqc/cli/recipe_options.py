@@ -228,7 +228,7 @@ synthesis_options = group(
     _pictures(
         "--tie-channels/--no-tie-channels",
         default=_DEFAULT.tie_channels,
-        help="Grey pictures, for a model that gets one channel three times.",
+        help="Grey pictures, for a model that gets one thrice.",
     ),
 )
 
