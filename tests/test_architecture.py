@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = (
     "cli",
     "commands",
+    "diagnosis",
     "pipeline",
     "mixed_precision",
     "quantization",

@@ -24,7 +24,7 @@ from zqc.pictures.batches import Batches
 from zqc.progress import Progress
 from zqc.quantization.candidates import Candidate, calibrated, means_source
 from zqc.quantization.equalize import equalize
-from zqc.quantization.prepare import excluded_nodes, prepare
+from zqc.quantization.prepare import excluded_nodes, prepare, single_bits
 from zqc.quantization.quantize import quantize, refit
 from zqc.recipe.plan import Plan
 from zqc.statistics.batchnorm import LayerStatistics, with_sums
@@ -55,7 +55,8 @@ class Outcome:
         candidate: The candidate that was taken.
         written: Its file.
         agreement: How near its outputs come to those of the model as it was loaded.
-        bits_of: The bits that were chosen layer by layer; empty where the recipe says them.
+        bits_of: The bits of single layers, chosen or asked for; empty where all have those of the
+            recipe.
     """
 
     candidate: Candidate
@@ -65,9 +66,10 @@ class Outcome:
 
 
 def begin(loaded: LoadedModel, plan: Plan) -> tuple[ir.Model, Plan]:
-    """Prepare the model, and find in it what stays float: all that needs no picture."""
+    """Prepare the model, and find in it what is not like the rest: all that needs no picture."""
     model = prepare(loaded.model, plan)
-    return model, plan.excluding(excluded_nodes(model, plan.recipe.keep_float))
+    plan = plan.excluding(excluded_nodes(model, plan.recipe.keep_float))
+    return model, plan.with_bits(single_bits(model, plan.recipe))
 
 
 def run(
@@ -79,6 +81,7 @@ def run(
     *,
     metadata: Mapping[str, str],
     progress: Progress,
+    keep_moments: bool = False,
 ) -> Outcome:
     """Quantize a prepared model.
 
@@ -90,6 +93,7 @@ def run(
         plan: What is asked for.
         metadata: What the file holds beside the model.
         progress: Where long work reports to.
+        keep_moments: Whether the candidate that is taken can be quantized once more.
 
     Raises:
         ZqcError: See ``zqc.errors``.
@@ -132,17 +136,18 @@ def run(
             if len(equalized) > 1 or not more:
                 float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
                 files.append(written(quantize(float_model, ranges, plan, means=means)))
-            candidates.append(candidate if more else candidate.without_moments())
+            again = more or keep_moments
+            candidates.append(candidate if again else candidate.without_moments())
     agreements = compared(*files) if files else ()
     best = min(range(len(files)), key=lambda i: output_error(agreements[i]), default=0)
     candidate = candidates[best]
     if not more:
-        return Outcome(candidate, files[best], agreements[best], {})
+        return Outcome(candidate, files[best], agreements[best], plan.bits_of)
 
-    bits_of: dict[str, int] = {}
+    bits_of = dict(plan.bits_of)
     if recipe.chooses_bits:
         with progress.stage("Choosing bits by layer"):
-            bits_of = chosen_bits(candidate, loaded, plan, batches, metadata=metadata)
+            bits_of |= chosen_bits(candidate, loaded, plan, batches, metadata=metadata)
     float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
     if recipe.refits:
         with progress.task("Refitting", len(weighted_layers(float_model.graph))) as task:

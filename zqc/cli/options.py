@@ -59,6 +59,14 @@ def _values(value: str) -> tuple[str, tuple[float, ...]]:
     return name, found
 
 
+def layer_bits(value: str) -> tuple[str, int]:
+    """A pattern of names, which may hold ``=``, and how many bits."""
+    pattern, _, bits = value.rpartition("=")
+    if not pattern or not bits.strip().isdecimal():
+        raise click.BadParameter(f"{value!r}: write GLOB=N, for example '/stem/*=8'")
+    return pattern, int(bits)
+
+
 def size(value: str) -> tuple[int, int]:
     """``HxW``, ``H,W`` or the whole ``NxCxHxW``."""
     parts = value.lower().replace(",", "x").split("x")

@@ -64,7 +64,8 @@ class CompileResult(Printable):
         calibration: Where the calibration data came from, in words.
         caution: What speaks against relying on them; empty where nothing does.
         saturation: What speaks against the weights on this processor; empty where nothing does.
-        bits_chosen: Whether the bits of each layer were chosen for a target size or latency.
+        bits_chosen: Whether bits were chosen layer by layer for a target size or latency, or single
+            layers have bits of their own.
         kernels: Where the integer kernels of the target are, see ``zqc.targets.Target``. Elsewhere,
             layers and operators say what the target's rules quantize.
         refused: Layers whose output channels could not be equalized, with why; empty where it was

@@ -105,6 +105,9 @@ class Recipe:
         bn_terms: Which BatchNorm statistics the pictures match: means, standard deviations or both.
         tie_channels: Whether all channels of a synthesised picture are the same one.
         keep_float: Patterns (``fnmatch``) of node names that stay in float.
+        bits_of: Bits of the weights of single layers, 2 to 8, by pattern of their names, whatever
+            ``bits``, ``first_last_bits`` and a target size say; the last pattern that matches
+            counts.
 
     Raises:
         OptionError: A value is none of those that its field can have.
@@ -139,6 +142,7 @@ class Recipe:
     bn_terms: Terms = "both"
     tie_channels: bool = False
     keep_float: tuple[str, ...] = ()
+    bits_of: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -154,6 +158,13 @@ class Recipe:
                 f"or {' or '.join(CHANNEL_ORDERS)} for one that is to be found"
             )
         object.__setattr__(self, "inputs", values_of(self.inputs))
+        object.__setattr__(self, "bits_of", dict(self.bits_of))
+        for pattern, bits in self.bits_of.items():
+            if bits not in WEIGHT_BITS:
+                raise OptionError(
+                    f"bits_of gives {pattern!r} {bits!r} bits, but weights have "
+                    f"{WEIGHT_BITS[0]} to {WEIGHT_BITS[-1]}; --keep-float leaves layers in float"
+                )
         targets.check_name(self.target)
         if self.min_runtime is not None:
             self._check_runtime(self.min_runtime)
@@ -185,12 +196,15 @@ class Recipe:
     @property
     def weight_bits(self) -> int:
         """Bits of the weights of all layers but the first and the last ones."""
-        return min(self.bits, _REDUCED_BITS) if self.reduce_range else self.bits
+        return self.reduced(self.bits)
 
     @property
     def first_last_weight_bits(self) -> int:
         """Bits of the weights of the first and the last layers."""
-        bits = self.first_last_bits
+        return self.reduced(self.first_last_bits)
+
+    def reduced(self, bits: int) -> int:
+        """So many bits of weights, or as many as the range may have."""
         return min(bits, _REDUCED_BITS) if self.reduce_range else bits
 
     @property
