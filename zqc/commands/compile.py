@@ -14,6 +14,7 @@ import onnx_ir as ir
 from passes.analysis.topology import first_last_layers
 from zqc import pipeline
 from zqc.commands import inputs
+from zqc.commands.advice import after_compile
 from zqc.commands.arguments import (
     ImagesLike,
     ModelLike,
@@ -25,12 +26,17 @@ from zqc.commands.arguments import (
     recipe_of,
 )
 from zqc.commands.inputs import CalibrationSource
+from zqc.commands.judged import Judged, judge_compiled
 from zqc.commands.origin import Origin
 from zqc.detection.agreement import PartAgreement
+from zqc.detection.average_precision import Accuracy
+from zqc.detection.pairing import Pairing
+from zqc.detection.verdict import Verdict
 from zqc.files import FilePath, atomic_write, to_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
+from zqc.pictures.input_format import is_bgr
 from zqc.pictures.model_input import fixed_batch
 from zqc.pipeline import Outcome
 from zqc.progress import Progress, Silent
@@ -57,6 +63,7 @@ class CompileResult(Printable):
     """The outcome of ``zqc.compile``.
 
     Attributes:
+        verdict: Whether it is still good, on the calibration pictures.
         output: The file that was written; None where a model in memory was written nowhere.
         precision: ``int8``, ``w4a8``, …
         target: What it was lowered for.
@@ -82,11 +89,16 @@ class CompileResult(Printable):
         post_processing: First nodes of the post-processing, which stays float.
         first_last: Names of the layers that have the first/last bits.
         seconds: Wall time of the compilation.
+        detector: How detections are read from the outputs, or why they are not, in words.
+        detections: AP of the detections in the calibration pictures, with the float model's in the
+            place of labels; None where there are none.
+        pairing: How the detections of both models pair; None without a known convention.
         content: The bytes of the output.
     """
 
     text_by = ("zqc.report.text", "compiled")
 
+    verdict: Verdict
     output: Path | None
     precision: str
     target: str
@@ -108,6 +120,9 @@ class CompileResult(Printable):
     kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
     not_compared: tuple[tuple[str, str], ...] = ()
+    detector: str = ""
+    detections: Accuracy | None = None
+    pairing: Pairing | None = None
     content: bytes = field(default=b"", repr=False)
 
     @property
@@ -187,10 +202,12 @@ def compile_model(
     )
     with progress.stage("Loading the result in ONNX Runtime, and timing it"):
         proof = _prove(job, outcome, pictures)
+    real = pixels is not None and not pictures.synthesised
+    judged = _judge(job, outcome, pictures, asked, given, real=real, progress=progress)
     if job.output is not None:
         with atomic_write(job.output) as file:
             file.write(outcome.written.content)
-    return _report(job, outcome, proof, pictures, time.monotonic() - started)
+    return _report(job, outcome, proof, judged, pictures, time.monotonic() - started)
 
 
 def effective_recipe(
@@ -282,10 +299,17 @@ def _metadata(job: _Job, pictures: ImageSet) -> dict[str, str]:
     return {
         "version": __version__,
         "precision": recipe.precision,
-        METADATA_KEY: to_toml(recipe),
+        METADATA_KEY: to_toml(_known(recipe, job.choice)),
         "source_sha256": job.loaded.sha256,
         "calibration": pictures.source,
     }
+
+
+def _known(recipe: Recipe, choice: InputChoice) -> Recipe:
+    """What the file says of itself: not a format that was assumed, only the order of channels."""
+    if choice.origin != "assumed":
+        return recipe
+    return replace(recipe, input_format="BGR" if is_bgr(recipe.input_format) else "RGB")
 
 
 def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
@@ -323,12 +347,60 @@ def _latencies(loaded: LoadedModel, content: bytes, pictures: ImageSet) -> tuple
     return before, after
 
 
+def _judge(
+    job: _Job,
+    outcome: Outcome,
+    pictures: ImageSet,
+    asked: Recipe,
+    given: CalibrationSource,
+    *,
+    real: bool,
+    progress: Progress,
+) -> Judged:
+    """The verdict, with the command that helps most; what takes seconds is tried first."""
+    loaded, plan = job.loaded, job.plan
+
+    def judged(outcome: Outcome) -> Judged:
+        file, parts = outcome.written, outcome.agreement
+        content = file.content if loaded.ends_run else file.compared
+        with progress.task("Comparing detections", len(pictures)) as task:
+            return judge_compiled(
+                loaded, content, pictures, parts, real=real, threads=plan.threads, task=task
+            )
+
+    found, wide = judged(outcome), None
+    if found.verdict.word in ("usable with care", "broken") and _is_below_8(outcome, plan.recipe):
+        with progress.stage("Trying weights of 8 bits"):
+            other = pipeline.with_other_bits(loaded, outcome, plan, 8, progress)
+        wide = judged(other).verdict
+    advice = after_compile(
+        found.verdict,
+        Path(loaded.name) if job.output is not None else None,
+        job.output,
+        asked,
+        given,
+        real=real,
+        wide=wide,
+    )
+    return replace(found, verdict=replace(found.verdict, advice=advice))
+
+
+def _is_below_8(outcome: Outcome, recipe: Recipe) -> bool:
+    return recipe.bits < 8 or any(bits < 8 for bits in outcome.bits_of.values())
+
+
 def _report(
-    job: _Job, outcome: Outcome, proof: _Proof, pictures: ImageSet, seconds: float
+    job: _Job,
+    outcome: Outcome,
+    proof: _Proof,
+    judged: Judged,
+    pictures: ImageSet,
+    seconds: float,
 ) -> CompileResult:
     recipe, candidate = job.plan.recipe, outcome.candidate
     first_last = {node.name for node in first_last_layers(candidate.model.graph)}
     return CompileResult(
+        verdict=judged.verdict,
         output=job.output,
         precision=recipe.precision,
         target=recipe.target,
@@ -351,5 +423,8 @@ def _report(
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),
         not_compared=tuple(job.loaded.ends.reasons.items()),
+        detector=judged.detector.text,
+        detections=judged.agreement,
+        pairing=judged.pairing,
         content=outcome.written.content,
     )

@@ -232,7 +232,9 @@ def _convention(loaded: LoadedModel, anchors: Path | None) -> Convention | None:
     """How detections are read from the outputs of what can be run, if that is known."""
     _, height, width = picture_shape(loaded.model)
     runner = session.load(loaded.model)
-    shape = [size if isinstance(size, int) else 1 for size in loaded.model.graph.inputs[0].shape or ()]
+    shape = [
+        size if isinstance(size, int) else 1 for size in loaded.model.graph.inputs[0].shape or ()
+    ]
     zeros = np.zeros(shape, np.float32)
     outputs = runner({loaded.model.graph.inputs[0].name or "": zeros})
     facts = Facts(
@@ -284,7 +286,16 @@ def _layers(
     found = []
     for index, node in enumerate(subject.layers):
         found.append(
-            _layer(job, node, exponents, extra, alone[index], cumulative[index], restored[index], everything)
+            _layer(
+                job,
+                node,
+                exponents,
+                extra,
+                alone[index],
+                cumulative[index],
+                restored[index],
+                everything,
+            )
         )
     useful = min(subject.spared.values())  # 8 bits, where any layer has fewer
     prices = [

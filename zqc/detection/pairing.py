@@ -19,6 +19,8 @@ from zqc.detection.overlap import overlaps
 
 SCORE_THRESHOLD = 0.3
 LEAST_OVERLAP = 0.5
+LEAST_SCORE = 0.1
+"""Below it nothing is found, however the threshold is lowered."""
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,14 @@ def pair_detections(
 
 
 def usable_threshold(reference: Sequence[Detections], score_threshold: float) -> float:
-    """The threshold, or half of the best score where no score is above it; unchanged without any.
+    """The threshold, or half of the best score where none is above it and that is no noise.
 
     Args:
         reference: Detections of the float model.
         score_threshold: What was asked for.
     """
     best = max((float(found.scores.max()) for found in reference if len(found)), default=0.0)
-    return score_threshold if best > score_threshold or best <= 0 else best / 2
+    return score_threshold if best > score_threshold or best < LEAST_SCORE else best / 2
 
 
 def same_count_threshold(

@@ -15,6 +15,7 @@ from zqc.report.text import (
     line,
     not_compared_lines,
     percent_text,
+    verdict_lines,
 )
 
 if TYPE_CHECKING:
@@ -22,17 +23,9 @@ if TYPE_CHECKING:
     from zqc.commands.limits import Limit
     from zqc.detection.average_precision import Accuracy
     from zqc.detection.pairing import ClassPairing, Pairing
-    from zqc.detection.verdict import Verdict
 
-STYLES = {"good": "bold green", "usable with care": "bold yellow", "broken": "bold red"}
 _CLASSES_SHOWN = 5
 _PICTURES_SHOWN = 3
-
-
-def verdict_lines(verdict: Verdict) -> list[Text]:
-    """The verdict, and the command that helps most."""
-    lines = [line("Verdict", f"{verdict.word}: {verdict.reason}", STYLES.get(verdict.word, ""))]
-    return lines + ([line("Next", verdict.advice, "bold")] if verdict.advice else [])
 
 
 def checked(result: CheckResult) -> Text:

@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from zqc.commands.stats import StatsResult
     from zqc.commands.synthesize import SynthesisResult
     from zqc.detection.agreement import PartAgreement
+    from zqc.detection.verdict import Verdict
     from zqc.runtime.executed import LayerReport
     from zqc.statistics.input_choice import InputChoice
 
-_LOW_CORRELATION = 0.9
+_STYLES = {"good": "bold green", "usable with care": "bold yellow", "broken": "bold red"}
 _NAMES_SHOWN = 3
 
 
 def compiled(result: CompileResult) -> Text:
     """What ``zqc compile`` says: data, layers, size, latency, agreement, file."""
     lines = [
+        *verdict_lines(result.verdict),
         input_line(result.input_choice),
         line("Calibration", result.calibration),
         *(
@@ -51,6 +53,12 @@ def compiled(result: CompileResult) -> Text:
         line("Written", f"{result.output} in {_seconds(result.seconds)}", "bold"),
     ]
     return Text("\n").join(lines)
+
+
+def verdict_lines(verdict: Verdict) -> list[Text]:
+    """The verdict, and the command that helps most."""
+    lines = [line("Verdict", f"{verdict.word}: {verdict.reason}", _STYLES.get(verdict.word, ""))]
+    return lines + ([line("Next", verdict.advice, "bold")] if verdict.advice else [])
 
 
 def targets_listed(result: TargetsResult) -> Text:
@@ -243,7 +251,6 @@ def agreement_lines(parts: Sequence[PartAgreement]) -> list[Text]:
         if part.kind == "scores":
             text += f", {part.distinct:,} distinct values (float {part.distinct_float:,})"
         lines.append(line("Agreement", text))
-        lines += [line("Warning", warning, "bold yellow") for warning in _warnings(part)]
     return lines
 
 
@@ -253,21 +260,6 @@ def not_compared_lines(outputs: Iterable[tuple[str, str]]) -> list[Text]:
     for name, reason in outputs:
         reasons.setdefault(reason, []).append(name)
     return [line("Not compared", f"{_names(names)}: {reason}") for reason, names in reasons.items()]
-
-
-def _warnings(part: PartAgreement) -> list[str]:
-    """What must not be overlooked: a detector that finds nothing has a fine SQNR, too."""
-    if part.kind != "scores":
-        return []
-    if part.distinct <= 1 < part.distinct_float:
-        return [f"{part.part}: every score is the same, so the quantized detector finds nothing"]
-    if math.isnan(part.correlation) or part.correlation < _LOW_CORRELATION:
-        return [
-            f"{part.part}: correlation with the float scores is low; see that the input line above "
-            "is right (--input-range, --mean and --std, --bgr), then try --effort thorough, "
-            "pictures of your own (--images), or more bits"
-        ]
-    return []
 
 
 def _size(result: CompileResult) -> str:
