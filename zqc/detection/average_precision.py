@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zqc.detection.coco_evaluation import IOU_THRESHOLDS, CocoEvaluation, Kind, evaluate
+from zqc.detection.coco_evaluation import IOU_THRESHOLDS, CocoEvaluation, Kind, Window, evaluate
 from zqc.detection.detections import Detections
 from zqc.detection.labels.labels import Truth
 from zqc.detection.matches import Matches, matches_of
@@ -66,6 +66,7 @@ def coco_accuracy(
     *,
     names: Mapping[int, str] | None = None,
     kind: Kind = "boxes",
+    windows: Sequence[Window] | None = None,
 ) -> Accuracy:
     """Average precision by the rules of COCO, see ``coco_evaluation.evaluate``.
 
@@ -74,12 +75,13 @@ def coco_accuracy(
         detections: What was found in the same pictures, in the same pixels.
         names: Names of classes.
         kind: What is compared.
+        windows: Where the grid of each picture's masks lies, if there are masks.
 
     Raises:
         LabelError: There is no labelled box at all, or nothing to compare.
         MissingPackageError: The package that measures it is not installed.
     """
-    return _accuracy(evaluate(truth, detections, kind), truth, names or {})
+    return _accuracy(evaluate(truth, detections, kind, windows=windows), truth, names or {})
 
 
 def accuracy_and_matches(
@@ -88,6 +90,7 @@ def accuracy_and_matches(
     *,
     names: Mapping[int, str] | None = None,
     kind: Kind = "boxes",
+    windows: Sequence[Window] | None = None,
 ) -> tuple[Accuracy, Matches]:
     """``coco_accuracy``, and what its interval is computed from (``bootstrap``).
 
@@ -95,7 +98,7 @@ def accuracy_and_matches(
         LabelError: There is no labelled box at all, or nothing to compare.
         MissingPackageError: The package that measures it is not installed.
     """
-    evaluation = evaluate(truth, detections, kind)
+    evaluation = evaluate(truth, detections, kind, windows=windows)
     accuracy = _accuracy(evaluation, truth, names or {})
     return accuracy, matches_of(evaluation, truth, detections)
 

@@ -8,6 +8,11 @@ import pytest
 from tests.zqc.detection.scenes import random_scenes
 from zqc.detection.average_precision import coco_accuracy
 from zqc.detection.coco_evaluation import IOU_THRESHOLDS, evaluate
+from zqc.detection.detections import Detections
+from zqc.detection.labels.labels import EMPTY, Truth
+from zqc.errors import LabelError
+
+CORNERS = np.array([[40, 20], [120, 20], [120, 80], [40, 80]], float)
 
 
 def pycocotools_stats(truth, detections, kind, capsys):
@@ -21,6 +26,8 @@ def pycocotools_stats(truth, detections, kind, capsys):
             row = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
             row |= {"image_id": index, "category_id": int(t.labels[i]), "id": len(labelled) + 1}
             row["iscrowd"] = int(t.crowd[i])
+            if kind == "segm":
+                row["segmentation"] = [p.reshape(-1).tolist() for p in t.outlines[i]]
             if kind == "keypoints":
                 row["keypoints"] = t.keypoints[i].reshape(-1).tolist()
                 row["num_keypoints"] = int((t.keypoints[i, :, 2] > 0).sum())
@@ -30,12 +37,15 @@ def pycocotools_stats(truth, detections, kind, capsys):
             row = {"image_id": index, "category_id": int(d.labels[i]), "score": float(d.scores[i])}
             if kind == "keypoints":
                 row["keypoints"] = d.keypoints[i].reshape(-1).tolist()
+            elif kind == "segm":
+                mask = pytest.importorskip("pycocotools.mask")
+                row["segmentation"] = mask.encode(np.asfortranarray(d.masks[i], np.uint8))
             else:
                 row["bbox"] = [x1, y1, x2 - x1, y2 - y1]
             found.append(row)
     data = coco.COCO()
     data.dataset = {
-        "images": [{"id": index} for index in range(len(truth))],
+        "images": [{"id": i, "height": 440, "width": 440} for i in range(len(truth))],
         "categories": [{"id": label} for label in range(3)],
         "annotations": labelled,
     }
@@ -77,6 +87,74 @@ def test_poses_are_measured_as_pycocotools_does(capsys):
     a = coco_accuracy(poses, found, kind="keypoints")
     assert a.ap > 0.05
     assert [a.ap, a.ap50, a.ap75, a.medium, a.large] == pytest.approx(expected, abs=1e-9)
+
+
+def disc(box, grid):
+    """Which cells of a grid an ellipse in a box covers."""
+    rows, columns = np.mgrid[: grid[0], : grid[1]] + 0.5
+    (x1, y1, x2, y2) = box
+    across = (columns - (x1 + x2) / 2) / max(x2 - x1, 1)
+    down = (rows - (y1 + y2) / 2) / max(y2 - y1, 1)
+    return across**2 + down**2 < 0.25
+
+
+def masked_scenes(seed):
+    """Return labels that are ellipses in their boxes, and detections with masks of pixels."""
+    truth, detections = random_scenes(seed, pictures=6)
+    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    circle = np.stack([np.cos(turn), np.sin(turn)], axis=1) / 2
+    outlined = [
+        dataclasses.replace(
+            t,
+            outlines=tuple(((b[:2] + b[2:]) / 2 + circle * (b[2:] - b[:2]),) for b in t.boxes),
+        )
+        for t in truth
+    ]
+    found = [
+        dataclasses.replace(d, masks=np.stack([disc(box, (440, 440)) for box in d.boxes]))
+        for d in detections
+    ]
+    return outlined, found
+
+
+def test_masks_are_measured_as_pycocotools_does(capsys):
+    """Ellipses, on a grid of the picture's own pixels: all six numbers."""
+    truth, detections = masked_scenes(3)
+    uncrowded = [dataclasses.replace(t, crowd=np.zeros(len(t), bool)) for t in truth]
+    expected = pycocotools_stats(uncrowded, detections, "segm", capsys)[:6]
+    windows = [(0.0, 0.0, 440.0, 440.0)] * len(truth)
+    a = coco_accuracy(uncrowded, detections, kind="outlines", windows=windows)
+    assert a.ap > 0.1
+    got = [a.ap, a.ap50, a.ap75, a.small, a.medium, a.large]
+    assert np.array(got) == pytest.approx(expected, abs=1e-9)
+
+
+def test_masks_lie_in_their_window():
+    """A picture of 200 x 100 in the middle of a square input, masks on its quarter grid."""
+    box = np.array([[40, 20, 120, 80]], float)
+    truth = Truth(box, np.array([0]), np.array([False]), outlines=((CORNERS,),))
+    mask = np.zeros((1, 50, 50), bool)
+    mask[0, 17:33, 10:30] = True  # y: 20 + 50 above it, in cells of four pixels: 17.5 to 32.5
+    found = Detections(box, np.array([0.9]), np.array([0]), masks=mask)
+    nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
+    windows = [(0.0, -50.0, 200.0, 150.0)] * 2
+    a = coco_accuracy([truth, EMPTY], [found, nothing], kind="outlines", windows=windows)
+    assert (a.ap75, a.ap50) == pytest.approx((1, 1))
+    assert a.medium == a.ap > 0.85
+    moved = [(0.0, -50.0, 400.0, 350.0)] * 2
+    assert coco_accuracy([truth, EMPTY], [found, nothing], kind="outlines", windows=moved).ap50 == 0
+    with pytest.raises(LabelError, match="compare boxes"):
+        coco_accuracy([truth], [found], kind="outlines")
+
+
+def test_corners_that_are_no_numbers_find_nothing():
+    """A broken model may say anything; the evaluation ends, and its AP is 0."""
+    box = np.array([[0, 0, 50, 50]], float)
+    truth = Truth(box, np.array([0]), np.array([False]), corners=CORNERS[None])
+    for value in (np.nan, np.inf, -1e30):
+        corners = np.full((1, 4, 2), value)
+        found = Detections(box, np.array([0.9]), np.array([0]), corners=corners)
+        assert coco_accuracy([truth], [found], kind="outlines").ap == 0
 
 
 def test_overlaps_are_of_the_classes_that_have_labels():

@@ -28,18 +28,18 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def given_names(text: str) -> tuple[str, ...]:
-    """Names that a user gives: a file that ``read_names`` reads, or the names with commas between.
+    """Names that a user gives: with commas between, a single one, or a file for ``read_names``.
+
+    What has a dot or a slash, but no comma, is a file.
 
     Raises:
-        LabelError: There is no such file and no comma, or a name is empty.
+        LabelError: The file cannot be used, or a name is empty.
     """
-    if Path(text).is_file():
-        return read_names(Path(text))
     names = tuple(name.strip() for name in text.split(","))
-    if len(names) < 2 or not all(names):
-        raise LabelError(
-            f"{text} is no file with a name of a class in each line, and no list such as cat,dog"
-        )
+    if len(names) == 1 and ("." in text or "/" in text or "\\" in text):
+        return read_names(Path(text))
+    if not all(names):
+        raise LabelError(f"the names {text} have an empty one; expected a file or cat,dog")
     return names
 
 
@@ -84,5 +84,5 @@ def read_text(path: Path) -> str:
     """
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise LabelError(f"cannot read the labels {path}: {error}") from error

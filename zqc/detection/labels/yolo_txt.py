@@ -24,6 +24,7 @@ from zqc.errors import LabelError
 SizeOf = Callable[[Path], tuple[int, int]]
 """From the file of a picture to its width and height."""
 
+_CLASSES = 100_000  # a greater number of a class is a mistake
 _SLACK = 1.01  # boxes that were cut at the border may end a rounding error outside of it
 
 
@@ -100,7 +101,7 @@ def _object(
     row: list[float], size: tuple[int, int], keypoints: tuple[int, int] | None, where: str
 ) -> LabelledObject:
     label, values = row[0], np.array(row[1:], np.float64)
-    if not (label >= 0 and label == int(label) < 2**31):
+    if not (0 <= label < _CLASSES and label == int(label)):
         raise LabelError(f"{where} begins with {label:g}; expected the number of a class from 0")
     if keypoints is not None:
         return _pose(int(label), values, size, keypoints, where)

@@ -47,11 +47,15 @@ def test_other_names_in_yaml_are_refused(tmp_path, text):
 
 
 def test_a_file_or_a_list_is_given(tmp_path):
-    """A list has commas; anything else must be a file."""
+    """Names with commas, however many, or one; what looks like a file must be there."""
     assert given_names("cat, dog") == ("cat", "dog")
+    assert given_names("cat") == ("cat",)
+    assert len(given_names(",".join(["traffic light"] * 80))) == 80
     assert given_names(str(write(tmp_path / "c.txt", "cat\ndog"))) == ("cat", "dog")
-    for text in ("cat", "cat,,dog", "none.txt"):
-        with pytest.raises(LabelError, match="no list such as"):
+    with pytest.raises(LabelError, match="an empty one"):
+        given_names("cat,,dog")
+    for text in ("none.txt", "a" * 5000 + ".txt", "\0."):
+        with pytest.raises(LabelError, match="cannot read the labels"):
             given_names(text)
 
 

@@ -78,6 +78,8 @@ def test_keypoints_follow_the_box(tmp_path, each, line, seen):
         ("0.5 0.5 0.5 0.2 0.2", "begins with 0.5"),
         ("-1 0.5 0.5 0.2 0.2", "begins with -1"),
         ("nan 0.5 0.5 0.2 0.2", "begins with nan"),
+        ("inf 0.5 0.5 0.2 0.2", "begins with inf"),
+        ("1e9 0.5 0.5 0.2 0.2", "begins with 1e"),
         ("0 0.5 0.5 nan 0.2", "outside of 0…1"),
         ("0 75 25 125 75", "outside of 0…1"),
         ("0 0.5 0.5 -0.005 0.2", "negative size"),
