@@ -15,8 +15,9 @@ from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, p
 from zqc.commands.read_recipe import recipe_in
 from zqc.detection.agreement import OutputsMeter, PartAgreement
 from zqc.detection.average_precision import Accuracy, agreement, coco_accuracy, read_labels
+from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.conventions.convention import Facts
-from zqc.detection.conventions.recognise import read_anchors, recognise
+from zqc.detection.conventions.recognise import recognise
 from zqc.detection.detections import Detections
 from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import (
@@ -221,6 +222,7 @@ def _checked(
     taken = _common(*pair, input_shape, values)
     _, channels, height, width = taken.shape
     shapes, compared = _output_shapes(*pair, taken.feeds(np.zeros(taken.shape, np.float32)))
+    parts = _parts(pair[0], taken, compared)
     convention = recognise(
         Facts(
             shapes,
@@ -228,6 +230,7 @@ def _checked(
             width,
             metadata=dict(pair[0].part.metadata_props),
             graph=pair[0].part.graph,
+            parts=parts,
             anchors=None if anchors is None else read_anchors(anchors),
             anchors_path=anchors,
         )
@@ -248,7 +251,6 @@ def _checked(
         input_name=taken.inputs.picture.name,
     )
     truth = None if labels is None else _read_truth(labels, pictures, convention, shapes)
-    parts = _parts(pair[0], taken, compared)
     seen = _observe(pair, pictures, taken, parts, convention, progress)
     return CheckResult(
         images=len(pictures),
@@ -413,7 +415,7 @@ def _read_truth(
             "boxes and scores; leave the labels out, or give the anchors if this is an SSD"
         )
     labels = read_labels(path)
-    if len(labels.categories) > convention.classes:
+    if 0 < convention.classes < len(labels.categories):
         raise LabelError(
             f"{path} has {len(labels.categories)} categories, but the model knows "
             f"{convention.classes} classes"
