@@ -95,7 +95,7 @@ def scores_along(facts: Facts, output: str, axis: int) -> NDArray[np.bool_] | No
     if mask is None:
         return None
     places = np.moveaxis(mask, axis - 1, 0).reshape(mask.shape[axis - 1], -1)
-    every: NDArray[np.bool_] = places.all(axis=1)
+    every: NDArray[np.bool_] = np.asarray(places.all(axis=1))
     return every if (places.any(axis=1) == every).all() else None
 
 
