@@ -18,7 +18,7 @@ from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy, agreement
 from zqc.detection.bootstrap import Interval
 from zqc.detection.comparison import Comparison, compare
-from zqc.detection.conventions.recognise import read_anchors, recognise
+from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.labels.dataset_yaml import read_dataset
 from zqc.detection.labels.names import given_names
 from zqc.detection.pairing import Pairing, pair_detections
@@ -302,9 +302,8 @@ def _detector(
     facts = pair.facts()
     if anchors is not None:
         facts = replace(facts, anchors=read_anchors(anchors), anchors_path=anchors)
-    convention = recognise(facts)
     given = given_names(names) if isinstance(names, str) else tuple(names or ())
-    return Detector(convention, given or facts.names, facts)
+    return Detector.of(facts, decoder, given)
 
 
 def _input_format(

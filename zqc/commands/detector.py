@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zqc.detection.conventions.convention import Facts
-from zqc.detection.conventions.recognise import recognise
+from zqc.detection.conventions.recognise import class_names, recognise, unknown
 from zqc.detection.parts import output_parts
 from zqc.pictures.model_input import fixed_batch, picture_shape
 from zqc.runtime import session
@@ -41,14 +41,22 @@ class Detector:
             return asked
         return "letterbox" if self.convention is None else self.convention.mode
 
+    @classmethod
+    def of(cls, facts: Facts, decoder: str | None = None, names: tuple[str, ...] = ()) -> Detector:
+        """Recognise a detector, or read it as the user says; given names are its classes' names.
+
+        Raises:
+            OptionError: What the user gave does not fit its outputs.
+        """
+        convention = recognise(facts, decoder)
+        known = facts.names if convention is None else class_names(convention, facts)
+        return cls(convention, names or known, facts)
+
     @property
     def text(self) -> str:
         """The convention and the classes in words."""
         if self.convention is None:
-            return (
-                f"the outputs ({self.facts.shape_text()}) follow no known convention of boxes and "
-                "scores; zqc check --decoder says how they are read"
-            )
+            return unknown(self.facts)
         count = self.convention.classes
         shown = ", ".join(self.names[:_NAMES_SHOWN]) + ", …" * (len(self.names) > _NAMES_SHOWN)
         classes = "1 class" if count == 1 else f"{count} classes"
@@ -73,4 +81,4 @@ def detector_of(loaded: LoadedModel) -> Detector:
         graph=loaded.whole().graph,
         parts=output_parts(model),
     )
-    return Detector(recognise(facts), facts.names, facts)
+    return Detector.of(facts)

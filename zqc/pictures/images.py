@@ -166,6 +166,7 @@ def fit(
         height: Height of the input.
         width: Width of the input.
         mode: ``letterbox`` keeps the proportions and centres the picture on grey 114 (as YOLO
+            does); ``letterbox-top-left`` puts it into the upper left corner of it (as YOLOX
             does); ``stretch`` fills the input.
 
     Returns:
@@ -176,14 +177,16 @@ def fit(
     h, w, channels = pixels.shape
     scale = min(height / h, width / w)
     inner = (height, width)
-    if mode == "letterbox":
+    if mode != "stretch":
         inner = (max(1, round(h * scale)), max(1, round(w * scale)))
     resized = pixels
     if inner != (h, w):
         picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
         picture = picture.resize(inner[::-1], Image.Resampling.BILINEAR)
         resized = np.asarray(picture, np.uint8).reshape(*inner, channels)
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    top, left = 0, 0
+    if mode == "letterbox":
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     canvas = np.full((height, width, channels), _PADDING, np.uint8)
     canvas[top : top + inner[0], left : left + inner[1]] = resized
     return canvas, PicturePlacement(inner[1] / w, inner[0] / h, left, top, w, h)
