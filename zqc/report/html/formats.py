@@ -1,0 +1,68 @@
+"""Numbers as the page writes them; unknown ones are a dash."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+UNKNOWN = "–"
+_MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float, digits: int = 0) -> str:
+    """A number with so many digits behind the point."""
+    if math.isnan(value):
+        return UNKNOWN
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{_MINUS}∞"
+    return f"{value:,.{digits}f}".replace("-", _MINUS)
+
+
+def signed(value: float, digits: int = 0) -> str:
+    """The same, with a sign unless it is zero."""
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and text.strip("0.,") else text
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in percent; one that is not zero does not read so."""
+    if 0 < share < 0.5 * 10 ** -(digits + 2):
+        return f"< {10.0**-digits:.{digits}f} %"
+    return UNKNOWN if math.isnan(share) else f"{number(100 * share, digits)} %"
+
+
+def size(count: float) -> str:
+    """A number of bytes in units that people read."""
+    if math.isnan(count):
+        return UNKNOWN
+    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def short(value: float) -> str:
+    """A number with as many digits as are needed at the tick of an axis."""
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        mantissa, exponent = f"{value:.6g}".split("e") if "e" in f"{value:.6g}" else (None, "")
+        if mantissa is None:
+            return f"{value:,.6g}".replace("-", _MINUS)
+        return f"{mantissa}e{int(exponent)}".replace("-", _MINUS)
+    return f"{value:.6g}".replace("-", _MINUS)
+
+
+def bits(count: int) -> str:
+    """Bits of a tensor; those of floats in words."""
+    return "float" if count >= 16 else str(count)
+
+
+def known(values: Iterable[float]) -> bool:
+    """Whether there is a number among them, so that their column is worth its place."""
+    return any(not math.isnan(value) for value in values)
+
+
+def sort_key(value: float) -> str:
+    """A number as a script reads it; unknown ones are empty."""
+    if math.isnan(value):
+        return ""
+    return ("Infinity" if value > 0 else "-Infinity") if math.isinf(value) else f"{value:.9g}"
