@@ -80,6 +80,23 @@ def check_output(output: Path, *inputs: object) -> None:
             raise OptionError(f"the output {output} is the input; give another one with -o")
 
 
+def check_report(report: Path, output: Path | None, *inputs: object) -> None:
+    """Refuse a report, before any work, that cannot be written or would destroy something else.
+
+    Args:
+        report: The HTML file that will be written.
+        output: The model that will be written, if any.
+        *inputs: What is read, see ``check_output``.
+
+    Raises:
+        OutputError: A file cannot be written there.
+        OptionError: It is the output, or one of the inputs.
+    """
+    check_output(report, *inputs)
+    if output is not None and report.absolute() == output.absolute():
+        raise OptionError(f"the report {report} is the output; give it another name")
+
+
 def name_of_model(source: Path | onnx.ModelProto | ir.Model) -> str:
     """What messages call it."""
     return source.name if isinstance(source, Path) else "the model"

@@ -67,16 +67,24 @@ class ImageSet:
         source: Where they come from, in words.
         read: Reads the pictures from start to stop as N,C,H,W and how each was placed.
         synthesised: Whether they were made from statistics of the training pictures.
+        losses: Loss of the whole set before the first and after each pass of the synthesis that
+            made them; empty where none did.
     """
 
     names: tuple[str, ...]
     source: str
     read: Read
     synthesised: bool = False
+    losses: tuple[float, ...] = ()
 
     @classmethod
     def of_tensors(
-        cls, tensors: NDArray[np.floating], source: str, *, synthesised: bool = False
+        cls,
+        tensors: NDArray[np.floating],
+        source: str,
+        *,
+        synthesised: bool = False,
+        losses: tuple[float, ...] = (),
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
@@ -89,6 +97,7 @@ class ImageSet:
                 (whole,) * (stop - start),
             ),
             synthesised,
+            losses,
         )
 
     def __len__(self) -> int:

@@ -246,7 +246,7 @@ def _agreement(parts: Sequence[PartAgreement]) -> list[Text]:
         if part.kind == "scores":
             text += f", {part.distinct:,} distinct values (float {part.distinct_float:,})"
         lines.append(line("Agreement", text))
-        lines += [line("Warning", warning, "bold yellow") for warning in _warnings(part)]
+        lines += [line("Warning", warning, "bold yellow") for warning in part_warnings(part)]
     return lines
 
 
@@ -258,7 +258,7 @@ def _not_compared(outputs: Iterable[tuple[str, str]]) -> list[Text]:
     return [line("Not compared", f"{_names(names)}: {reason}") for reason, names in reasons.items()]
 
 
-def _warnings(part: PartAgreement) -> list[str]:
+def part_warnings(part: PartAgreement) -> list[str]:
     """What must not be overlooked: a detector that finds nothing has a fine SQNR, too."""
     if part.kind != "scores":
         return []

@@ -57,7 +57,8 @@ def line(
     if marks:
         parts.append(
             f'<line class="good" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y(good):.1f}" '
-            f'y2="{y(good):.1f}"/><text class="good" x="{_LEFT + 6}" y="{y(good) - 7:.1f}">good from {escape(short(good))}</text>'
+            f'y2="{y(good):.1f}"/><text class="good" x="{_LEFT + 6}" y="{y(good) - 7:.1f}">'
+            f"good from {escape(short(good))}</text>"
         )
     parts += [
         f'<polyline class="line" points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in run)}"/>'
@@ -120,7 +121,8 @@ def histogram(found: Distribution) -> Markup:
     parts.append('<line class="axis" x1="12" x2="308" y1="130" y2="130"/>')
     for tick in x.ticks(4):
         parts.append(
-            f'<text class="tick" text-anchor="middle" x="{x(tick):.1f}" y="150">{short(tick)}</text>'
+            f'<text class="tick" text-anchor="middle" x="{x(tick):.1f}" y="150">'
+            f"{short(tick)}</text>"
         )
     said = f"{found.name}: values from {edges[0]:.4g} to {edges[-1]:.4g}"
     return _svg(320, 160, said, f"kept between {found.low:.4g} and {found.high:.4g}", parts)

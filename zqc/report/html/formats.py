@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from zqc.report.text import bytes_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -36,19 +38,14 @@ def percent(share: float, digits: int = 1) -> str:
 
 def size(count: float) -> str:
     """A number of bytes in units that people read."""
-    if math.isnan(count):
-        return UNKNOWN
-    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+    return UNKNOWN if math.isnan(count) else bytes_text(count)
 
 
 def short(value: float) -> str:
     """A number with as many digits as are needed at the tick of an axis."""
-    if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        mantissa, exponent = f"{value:.6g}".split("e") if "e" in f"{value:.6g}" else (None, "")
-        if mantissa is None:
-            return f"{value:,.6g}".replace("-", _MINUS)
-        return f"{mantissa}e{int(exponent)}".replace("-", _MINUS)
-    return f"{value:.6g}".replace("-", _MINUS)
+    mantissa, _, exponent = f"{value:.6g}".partition("e")
+    text = f"{mantissa}e{int(exponent)}" if exponent else mantissa
+    return text.replace("-", _MINUS)
 
 
 def bits(count: int) -> str:
