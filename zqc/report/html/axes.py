@@ -75,4 +75,5 @@ def span(values: list[float], *, zero: bool = False, log: bool = False) -> tuple
         low, high = low - 0.5 * (not zero), high + 0.5 + 0.5 * zero
     step = ticks(low, high)
     width = step[1] - step[0] if len(step) > 1 else high - low
-    return math.floor(low / width + 1e-9) * width, math.ceil(high / width - 1e-9) * width
+    first, last = math.floor(low / width + 1e-9), math.ceil(high / width - 1e-9)
+    return min(low, first * width), max(high, last * width)

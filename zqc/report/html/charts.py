@@ -125,7 +125,7 @@ def histogram(found: Distribution) -> Markup:
             f"{short(tick)}</text>"
         )
     said = f"{found.name}: values from {edges[0]:.4g} to {edges[-1]:.4g}"
-    return _svg(320, 160, said, f"kept between {found.low:.4g} and {found.high:.4g}", parts)
+    return _svg(320, 160, said, f"kept between {short(found.low)} and {short(found.high)}", parts)
 
 
 def interval(found: Interval) -> Markup:

@@ -43,6 +43,8 @@ def size(count: float) -> str:
 
 def short(value: float) -> str:
     """A number with as many digits as are needed at the tick of an axis."""
+    if not math.isfinite(value):
+        return number(value)
     mantissa, _, exponent = f"{value:.6g}".partition("e")
     text = f"{mantissa}e{int(exponent)}" if exponent else mantissa
     return text.replace("-", _MINUS)

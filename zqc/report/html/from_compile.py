@@ -18,6 +18,7 @@ from zqc.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from zqc.commands.compile import CompileResult

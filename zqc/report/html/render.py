@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,6 +23,22 @@ GOOD_DB = 20.0
 
 def render(page: Page) -> str:
     """Return the HTML of a page."""
+    return _environment().get_template("page.html").render(page=page)
+
+
+def write(path: Path, page: Page) -> None:
+    """Write a page.
+
+    Raises:
+        OutputError: It cannot be written there.
+    """
+    with atomic_write(path) as file:
+        file.write(render(page).encode())
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, with what they may use."""
     environment = Environment(
         loader=PackageLoader("zqc.report.html"),
         autoescape=True,
@@ -40,14 +57,4 @@ def render(page: Page) -> str:
     environment.globals.update(
         charts=charts, place_tags=place_tags, known=formats.known, good_db=GOOD_DB, nan=math.nan
     )
-    return environment.get_template("page.html").render(page=page)
-
-
-def write(path: Path, page: Page) -> None:
-    """Write a page.
-
-    Raises:
-        OutputError: It cannot be written there.
-    """
-    with atomic_write(path) as file:
-        file.write(render(page).encode())
+    return environment
