@@ -79,6 +79,7 @@ def cli() -> None:
 @recipe_options.runtime_options
 @click.option("--dry-run", is_flag=True, help="Print the recipe as TOML and write nothing.")
 @options.threads_option
+@options.report_option
 @options.output_options
 def compile_command(
     model: Path,
@@ -88,6 +89,7 @@ def compile_command(
     no_statistics: bool,
     dry_run: bool,
     threads: int | None,
+    report: Path | None,
     as_json: bool,
     verbose: int,
     **choices: Any,
@@ -120,6 +122,7 @@ def compile_command(
                 no_statistics=no_statistics,
                 progress=progress,
                 threads=threads,
+                report=report,
             )
     if dry_run:
         click.echo(json_text(to_table(recipe)) if as_json else to_toml(recipe).rstrip())

@@ -211,6 +211,13 @@ bench_options = group(
     ),
 )
 
+report_option = click.option(
+    "--report",
+    type=PATH,
+    metavar="FILE.html",
+    help="Write a report to look at and to pass on: one HTML file.",
+)
+
 output_options = group(
     click.option(
         "--json",

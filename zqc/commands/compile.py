@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from passes.analysis.topology import first_last_layers
 from zqc import pipeline
@@ -18,7 +20,7 @@ from zqc.commands.advice import after_compile
 from zqc.commands.arguments import (
     ImagesLike,
     ModelLike,
-    check_output,
+    check_outputs,
     images_of,
     model_of,
     name_of_model,
@@ -36,14 +38,17 @@ from zqc.files import FilePath, atomic_write, to_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
-from zqc.pictures.input_format import is_bgr
+from zqc.pictures.input_format import InputFormat, is_bgr
 from zqc.pictures.model_input import fixed_batch
 from zqc.pipeline import Outcome
 from zqc.progress import Progress, Silent
+from zqc.quantization.layer_facts import LayerFacts, input_ranges, layer_facts
 from zqc.quantization.quantize import bits_by_layer
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 from zqc.recipe.toml import METADATA_KEY, to_toml
+from zqc.report.html import render
+from zqc.report.html.from_compile import SHOWN_PICTURES, compiled_page
 from zqc.report.printing import Printable
 from zqc.runtime import cpu, executed, saturation, session
 from zqc.runtime.executed import FloatOperators, LayerReport
@@ -94,6 +99,11 @@ class CompileResult(Printable):
             place of labels; None where there are none.
         pairing: How the detections of both models pair; None without a known convention.
         content: The bytes of the output.
+        source: The file of the model, as the user names it; empty of one in memory.
+        sha256: Hash of its file, or of its bytes.
+        recipe: What it was compiled with, as TOML.
+        losses: Loss of the synthesis before the first and after each pass; empty without one.
+        facts: Scales, clipping and size of the weighted layers that quantization has seen.
     """
 
     text_by = ("zqc.report.text", "compiled")
@@ -124,6 +134,11 @@ class CompileResult(Printable):
     detections: Accuracy | None = None
     pairing: Pairing | None = None
     content: bytes = field(default=b"", repr=False)
+    source: str = ""
+    sha256: str = ""
+    recipe: str = ""
+    losses: tuple[float, ...] = field(default=(), repr=False)
+    facts: tuple[LayerFacts, ...] = field(default=(), repr=False)
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -148,6 +163,7 @@ def compile_model(
     no_statistics: bool = False,
     progress: Progress | bool | None = None,
     threads: int | None = None,
+    report: FilePath | None = None,
     **fields: Any,
 ) -> CompileResult:
     """Quantize a float detector.
@@ -170,6 +186,7 @@ def compile_model(
         no_statistics: Whether structured noise will do, for a model without any statistics.
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
+        report: The HTML file to write a report to; none by default.
         **fields: Fields of ``Recipe``, such as ``bits=4`` or ``effort="quick"``, in the place of
             those of ``recipe``.
 
@@ -189,7 +206,7 @@ def compile_model(
     )
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})
-    job = _begin(model, output, asked, given, threads, progress)
+    job = _begin(model, output, asked, given, threads, progress, to_path(report))
     pictures = inputs.gather(job.loaded, job.origin, job.plan, given, progress=progress)
     outcome = pipeline.run(
         job.loaded,
@@ -207,7 +224,11 @@ def compile_model(
     if job.output is not None:
         with atomic_write(job.output) as file:
             file.write(outcome.written.content)
-    return _report(job, outcome, proof, judged, pictures, time.monotonic() - started)
+    result = _result(job, outcome, proof, judged, pictures, time.monotonic() - started)
+    if job.report is not None:
+        with progress.stage(f"Writing {job.report}"):
+            _write_report(job.report, job, outcome, result, pictures, given)
+    return result
 
 
 def effective_recipe(
@@ -251,6 +272,8 @@ class _Job:
         choice: How it came to be known.
         output: Where the result goes, if anywhere.
         is_noise: Whether structured noise will be made.
+        source: The file of the model, as the user names it; empty of one in memory.
+        report: Where the report goes, if anywhere.
     """
 
     loaded: LoadedModel
@@ -260,6 +283,8 @@ class _Job:
     choice: InputChoice
     output: Path | None
     is_noise: bool
+    source: str
+    report: Path | None
 
 
 @dataclass(frozen=True)
@@ -279,6 +304,7 @@ def _begin(
     given: CalibrationSource,
     threads: int | None,
     progress: Progress,
+    report: Path | None = None,
 ) -> _Job:
     """Read what the user gave, and refuse what cannot work before any long work begins."""
     plan, source, path = Plan.of(recipe, threads=threads), model_of(model), to_path(output)
@@ -286,12 +312,12 @@ def _begin(
         loaded, origin, input_format, choice = inputs.begin(source, recipe, given, threads)
     if isinstance(source, Path):
         path = path or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
-    if path is not None:
-        check_output(path, source, given.images, given.statistics)
+    check_outputs((path, report), source, given.images, given.statistics)
     plan = replace(plan, recipe=replace(recipe, input_format=input_format))
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
-    return _Job(loaded, prepared, origin, plan, choice, path, given.no_statistics)
+    name = str(source) if isinstance(source, Path) else ""
+    return _Job(loaded, prepared, origin, plan, choice, path, given.no_statistics, name, report)
 
 
 def _metadata(job: _Job, pictures: ImageSet) -> dict[str, str]:
@@ -389,7 +415,38 @@ def _is_below_8(outcome: Outcome, recipe: Recipe) -> bool:
     return recipe.bits < 8 or any(bits < 8 for bits in outcome.bits_of.values())
 
 
-def _report(
+def _write_report(
+    path: Path,
+    job: _Job,
+    outcome: Outcome,
+    result: CompileResult,
+    pictures: ImageSet,
+    given: CalibrationSource,
+) -> None:
+    """Write what the result says, and what only the work itself has: pictures and histograms."""
+    page = compiled_page(
+        result,
+        pictures=_shown(pictures, job),
+        ranges=input_ranges(outcome.candidate),
+        given={
+            "--images": given.images if isinstance(given.images, Path) else None,
+            "--statistics": given.statistics,
+            "--no-statistics": given.no_statistics,
+        },
+    )
+    render.write(path, page)
+
+
+def _shown(pictures: ImageSet, job: _Job) -> NDArray[np.uint8] | None:
+    """The first pictures as pixels (N, H, W, C); None where their channels are no colours."""
+    tensors = next(pictures.batches(SHOWN_PICTURES))
+    input_format = job.plan.recipe.input_format
+    if not isinstance(input_format, InputFormat) or tensors.shape[1] not in (1, 3):
+        return None
+    return input_format.to_pixels(tensors)
+
+
+def _result(
     job: _Job,
     outcome: Outcome,
     proof: _Proof,
@@ -427,4 +484,9 @@ def _report(
         detections=judged.agreement,
         pairing=judged.pairing,
         content=outcome.written.content,
+        source=job.source,
+        sha256=job.loaded.sha256,
+        recipe=to_toml(recipe),
+        losses=pictures.losses,
+        facts=layer_facts(outcome.written.quantized, input_ranges(candidate)),
     )

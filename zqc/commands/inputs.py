@@ -174,7 +174,7 @@ def _gather(
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
         + (f"; {reach.shortfall}" if reach.shortfall else "")
     )
-    return ImageSet.of_tensors(made.tensors, text, synthesised=True)
+    return ImageSet.of_tensors(made.tensors, text, synthesised=True, losses=made.losses)
 
 
 def noise(

@@ -67,6 +67,8 @@ class ImageSet:
         read: Reads the pictures from start to stop as N,C,H,W and how each was placed.
         synthesised: Whether they were made from statistics of the training pictures.
         files: The files of the pictures, where each is one.
+        losses: Loss of the whole set before the first and after each pass of the synthesis that
+            made them; empty where none did.
     """
 
     names: tuple[str, ...]
@@ -74,10 +76,16 @@ class ImageSet:
     read: Read
     synthesised: bool = False
     files: tuple[Path, ...] = ()
+    losses: tuple[float, ...] = ()
 
     @classmethod
     def of_tensors(
-        cls, tensors: NDArray[np.floating], source: str, *, synthesised: bool = False
+        cls,
+        tensors: NDArray[np.floating],
+        source: str,
+        *,
+        synthesised: bool = False,
+        losses: tuple[float, ...] = (),
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
@@ -90,6 +98,7 @@ class ImageSet:
                 (whole,) * (stop - start),
             ),
             synthesised,
+            losses,
         )
 
     def __len__(self) -> int:

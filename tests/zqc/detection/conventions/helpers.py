@@ -74,9 +74,7 @@ def rows_network(*parts, size=64, prototypes=0):
         outputs.append(f"float[1, {prototypes}, {size // 4}, {size // 4}] output1")
         inputs.append(f"float[{prototypes}, 3, 1, 1] wp")
         lines.append("output1 = Conv<strides = [4, 4]>(images, wp)")
-    shapes = ", ".join(
-        f"int64[3] n{i} = {{1, {count}, -1}}" for i, (_, count) in enumerate(parts)
-    )
+    shapes = ", ".join(f"int64[3] n{i} = {{1, {count}, -1}}" for i, (_, count) in enumerate(parts))
     constants = f"float eight = {{8.0}}, {shapes}"
     body = "  ".join(lines)
     return f"({', '.join(inputs)}) => ({', '.join(outputs)}) <{constants}> {{ {body} }}"
