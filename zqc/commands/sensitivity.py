@@ -333,7 +333,7 @@ def _layer(
         input_exponent=None if source is None else source.exponent,
         output_exponent=None if grid is None else grid.exponent,
         clipped=layerwise.clipped_share(seen, grid) if shown else math.nan,
-        histogram=layerwise.bars(seen, grid) if shown else None,
+        histogram=layerwise.bars(seen, *grid.bounds) if shown else None,
         alone=alone,
         cumulative=cumulative,
         restored=restored,

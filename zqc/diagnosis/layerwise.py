@@ -170,9 +170,8 @@ def clipped_share(histogram: Histogram, grid: Grid) -> float:
     return float(histogram.counts[outside].sum() / total) if total else float("nan")
 
 
-def bars(histogram: Histogram, grid: Grid) -> ValueHistogram:
-    """A histogram of few bins over the values there are and the grid."""
-    low, high = grid.bounds
+def bars(histogram: Histogram, low: float, high: float) -> ValueHistogram:
+    """A histogram of few bins over the values there are and the grid, from ``low`` to ``high``."""
     filled = np.flatnonzero(histogram.counts)
     edges = (np.arange(BINS + 1) - BINS / 2) * histogram.width
     least = min(low, float(edges[filled[0]])) if len(filled) else low

@@ -72,6 +72,92 @@ class LayerSensitivity:
 
 
 @dataclass(frozen=True)
+class LayerDiagnosis:
+    """What became of one layer of the float model.
+
+    Attributes:
+        name: Its name.
+        op_type: Its operator.
+        counterpart: Name of what it is in the quantized model; empty where that was not found.
+        found_by: What both have in common: ``name``, ``weights`` or ``order``.
+        weights: Number of its weights.
+        weight_bits: Bits of its weights, 32 for float.
+        act_bits: Bits of its input, likewise.
+        weight_gain: By which factor its weights are larger than they should be: the median over the
+            output channels.
+        weights_db: SQNR of the weights in dB.
+        weight_exponents: log₂ of the largest weight of a channel: the smallest and the largest.
+        input_exponent: log₂ of the threshold of its input; NaN where that is float.
+        output_exponent: Of what it puts out, behind its activation function, likewise.
+        clipped: Share of the values of that output that its grid cuts off, 0…1; NaN where float.
+        histogram: Of that output in the quantized model; None where it is float.
+        local_db: SQNR of the layer's own output, both fed with what the quantized model gives it.
+        cumulative_db: SQNR of its output in the quantized model against the float model.
+        alone: This layer alone as it is in the quantized model.
+        possible: This layer alone with the same bits, rounded as well as they allow; the same as
+            ``alone`` where nothing is out of order.
+        reasons: What is out of order with it, in sentences; empty where nothing is.
+        suspect: Whether it is out of order, and harms the outputs by it.
+    """
+
+    name: str
+    op_type: str
+    counterpart: str
+    found_by: str
+    weights: int
+    weight_bits: int
+    act_bits: int
+    weight_gain: float
+    weights_db: float
+    weight_exponents: tuple[float, float]
+    input_exponent: float
+    output_exponent: float
+    clipped: float
+    histogram: ValueHistogram | None = field(repr=False)
+    local_db: float
+    cumulative_db: float
+    alone: Effect
+    possible: Effect
+    reasons: tuple[str, ...] = ()
+    suspect: bool = False
+
+
+@dataclass(frozen=True)
+class DebugResult(Printable):
+    """The outcome of ``zqc.debug``.
+
+    Attributes:
+        float_model: The float model.
+        quantized: The model that was made of it.
+        input_choice: How pixels become input values.
+        pictures: What both were run on, in words.
+        convention: How detections are read from the outputs; empty where that is not known.
+        everything: The quantized model as it is.
+        layers: Every layer of the float model that was found, in graph order.
+        ranked: The same, the culprit first.
+        not_found: Names of the layers without a counterpart.
+        parts_at: Names of the first layers where the two models part.
+        verdict: The culprit and why, or that no layer is out of order, in a sentence.
+        seconds: Wall time.
+    """
+
+    text_by = ("zqc.report.diagnosis_text", "debugged")
+
+    float_model: str
+    quantized: str
+    input_choice: InputChoice
+    pictures: str
+    convention: str
+    everything: Effect
+    layers: tuple[LayerDiagnosis, ...]
+    ranked: tuple[LayerDiagnosis, ...]
+    not_found: tuple[str, ...]
+    parts_at: tuple[str, ...]
+    verdict: str
+    seconds: float = math.nan
+
+
+@dataclass(frozen=True)
 class Step:
     """Some layers spared, those that gain most for their bytes first.
 

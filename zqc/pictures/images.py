@@ -98,7 +98,7 @@ class ImageSet:
                 (whole,) * (stop - start),
             ),
             synthesised,
-            losses,
+            losses=losses,
         )
 
     def __len__(self) -> int:
