@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zqc.cli import options, recipe_options, screen
+from zqc.cli.check import check_command
 from zqc.cli.diagnose import debug_command, sensitivity_command
 from zqc.cli.options import PATH
 from zqc.cli.outcome import (
