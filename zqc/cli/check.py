@@ -97,6 +97,7 @@ report_options = group(
 @detector_options
 @limit_options
 @report_options
+@options.report_option
 @options.input_options
 @options.fit_option
 @options.threads_option
@@ -114,6 +115,7 @@ def check_command(
     max_drop: float | None,
     junit: Path | None,
     markdown: Path | None,
+    report: Path | None,
     fit: Fit,
     input_shape: tuple[int, int] | None,
     inputs: dict[str, tuple[float, ...]],
@@ -134,7 +136,7 @@ def check_command(
         from zqc.report import check_text
         from zqc.report import junit as junit_xml
 
-        check_outputs((junit, markdown), float_model, quantized, images, labels)
+        check_outputs((junit, markdown, report), float_model, quantized, images, labels)
         result = check.check(
             float_model,
             quantized,
@@ -157,5 +159,10 @@ def check_command(
             write_text(junit, junit_xml.junit(result, title=quantized.name))
         if markdown is not None:
             write_text(markdown, check_text.markdown(result, title=quantized.name))
+        if report is not None:
+            from zqc.report.html import from_check, render
+
+            with progress.stage(f"Writing {report}"):
+                render.write(report, from_check.checked_page(result))
     print_result(result, check_text.checked, as_json=as_json)
     return 0 if result.passed else EXIT_LIMIT

@@ -30,6 +30,7 @@ from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import ImageSet, holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, Fit, InputFormat, is_bgr
 from zqc.recipe.recipe import values_of
+from zqc.recipe.toml import to_toml
 from zqc.report.printing import Printable
 from zqc.runtime import extras
 from zqc.statistics.input_choice import InputChoice, choose_input_format, given_format
@@ -85,6 +86,11 @@ class CheckResult(Printable):
         not_compared: Outputs that ``parts`` says nothing of, by name, with why.
         notes: What should be known of the comparison.
         limits: What was demanded, and whether it holds.
+        float_model: The float model's file.
+        quantized: The quantized model's.
+        precision: Such as ``w4a8``, where zqc has compiled it.
+        target: What it was compiled for, likewise.
+        recipe: What it was compiled with, as TOML, likewise.
         bytes_float: Size of the float model's file.
         bytes_quantized: Size of the quantized model's.
         shown: What a report draws.
@@ -111,6 +117,11 @@ class CheckResult(Printable):
     not_compared: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
+    float_model: str = ""
+    quantized: str = ""
+    precision: str = ""
+    target: str = ""
+    recipe: str = ""
     bytes_float: int = 0
     bytes_quantized: int = 0
     shown: Shown | None = field(default=None, repr=False, compare=False, metadata={"json": False})
@@ -401,6 +412,11 @@ def _result(
         not_compared=tuple({**pair.second.left, **pair.first.left}.items()),
         notes=tuple(notes),
         limits=limits.measured(demanded, agreed, None if accuracy is None else accuracy[:2]),
+        float_model=str(pair.first.path),
+        quantized=str(pair.second.path),
+        precision="" if pair.recipe is None else pair.recipe.precision,
+        target="" if pair.recipe is None else pair.recipe.target,
+        recipe="" if pair.recipe is None else to_toml(pair.recipe),
         bytes_float=pair.first.path.stat().st_size,
         bytes_quantized=pair.second.path.stat().st_size,
         shown=shown,

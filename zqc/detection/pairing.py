@@ -159,6 +159,23 @@ def pair_detections(
     )
 
 
+def kept_pairs(reference: Detections, quantized: Detections) -> tuple[tuple[int, int, float], ...]:
+    """Which boxes of both models in one picture are a pair, and by how much they overlap.
+
+    Args:
+        reference: What the float model finds above the threshold.
+        quantized: What the quantized model finds above it.
+
+    Returns:
+        Index in each of the two, and the overlap.
+    """
+    wanted = overlaps(reference, quantized)
+    wanted = np.where(reference.labels[:, None] == quantized.labels[None, :], wanted, 0)
+    first, second = (np.ones(len(found), np.bool_) for found in (reference, quantized))
+    pairs = _one_to_one(wanted, first, second, (reference.scores, quantized.scores))
+    return tuple((i, j, float(wanted[i, j])) for i, j in pairs)
+
+
 def usable_threshold(reference: Sequence[Detections], score_threshold: float) -> float:
     """The threshold, or half of the best score where none is above it and that is no noise.
 
