@@ -18,7 +18,7 @@ from zqc.detection.detections import Detections
 from zqc.detection.labels.labels import Truth
 
 _LARGEST = 1e10  # square pixels
-_CELLS = 2**22  # numbers in memory at a time, per array
+_CELLS = 2**18  # numbers in an array at a time, so that it stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,13 @@ class Matches:
         Returns:
             The mean over the classes that have labels in the sample, shape (samples, T).
         """
+        narrow = weights.astype(np.int32)
         total = np.zeros((len(weights), len(IOU_THRESHOLDS)))
         counted = np.zeros((len(weights), 1))
         for one in self.classes:
             step = max(1, _CELLS // max(1, len(one.pictures)))
             for start in range(0, len(weights), step):
-                part = weights[start : start + step]
+                part = narrow[start : start + step]
                 values, there = _average_precision(one, part)
                 total[start : start + step] += values
                 counted[start : start + step] += there[:, None]
@@ -170,7 +171,7 @@ def _matched(
 
 
 def _average_precision(
-    one: ClassMatches, weights: NDArray[np.int64]
+    one: ClassMatches, weights: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """AP of a class, shape (samples, T), and which samples have a label of it.
 
@@ -184,18 +185,18 @@ def _average_precision(
     if not there.any() or not one.right.any():
         return result, there
     drawn = weights[:, one.pictures]
-    seen = drawn.cumsum(axis=1)
+    seen = drawn.cumsum(axis=1, dtype=np.int32)
     reached = _recalls_reached(labels)
     rows = np.arange(len(weights))[:, None]
     for index, (right, ignored) in enumerate(zip(one.right, one.ignored, strict=True)):
         places, left_out = np.flatnonzero(right), np.flatnonzero(ignored)
         if not len(places):
             continue
-        hits = drawn[:, places].cumsum(axis=1)
+        hits = drawn[:, places].cumsum(axis=1, dtype=np.int32)
         counted = seen[:, places]
         if len(left_out):
             before = np.searchsorted(left_out, places)
-            off = np.pad(drawn[:, left_out].cumsum(axis=1), ((0, 0), (1, 0)))
+            off = np.pad(drawn[:, left_out].cumsum(axis=1, dtype=np.int32), ((0, 0), (1, 0)))
             counted -= off[:, before]
         precision = hits / np.maximum(counted, 1)
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
