@@ -19,6 +19,8 @@ from zqc.detection.overlap import Floats, overlaps
 
 SCORE_THRESHOLD = 0.3
 LEAST_OVERLAP = 0.5
+LEAST_SCORE = 0.1
+"""Below it nothing is found, however the threshold is lowered."""
 
 _NOTHING = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
 
@@ -163,15 +165,32 @@ def pair_detections(
     )
 
 
+def kept_pairs(reference: Detections, quantized: Detections) -> tuple[tuple[int, int, float], ...]:
+    """Which boxes of both models in one picture are a pair, and by how much they overlap.
+
+    Args:
+        reference: What the float model finds above the threshold.
+        quantized: What the quantized model finds above it.
+
+    Returns:
+        Index in each of the two, and the overlap.
+    """
+    wanted = overlaps(reference, quantized)
+    wanted = np.where(reference.labels[:, None] == quantized.labels[None, :], wanted, 0)
+    first, second = (np.ones(len(found), np.bool_) for found in (reference, quantized))
+    pairs = _one_to_one(wanted, first, second, (reference.scores, quantized.scores))
+    return tuple((i, j, float(wanted[i, j])) for i, j in pairs)
+
+
 def usable_threshold(reference: Sequence[Detections], score_threshold: float) -> float:
-    """The threshold, or half of the best score where no score is above it; unchanged without any.
+    """The threshold, or half of the best score where none is above it and that is no noise.
 
     Args:
         reference: Detections of the float model.
         score_threshold: What was asked for.
     """
     best = max((float(found.scores.max()) for found in reference if len(found)), default=0.0)
-    return score_threshold if best > score_threshold or best <= 0 else best / 2
+    return score_threshold if best > score_threshold or best < LEAST_SCORE else best / 2
 
 
 def same_count_threshold(
