@@ -175,8 +175,7 @@ def kept_pairs(reference: Detections, quantized: Detections) -> tuple[tuple[int,
     Returns:
         Index in each of the two, and the overlap.
     """
-    wanted = overlaps(reference, quantized)
-    wanted = np.where(reference.labels[:, None] == quantized.labels[None, :], wanted, 0)
+    wanted = _overlaps_within_classes(reference, quantized)
     first, second = (np.ones(len(found), np.bool_) for found in (reference, quantized))
     pairs = _one_to_one(wanted, first, second, (reference.scores, quantized.scores))
     return tuple((i, j, float(wanted[i, j])) for i, j in pairs)
