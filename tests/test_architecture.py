@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = (
     "cli",
     "commands",
+    "diagnosis",
     "pipeline",
     "mixed_precision",
     "quantization",
@@ -42,6 +43,7 @@ STAGES = ("canonicalize", "equalize", "quantize", "lower")
 LIGHT = {
     "faster_coco_eval",
     "highspy",
+    "jinja2",
     "matplotlib",
     "onnx",
     "onnx_ir",

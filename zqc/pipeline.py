@@ -9,8 +9,8 @@ float model in one pass over the calibration set; the one whose outputs suffer l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -24,7 +24,7 @@ from zqc.pictures.batches import Batches
 from zqc.progress import Progress
 from zqc.quantization.candidates import Candidate, calibrated, means_source
 from zqc.quantization.equalize import equalize
-from zqc.quantization.prepare import excluded_nodes, prepare
+from zqc.quantization.prepare import excluded_nodes, prepare, single_bits
 from zqc.quantization.quantize import quantize, refit
 from zqc.recipe.plan import Plan
 from zqc.statistics.batchnorm import LayerStatistics, with_sums
@@ -55,7 +55,8 @@ class Outcome:
         candidate: The candidate that was taken.
         written: Its file.
         agreement: How near its outputs come to those of the model as it was loaded.
-        bits_of: The bits that were chosen layer by layer; empty where the recipe says them.
+        bits_of: The bits of single layers, chosen or asked for; empty where all have those of the
+            recipe.
     """
 
     candidate: Candidate
@@ -65,9 +66,10 @@ class Outcome:
 
 
 def begin(loaded: LoadedModel, plan: Plan) -> tuple[ir.Model, Plan]:
-    """Prepare the model, and find in it what stays float: all that needs no picture."""
+    """Prepare the model, and find in it what is not like the rest: all that needs no picture."""
     model = prepare(loaded.model, plan)
-    return model, plan.excluding(excluded_nodes(model, plan.recipe.keep_float))
+    plan = plan.excluding(excluded_nodes(model, plan.recipe.keep_float))
+    return model, plan.with_bits(single_bits(model, plan.recipe))
 
 
 def run(
@@ -79,6 +81,7 @@ def run(
     *,
     metadata: Mapping[str, str],
     progress: Progress,
+    keep_moments: bool = False,
 ) -> Outcome:
     """Quantize a prepared model.
 
@@ -90,6 +93,7 @@ def run(
         plan: What is asked for.
         metadata: What the file holds beside the model.
         progress: Where long work reports to.
+        keep_moments: Whether the candidate that is taken can be quantized once more.
 
     Raises:
         ZqcError: See ``zqc.errors``.
@@ -104,26 +108,6 @@ def run(
         equalized = equalize(model, plan, batches, analytic)
     more = recipe.chooses_bits or recipe.refits  # needs a calibrated model, and quantizes it anew
 
-    def written(quantized: ir.Model) -> Written:
-        lowered = plan.target.lower(quantized, recipe.min_runtime)
-        content = model_file.serialize(lowered, metadata=metadata, source=loaded)
-        part = content
-        if loaded.ends.reasons:
-            part = model_file.serialize(lowered, metadata={}, source=loaded, whole=False)
-        return Written(quantized, content, part, Batches.of(batches.pictures, lowered))
-
-    def compared(*files: Written) -> tuple[tuple[PartAgreement, ...], ...]:
-        contents, taken = [file.compared for file in files], files[0].batches
-        with progress.task("Comparing", len(taken)) as task:
-            return output_agreement(
-                loaded.model,
-                contents,
-                taken,
-                feeds=loaded.interface.taken.feeds,
-                task=task,
-                threads=plan.threads,
-            )
-
     candidates: list[Candidate] = []
     files: list[Written] = []
     with progress.task("Calibrating", len(batches) * len(equalized)) as task:
@@ -131,18 +115,20 @@ def run(
             candidate = calibrated(one, plan, batches, means_from, analytic, task=task)
             if len(equalized) > 1 or not more:
                 float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
-                files.append(written(quantize(float_model, ranges, plan, means=means)))
-            candidates.append(candidate if more else candidate.without_moments())
-    agreements = compared(*files) if files else ()
+                quantized = quantize(float_model, ranges, plan, means=means)
+                files.append(_written(loaded, quantized, batches, plan, metadata))
+            again = more or keep_moments
+            candidates.append(candidate if again else candidate.without_moments())
+    agreements = _compared(loaded, files, plan, progress) if files else ()
     best = min(range(len(files)), key=lambda i: output_error(agreements[i]), default=0)
     candidate = candidates[best]
     if not more:
-        return Outcome(candidate, files[best], agreements[best], {})
+        return Outcome(candidate, files[best], agreements[best], plan.bits_of)
 
-    bits_of: dict[str, int] = {}
+    bits_of = dict(plan.bits_of)
     if recipe.chooses_bits:
         with progress.stage("Choosing bits by layer"):
-            bits_of = chosen_bits(candidate, loaded, plan, batches, metadata=metadata)
+            bits_of |= chosen_bits(candidate, loaded, plan, batches, metadata=metadata)
     float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
     if recipe.refits:
         with progress.task("Refitting", len(weighted_layers(float_model.graph))) as task:
@@ -150,6 +136,56 @@ def run(
     else:
         with progress.stage("Quantizing"):
             quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
-    file = written(quantized)
-    (agreement,) = compared(file)
+    file = _written(loaded, quantized, batches, plan, metadata)
+    (agreement,) = _compared(loaded, [file], plan, progress)
     return Outcome(candidate, file, agreement, bits_of)
+
+
+def with_other_bits(
+    loaded: LoadedModel, outcome: Outcome, plan: Plan, bits: int, progress: Progress
+) -> Outcome:
+    """Quantize what a run ended with once more, with so many bits for all weights.
+
+    They are rounded to the nearest, as that takes seconds: enough to see what bits would gain.
+    """
+    recipe = replace(
+        plan.recipe, bits=bits, first_last_bits=8, rounding="nearest", second_moments=False
+    )
+    other, candidate = replace(plan, recipe=recipe, bits_of={}), outcome.candidate
+    batches = outcome.written.batches
+    quantized = quantize(candidate.model, candidate.ranges, other, means=candidate.means)
+    file = _written(loaded, quantized, batches, other, {})
+    (agreement,) = _compared(loaded, [file], other, progress)
+    return Outcome(candidate, file, agreement, {})
+
+
+def _written(
+    loaded: LoadedModel,
+    quantized: ir.Model,
+    batches: Batches,
+    plan: Plan,
+    metadata: Mapping[str, str],
+) -> Written:
+    """A quantized model as the file for the recipe's target."""
+    lowered = plan.target.lower(quantized, plan.recipe.min_runtime)
+    content = model_file.serialize(lowered, metadata=metadata, source=loaded)
+    part = content
+    if loaded.ends.reasons:
+        part = model_file.serialize(lowered, metadata={}, source=loaded, whole=False)
+    return Written(quantized, content, part, Batches.of(batches.pictures, lowered))
+
+
+def _compared(
+    loaded: LoadedModel, files: Sequence[Written], plan: Plan, progress: Progress
+) -> tuple[tuple[PartAgreement, ...], ...]:
+    """How near the outputs of each file come to the float model's, on the calibration set."""
+    taken = files[0].batches
+    with progress.task("Comparing", len(taken)) as task:
+        return output_agreement(
+            loaded.model,
+            [file.compared for file in files],
+            taken,
+            feeds=loaded.interface.taken.feeds,
+            task=task,
+            threads=plan.threads,
+        )

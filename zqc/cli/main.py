@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import traceback
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,26 +11,28 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zqc.cli import options, recipe_options, screen
+from zqc.cli.check import check_command
+from zqc.cli.diagnose import debug_command, sensitivity_command
 from zqc.cli.options import PATH
+from zqc.cli.outcome import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_UNEXPECTED,
+    fail,
+    print_result,
+    working,
+)
 from zqc.cli.recipe_options import recipe_of
 from zqc.cli.sections import WIDTH, SectionedCommand, SectionedGroup
 from zqc.errors import RuntimeFailure, ZqcError
 from zqc.recipe.toml import to_table, to_toml
-from zqc.report.json_text import json_text, result_text
+from zqc.report.json_text import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from rich.text import Text
-
-    from zqc.progress import Progress
+    from collections.abc import Sequence
 
 # ONNX Runtime and everything that needs it are imported inside the commands, so that --help and a
 # mistyped option answer at once, and after a command has said what it is about.
-
-_EXIT_ERROR = 1
-_EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
-_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 @click.group(
@@ -71,11 +70,13 @@ def cli() -> None:
 @options.statistics_options
 @recipe_options.synthesis_options
 @options.input_options
+@options.fit_option
 @recipe_options.quantization_options
 @recipe_options.target_option
 @recipe_options.runtime_options
 @click.option("--dry-run", is_flag=True, help="Print the recipe as TOML and write nothing.")
 @options.threads_option
+@options.report_option
 @options.output_options
 def compile_command(
     model: Path,
@@ -85,6 +86,7 @@ def compile_command(
     no_statistics: bool,
     dry_run: bool,
     threads: int | None,
+    report: Path | None,
     as_json: bool,
     verbose: int,
     **choices: Any,
@@ -92,7 +94,7 @@ def compile_command(
     """Quantize MODEL, a float32 detector in ONNX."""
     screen.log(verbose)
     recipe = recipe_of(**choices)
-    with _working("Reading" if dry_run else "Compiling", model) as progress:
+    with working("Reading" if dry_run else "Compiling", model) as progress:
         from zqc.commands.compile import compile_model, effective_recipe
         from zqc.report import text
 
@@ -117,11 +119,12 @@ def compile_command(
                 no_statistics=no_statistics,
                 progress=progress,
                 threads=threads,
+                report=report,
             )
     if dry_run:
         click.echo(json_text(to_table(recipe)) if as_json else to_toml(recipe).rstrip())
     else:
-        _print(result, text.compiled, as_json=as_json)
+        print_result(result, text.compiled, as_json=as_json)
 
 
 @cli.command(cls=SectionedCommand, tables=recipe_options.EFFORT_TABLE)
@@ -156,7 +159,7 @@ def synthesize(
     """Make calibration pictures from the BatchNorm statistics in MODEL."""
     screen.log(verbose)
     recipe = recipe_of(**choices)
-    with _working("Synthesising pictures for", model) as progress:
+    with working("Synthesising pictures for", model) as progress:
         from zqc.commands.synthesize import synthesize_to
         from zqc.report import text
 
@@ -171,12 +174,12 @@ def synthesize(
             threads=threads,
         )
     if result.stopped is None:
-        _print(result, text.synthesized, as_json=as_json)
+        print_result(result, text.synthesized, as_json=as_json)
         return 0
     interrupted = result.checkpoint is not None
     error = KeyboardInterrupt() if interrupted else RuntimeFailure()
-    code = _EXIT_INTERRUPTED if interrupted else _EXIT_ERROR
-    return _fail(error, text.stopped(result), code, as_json=as_json, result=result)
+    code = EXIT_INTERRUPTED if interrupted else EXIT_ERROR
+    return fail(error, text.stopped(result), code, as_json=as_json, result=result)
 
 
 @cli.command(cls=SectionedCommand)
@@ -213,7 +216,7 @@ def stats(
 ) -> None:
     """Write a card of what pictures are like inside MODEL, for --statistics elsewhere."""
     screen.log(verbose)
-    with _working("Measuring", model) as progress:
+    with working("Measuring", model) as progress:
         from zqc.commands import stats
         from zqc.report import text
 
@@ -228,7 +231,7 @@ def stats(
             progress=progress,
             threads=threads,
         )
-    _print(result, text.card_written, as_json=as_json)
+    print_result(result, text.card_written, as_json=as_json)
 
 
 @cli.command(cls=SectionedCommand)
@@ -250,12 +253,12 @@ def inspect(
 ) -> None:
     """Print what MODEL is made of and where its post-processing begins."""
     screen.log(verbose)
-    with _working("Inspecting", model):
+    with working("Inspecting", model):
         from zqc.commands import inspect
         from zqc.report import text
 
         result = inspect.inspect(model, input_shape=input_shape, inputs=inputs)
-    _print(result, text.inspected, as_json=as_json)
+    print_result(result, text.inspected, as_json=as_json)
 
 
 @cli.command("targets", cls=SectionedCommand)
@@ -266,56 +269,7 @@ def targets_command(as_json: bool, verbose: int) -> None:
     from zqc.commands.list_targets import list_targets
     from zqc.report import text
 
-    _print(list_targets(), text.targets_listed, as_json=as_json)
-
-
-@cli.command(cls=SectionedCommand)
-@click.argument("float_model", metavar="FLOAT", type=PATH)
-@click.argument("quantized", type=PATH)
-@click.option(
-    "--images", type=PATH, metavar="DIR_OR_NPZ", required=True, help="Pictures to compare on."
-)
-@click.option(
-    "--labels", type=PATH, metavar="JSON", help="Their labels in COCO's format, to measure mAP."
-)
-@click.option(
-    "--anchors", type=PATH, metavar="NPY", help="Anchors of an SSD: cy, cx, h, w in every row."
-)
-@options.input_options
-@options.threads_option
-@options.output_options
-def check(
-    float_model: Path,
-    quantized: Path,
-    images: Path,
-    labels: Path | None,
-    anchors: Path | None,
-    input_shape: tuple[int, int] | None,
-    inputs: dict[str, tuple[float, ...]],
-    threads: int | None,
-    as_json: bool,
-    verbose: int,
-    **choices: Any,
-) -> None:
-    """Compare FLOAT with QUANTIZED on real pictures."""
-    screen.log(verbose)
-    with _working("Checking", quantized) as progress:
-        from zqc.commands import check
-        from zqc.report import text
-
-        result = check.check(
-            float_model,
-            quantized,
-            images=images,
-            labels=labels,
-            anchors=anchors,
-            input_format=options.input_format(**choices),
-            input_shape=input_shape,
-            inputs=inputs,
-            threads=threads,
-            progress=progress,
-        )
-    _print(result, text.checked, as_json=as_json)
+    print_result(list_targets(), text.targets_listed, as_json=as_json)
 
 
 @cli.command(cls=SectionedCommand)
@@ -345,7 +299,7 @@ def bench(
     the recipe in a compiled model counts, or else 0:1.
     """
     screen.log(verbose)
-    with _working("Measuring", quantized) as progress:
+    with working("Measuring", quantized) as progress:
         from zqc.commands import bench
         from zqc.report.bench_text import benched
 
@@ -363,7 +317,12 @@ def bench(
             progress=progress,
         )
     named = (10 if verbose else 0) if top is None else top
-    _print(result, partial(benched, top=named), as_json=as_json)
+    print_result(result, partial(benched, top=named), as_json=as_json)
+
+
+cli.add_command(check_command)
+cli.add_command(sensitivity_command)
+cli.add_command(debug_command)
 
 
 def main() -> None:
@@ -375,8 +334,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
-    0: done. 1: an error with a message. 2: the command line is wrong. 70: an unexpected error.
-    130: interrupted.
+    0: done. 1: an error with a message. 2: the command line is wrong. 3: a limit that was demanded
+    does not hold. 70: an unexpected error. 130: interrupted.
     """
     as_json = "--json" in arguments
     try:
@@ -385,51 +344,16 @@ def run(arguments: Sequence[str]) -> int:
         if not as_json:
             screen.complain(error)
             return error.exit_code
-        return _fail(error, error.format_message(), error.exit_code, as_json=True)
+        return fail(error, error.format_message(), error.exit_code, as_json=True)
     except (click.Abort, KeyboardInterrupt) as error:
-        return _fail(error, "interrupted, nothing was written", _EXIT_INTERRUPTED, as_json=as_json)
+        return fail(error, "interrupted, nothing was written", EXIT_INTERRUPTED, as_json=as_json)
     except ZqcError as error:
-        return _fail(error, str(error), _EXIT_ERROR, as_json=as_json)
+        return fail(error, str(error), EXIT_ERROR, as_json=as_json)
     except BrokenPipeError:
         # The reader left, as in `zqc inspect model.onnx | head -1`; Python would complain again
         # when it flushes the output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _EXIT_ERROR
+        return EXIT_ERROR
     except Exception as error:  # the last resort: a defect of zqc or of a library
         message = f"unexpected {type(error).__name__}: {error}"
-        return _fail(error, message, _EXIT_UNEXPECTED, as_json=as_json)
-
-
-@contextmanager
-def _working(on: str, model: Path) -> Iterator[Progress]:
-    """Say at once what a command does to which model, and now and then that it still does."""
-    progress = screen.progress()
-    with progress.stage(f"{on} {model.name}"):
-        yield progress
-
-
-def _print(result: Any, render: Callable[[Any], Text], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(result_text(result))
-        return
-    screen.show(render(result))
-
-
-def _fail(
-    error: BaseException, message: str, code: int, *, as_json: bool, result: Any = None
-) -> int:
-    """Say what went wrong and return the exit code; a result goes with the error as JSON."""
-    message = " ".join(message.split())
-    log = logging.getLogger("zqc")
-    if code == _EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
-        message += "; --verbose shows where, please report it"
-    if as_json:
-        said = {"type": type(error).__name__, "message": message}
-        click.echo(result_text(result, error=said))
-    else:
-        screen.complain(message)
-    if log.isEnabledFor(logging.DEBUG) or (
-        code == _EXIT_UNEXPECTED and log.isEnabledFor(logging.INFO)
-    ):
-        traceback.print_exception(error, file=sys.stderr)
-    return code
+        return fail(error, message, EXIT_UNEXPECTED, as_json=as_json)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zqc.cli.sections import option_of
-from zqc.pictures.input_format import ChannelOrder, InputFormat, asked_format
+from zqc.pictures.input_format import FITS, ChannelOrder, InputFormat, asked_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,14 @@ def _values(value: str) -> tuple[str, tuple[float, ...]]:
     if not all(map(math.isfinite, found)):
         raise click.BadParameter(f"{value!r}: NaN and infinity are no values of an input")
     return name, found
+
+
+def layer_bits(value: str) -> tuple[str, int]:
+    """A pattern of names, which may hold ``=``, and how many bits."""
+    pattern, _, bits = value.rpartition("=")
+    if not pattern or not bits.strip().isdecimal():
+        raise click.BadParameter(f"{value!r}: write GLOB=N, for example '/stem/*=8'")
+    return pattern, int(bits)
 
 
 def size(value: str) -> tuple[int, int]:
@@ -119,6 +127,15 @@ input_options = group(
         help="Height and width, for a model that leaves them open.  [default: 640x640]",
     ),
     inputs_option,
+)
+
+fit_option = _input(
+    "--fit",
+    type=click.Choice(FITS),
+    default="auto",
+    show_default=True,
+    help="How pictures of another size get into the input; auto is as the detector's family"
+    " usually has it.",
 )
 
 images_option = _pictures(
@@ -192,6 +209,13 @@ bench_options = group(
         metavar="N",
         help="Pictures at once, for models that leave it open.  [default: 1]",
     ),
+)
+
+report_option = click.option(
+    "--report",
+    type=PATH,
+    metavar="FILE.html",
+    help="Write a report to look at and to pass on: one HTML file.",
 )
 
 output_options = group(

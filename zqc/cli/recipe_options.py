@@ -113,6 +113,14 @@ precision_options = group(
         shell_complete=completion.layer_names,
         help="Keep matching layers in float; may be repeated.",
     ),
+    _precision(
+        "--bits-of",
+        type=options.layer_bits,
+        multiple=True,
+        metavar="GLOB=N",
+        callback=lambda _context, _parameter, pairs: dict(pairs),
+        help="Bits of matching layers' weights; may be repeated.",
+    ),
 )
 
 quantization_options = group(
@@ -169,7 +177,7 @@ quantization_options = group(
     _quantization(
         "--channel-outputs/--no-channel-outputs",
         default=_DEFAULT.channel_outputs,
-        help="Steps by channel for the outputs of the last layers.",
+        help="Steps by channel for outputs of the last layers.",
     ),
 )
 
@@ -220,7 +228,7 @@ synthesis_options = group(
     _pictures(
         "--tie-channels/--no-tie-channels",
         default=_DEFAULT.tie_channels,
-        help="Grey pictures, for a model that gets one channel three times.",
+        help="Grey pictures, for a model that gets one thrice.",
     ),
 )
 

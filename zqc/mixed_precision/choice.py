@@ -156,7 +156,7 @@ def chosen_bits(
     found = ranges.sensitivities or sensitivities(
         model, (), batches.first(SENSITIVITY_PICTURES), seed=recipe.seed, threads=plan.threads
     )
-    widths = widths_to_try(model, recipe)
+    widths = widths_to_try(model, recipe) | {n: (bits,) for n, bits in plan.bits_of.items()}
     losses = weight_losses(
         model,
         {name: of for name, of in widths.items() if name not in plan.excluded},

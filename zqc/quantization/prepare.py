@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Sequence
 
@@ -29,12 +30,14 @@ from passes import (
     WholeResizes,
 )
 from passes.analysis.quantization_points import QuantizationPoint, quantization_points
+from passes.analysis.topology import weighted_layers
 from passes.canonicalize.canonical_gelu import GELU_OPSET, spelled_gelus
 from passes.canonicalize.canonical_mish import MISH_OPSET, spelled_mishes
 from zqc.errors import OptionError
 from zqc.model_io import lowest_opset, model_file
 from zqc.pictures.input_format import InputFormat
 from zqc.recipe.plan import Plan
+from zqc.recipe.recipe import Recipe
 from zqc.runtime import versions
 
 PREPARE: tuple[ir.passes.InPlacePass, ...] = (
@@ -76,7 +79,7 @@ def prepare(model: ir.Model, plan: Plan) -> ir.Model:
         if newest >= opset and spelled(model.graph):
             model = model_file.raise_opset(model, opset)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
-    fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits)
+    fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits, *recipe.bits_of.values())
     if plan.target.int4 and (fewest <= 4 or recipe.target_size is not None):
         prepared = model_file.raise_opset(prepared, model_file.INT4_OPSET)
     ShapeInferencePass()(prepared)
@@ -101,6 +104,26 @@ def excluded_nodes(model: ir.Model, patterns: Sequence[str]) -> frozenset[str]:
             )
         excluded.update(matching)
     return frozenset(excluded)
+
+
+def single_bits(model: ir.Model, recipe: Recipe) -> dict[str, int]:
+    """Bits of the weights of single layers by name, as ``--bits-of`` says.
+
+    Raises:
+        OptionError: A pattern matches no layer; the message names some that are near.
+    """
+    names = [node.name for node in weighted_layers(model.graph) if node.name]
+    found: dict[str, int] = {}
+    for pattern, bits in recipe.bits_of.items():
+        matching = fnmatch.filter(names, pattern)
+        if not matching:
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
+            raise OptionError(
+                f"--bits-of '{pattern}={bits}' matches no layer; near it are "
+                f"{', '.join(near)}; `zqc inspect` lists the layers' names"
+            )
+        found |= dict.fromkeys(matching, recipe.reduced(bits))
+    return found
 
 
 def points_of(model: ir.Model, plan: Plan) -> list[QuantizationPoint]:

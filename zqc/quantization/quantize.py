@@ -49,15 +49,16 @@ def quantize(
         ranges: What calibration found out.
         plan: How weights are rounded, and to how many bits.
         means: Means of the tensors, for the bias correction.
-        bits_of: Bits of single layers by name, whatever the recipe says; 32 for float.
+        bits_of: Bits of single layers by name, whatever the plan says; 32 for float.
     """
     recipe, target = plan.recipe, plan.target
+    bits_of = {**plan.bits_of, **(bits_of or {})}
     quantized = quantize_activations(model, ranges.grids, plan)
     QuantizeWeights(
         bits=recipe.weight_bits,
         first_last_bits=recipe.first_last_weight_bits,
-        bits_of=bits_of or {},
-        excluded=_float_layers(plan, bits_of or {}),
+        bits_of=bits_of,
+        excluded=_float_layers(plan, bits_of),
         input_means=means,
         input_moments=ranges.statistics.moments,
         compensate=recipe.rounding != "nearest",
@@ -83,6 +84,7 @@ def refit(
     Args: As ``quantize``, and the calibration set; the task is advanced layer by layer.
     """
     recipe, target = plan.recipe, plan.target
+    bits_of = {**plan.bits_of, **bits_of}
     return reconstruct(
         model,
         quantize_activations(model, ranges.grids, plan),

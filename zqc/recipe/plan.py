@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from zqc import targets
 from zqc.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from zqc.recipe.recipe import Recipe
     from zqc.targets import Target
@@ -24,12 +24,14 @@ class Plan:
         target: Its target, found once.
         excluded: Names of the nodes that stay float (``--keep-float``).
         threads: Threads of ONNX Runtime; all cores for None.
+        bits_of: Bits of the weights of single layers by name (``--bits-of``).
     """
 
     recipe: Recipe
     target: Target
     excluded: frozenset[str] = frozenset()
     threads: int | None = None
+    bits_of: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, recipe: Recipe, *, threads: int | None = None) -> Plan:
@@ -45,6 +47,10 @@ class Plan:
     def excluding(self, names: Iterable[str]) -> Plan:
         """The same plan with these nodes in float."""
         return replace(self, excluded=frozenset(names))
+
+    def with_bits(self, bits_of: Mapping[str, int]) -> Plan:
+        """The same plan with so many bits for single layers, by name."""
+        return replace(self, bits_of=dict(bits_of))
 
 
 def _check(recipe: Recipe, target: Target) -> None:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from zqc import targets
 from zqc.errors import OptionError
-from zqc.pictures.input_format import CHANNEL_ORDERS, ChannelOrder, InputFormat
+from zqc.pictures.input_format import CHANNEL_ORDERS, FITS, ChannelOrder, Fit, InputFormat
 from zqc.runtime import versions
 
 Effort = Literal["quick", "standard", "thorough"]
@@ -47,6 +47,7 @@ CHOICES: Mapping[str, tuple[object, ...]] = MappingProxyType(
         "threshold": THRESHOLDS,
         "rounding": ROUNDINGS,
         "bias_correction": BIAS_CORRECTIONS,
+        "fit": FITS,
     }
 )
 """The values of every field that has few."""
@@ -90,6 +91,8 @@ class Recipe:
         input_format: How pixel values become the input tensor; ``"RGB"`` or ``"BGR"`` where that is
             to be found from the statistics, for channels in this order.
         input_shape: Height and width for inputs that leave them open.
+        fit: How pictures of another size get into the input: with their proportions on grey, or
+            stretched. Auto is as the detector's family usually has it.
         inputs: Values of inputs beside the picture by name, row by row, or one for all; those that
             are not there have the usual ones.
         target: Name of what the output is lowered for, see ``zqc.targets``.
@@ -102,6 +105,9 @@ class Recipe:
         bn_terms: Which BatchNorm statistics the pictures match: means, standard deviations or both.
         tie_channels: Whether all channels of a synthesised picture are the same one.
         keep_float: Patterns (``fnmatch``) of node names that stay in float.
+        bits_of: Bits of the weights of single layers, 2 to 8, by pattern of their names, whatever
+            ``bits``, ``first_last_bits`` and a target size say; the last pattern that matches
+            counts.
 
     Raises:
         OptionError: A value is none of those that its field can have.
@@ -126,6 +132,7 @@ class Recipe:
     seed: int = 0
     input_format: InputFormat | ChannelOrder = "RGB"
     input_shape: tuple[int, int] | None = None
+    fit: Fit = "auto"
     inputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
     target: str = "ort-x86"
     min_runtime: str | None = None
@@ -135,6 +142,7 @@ class Recipe:
     bn_terms: Terms = "both"
     tie_channels: bool = False
     keep_float: tuple[str, ...] = ()
+    bits_of: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -150,6 +158,13 @@ class Recipe:
                 f"or {' or '.join(CHANNEL_ORDERS)} for one that is to be found"
             )
         object.__setattr__(self, "inputs", values_of(self.inputs))
+        object.__setattr__(self, "bits_of", dict(self.bits_of))
+        for pattern, bits in self.bits_of.items():
+            if bits not in WEIGHT_BITS:
+                raise OptionError(
+                    f"bits_of gives {pattern!r} {bits!r} bits, but weights have "
+                    f"{WEIGHT_BITS[0]} to {WEIGHT_BITS[-1]}; --keep-float leaves layers in float"
+                )
         targets.check_name(self.target)
         if self.min_runtime is not None:
             self._check_runtime(self.min_runtime)
@@ -181,12 +196,15 @@ class Recipe:
     @property
     def weight_bits(self) -> int:
         """Bits of the weights of all layers but the first and the last ones."""
-        return min(self.bits, _REDUCED_BITS) if self.reduce_range else self.bits
+        return self.reduced(self.bits)
 
     @property
     def first_last_weight_bits(self) -> int:
         """Bits of the weights of the first and the last layers."""
-        bits = self.first_last_bits
+        return self.reduced(self.first_last_bits)
+
+    def reduced(self, bits: int) -> int:
+        """So many bits of weights, or as many as the range may have."""
         return min(bits, _REDUCED_BITS) if self.reduce_range else bits
 
     @property

@@ -4,11 +4,12 @@ A file has a line per field of ``Recipe`` that it sets, under the field's own na
 written differently from Python:
 
 - ``preset = "hptq"``: the fields that the file does not set are those of this preset.
-- ``inputs = { scale_factor = [1, 1] }``: the values of inputs beside the picture, on one line.
+- ``inputs = { scale_factor = [1, 1] }``: the values of inputs beside the picture, on one line; and
+  ``bits_of = { "/stem/*" = 8 }`` likewise.
 - The input format: ``input_range = [-1, 1]``, or ``[[…], […]]`` with a number per channel, or
   ``mean = […]`` and ``std = […]``; and ``bgr``.
 
-A field that is None has no line, and ``inputs`` has none without values.
+A field that is None has no line, and ``inputs`` and ``bits_of`` have none without values.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
             table |= _format_table(value) if isinstance(value, InputFormat) else {}
             table["bgr"] = is_bgr(value)
         elif isinstance(value, dict):
-            table |= {field.name: {k: list(v) for k, v in value.items()}} if value else {}
+            plain = {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
+            table |= {field.name: plain} if value else {}
         elif isinstance(value, tuple):
             table[field.name] = list(value)
         elif value is not None:
@@ -110,8 +112,11 @@ def _typed(key: str, value: Any) -> Any:
     if hint is bool:
         return _checked(key, value, isinstance(value, bool), "true or false")
     if get_origin(hint) is Mapping:
-        said = "a table of numbers, or lists of them, by the names of inputs"
         tables = value.values() if isinstance(value, dict) else [None]
+        if get_args(hint)[-1] is int:
+            said = "a table of whole numbers, by patterns of names"
+            return _checked(key, value, all(map(_is_whole, tables)), said)
+        said = "a table of numbers, or lists of them, by the names of inputs"
         fits = all(_is_number(each) or _is_numbers(each) for each in tables)
         return _checked(key, value, fits, said)
     items = value if isinstance(value, list) else [None]

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COCO = "faster_coco_eval"
+DASK = "distributed"
 PLOTS = "matplotlib"
 RUNTIME = "onnxruntime"
 
 _REMEDIES: Mapping[str, str] = MappingProxyType(
     {
         COCO: "pip install 'zqc[coco]'",
+        DASK: "pip install 'zqc[dask]'",
         PLOTS: "pip install 'zqc[plots]'",
         RUNTIME: "pip install 'zqc[cpu]', or 'zqc[gpu]' for NVIDIA GPUs",
     }

@@ -71,6 +71,22 @@ def test_compile_twice(zqc, detector_file, tmp_path):
     assert detector_file.read_bytes() == before
 
 
+def test_compile_with_a_report(zqc, detector_file, tmp_path):
+    """--report writes the page beside the model, and is refused early where it cannot be."""
+    folder = ["--images", tmp_path / "pictures"]
+    folder[1].mkdir()
+    Image.new("RGB", (20, 20), "red").save(folder[1] / "a.png")
+    report = tmp_path / "report.html"
+    code, _, err = zqc("compile", detector_file, *folder, "--report", report)
+    assert code == 0, err
+    html = report.read_text(encoding="utf-8")
+    assert f"--images {folder[1]}" in html
+    assert detector_file.name in html
+    code, _, err = zqc("compile", detector_file, *folder, "--report", tmp_path / "none" / "r.html")
+    assert code == 1
+    assert "make it first" in err
+
+
 def test_compile_json(zqc, detector_file):
     """With --json the standard output is one JSON object with every result."""
     code, out, _ = zqc("compile", detector_file, "--json", *FAST)

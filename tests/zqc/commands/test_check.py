@@ -267,7 +267,7 @@ def test_labels_and_pictures_that_do_not_fit_are_refused(tmp_path, pictures, lab
     content = json.loads(labels.read_text())
     content["categories"].append({"id": 2, "name": "circle"})
     labels.write_text(json.dumps(content))
-    with pytest.raises(LabelError, match="2 categories"):
+    with pytest.raises(LabelError, match="2 classes and the model 1"):
         check(model, model, images=pictures, labels=labels)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="no pictures"):

@@ -14,6 +14,7 @@ from zqc.pictures.images import (
     fit,
     holds_tensors,
     open_images,
+    picture_size,
     read_picture,
     write_pngs,
     write_tensors,
@@ -92,6 +93,22 @@ def test_the_exif_orientation_is_applied(tmp_path):
     Image.fromarray(gradient(4, 6)).save(tmp_path / "x.png", exif=exif)
     upright = np.rot90(gradient(4, 6), k=-1)
     assert np.array_equal(read_picture(tmp_path / "x.png"), upright)
+
+
+def test_the_size_is_that_of_the_pixels(tmp_path):
+    """Width and height as they are read, turned by the EXIF orientation; no picture has none."""
+    path = tmp_path / "a.jpg"
+    picture = Image.fromarray(gradient(4, 6))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[274] = orientation
+        picture.save(path, exif=exif)
+        assert picture_size(path) == read_picture(path).shape[1::-1]
+    path.write_text("no picture")
+    with pytest.raises(ImageError, match=r"a\.jpg"):
+        picture_size(path)
+    with pytest.raises(ImageError, match="does not exist"):
+        picture_size(tmp_path / "b.jpg")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", None])

@@ -7,7 +7,7 @@ from tests.calibration import plan_of
 from tests.passes.helpers import build_model
 from zqc.errors import OptionError
 from zqc.pictures.input_format import InputFormat
-from zqc.quantization.prepare import excluded_nodes, points_of, prepare
+from zqc.quantization.prepare import excluded_nodes, points_of, prepare, single_bits
 from zqc.recipe.recipe import Recipe
 
 NET = """(float[1,3,8,8] x) => (float[1,3,8,8] y) {
@@ -33,6 +33,20 @@ def test_patterns_are_united():
     excluded = excluded_nodes(model, ["make_y", "make_?", "make_t0"])
     assert excluded == {"make_y", "make_t0"}
     assert excluded_nodes(model, []) == frozenset()
+
+
+def test_bits_of_layers_by_pattern():
+    """The last pattern that matches counts; with a reduced range no layer has 8 bits."""
+    recipe = Recipe(bits_of={"*": 8, "make_t?": 3})
+    assert single_bits(network(), recipe) == {"make_t1": 3}
+    assert single_bits(network(), Recipe(bits_of={"*": 8}, reduce_range=True)) == {"make_t1": 7}
+    assert single_bits(network(), Recipe()) == {}
+
+
+def test_bits_of_no_layer_are_an_error():
+    """The message says the pattern as it was given, and layers with names like it."""
+    with pytest.raises(OptionError, match=r"--bits-of 'make_t2=8' matches no layer.*make_t1"):
+        single_bits(network(), Recipe(bits_of={"make_t2": 8}))
 
 
 @pytest.mark.parametrize(("low", "signed"), [(0.0, False), (-1.0, True)])

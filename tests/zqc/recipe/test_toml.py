@@ -65,6 +65,7 @@ FIELDS = {
     "bn_terms": st.sampled_from(recipe.TERMS),
     "tie_channels": st.booleans(),
     "keep_float": st.lists(TEXTS).map(tuple),
+    "bits_of": st.dictionaries(TEXTS, st.sampled_from(recipe.WEIGHT_BITS)),
 }
 
 

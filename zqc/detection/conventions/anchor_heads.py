@@ -13,7 +13,7 @@ from zqc.detection.conventions.convention import Outputs, Task
 from zqc.detection.conventions.functions import sigmoid
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 Sizes = Literal["exponential", "square"]
 

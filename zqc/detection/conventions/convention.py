@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
 from zqc.detection.parts import OutputPart
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 Task = Literal["detect", "segment", "pose", "obb", "text"]
 """What a detector finds: boxes, boxes with masks, boxes with keypoints, rotated boxes, text."""

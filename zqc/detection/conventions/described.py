@@ -21,7 +21,7 @@ from zqc.detection.conventions.yolov3 import ANCHORS as YOLOV3_ANCHORS
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.errors import OptionError
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 _YOLOV7_ANCHORS = (
     *((12, 16), (19, 36), (40, 28)),

@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 
 from zqc.detection.conventions.convention import Task
 from zqc.errors import OptionError
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 BoxFormat = Literal["xyxy", "yxyx", "xywh", "cxcywh"]
 Units = Literal["pixels", "relative"]

@@ -15,7 +15,7 @@ from zqc.detection.conventions.yolo_pose import points_of
 from zqc.detection.conventions.yolo_segment import masks_of, prototypes_of
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 _COLUMNS = 6
 

@@ -13,7 +13,7 @@ from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.errors import OptionError
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.yolo_rows import columns, is_layout, layout, rows_of
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 
 @dataclass(frozen=True)

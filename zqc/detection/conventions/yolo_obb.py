@@ -13,7 +13,7 @@ from zqc.detection.conventions.yolo_rows import columns, is_layout, layout, rows
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, choose
 from zqc.detection.rotated import corners, probabilistic_iou, upright
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 
 @dataclass(frozen=True)

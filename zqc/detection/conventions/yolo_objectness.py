@@ -13,7 +13,7 @@ from zqc.detection.conventions.yolo_graph import scores_along
 from zqc.detection.conventions.yolo_grids import strides_of
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 _ANCHORS = 3
 

@@ -14,7 +14,7 @@ from zqc.detection.conventions.yolo_graph import computed_by, score_mask, sizes_
 from zqc.detection.conventions.yolo_grids import are_run, corners, per_cell, stride_of, strides_of
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 _BINS = 16
 _SIDES = 4 * _BINS

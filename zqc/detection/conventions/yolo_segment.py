@@ -14,7 +14,7 @@ from zqc.detection.conventions.yolo_grids import grid
 from zqc.detection.conventions.yolo_rows import columns, is_layout, layout, rows_of
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, choose
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 _STRIDE = 4
 

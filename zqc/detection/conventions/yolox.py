@@ -13,7 +13,7 @@ from zqc.detection.conventions.yolo_graph import computed_by, scores_along, size
 from zqc.detection.conventions.yolo_grids import corners, per_cell, strides_of
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 
 @dataclass(frozen=True)

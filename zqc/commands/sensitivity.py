@@ -1,0 +1,470 @@
+"""What ``zqc sensitivity`` does: which layers hurt, and what it gains and costs to spare them."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.arithmetic import FLOAT_BITS
+from passes.layers import layer_of
+from zqc import pipeline
+from zqc.commands import inputs
+from zqc.commands.arguments import (
+    ImagesLike,
+    ModelLike,
+    images_of,
+    model_of,
+    name_of_model,
+    progress_of,
+    recipe_of,
+)
+from zqc.commands.inputs import CalibrationSource
+from zqc.commands.spelled import command_line, layer_options
+from zqc.detection.conventions.convention import Convention, Facts
+from zqc.detection.conventions.recognise import read_anchors, recognise
+from zqc.detection.parts import output_parts
+from zqc.diagnosis import layerwise, suggestion
+from zqc.diagnosis.cache import Cache
+from zqc.diagnosis.effects import Bench, Effect
+from zqc.diagnosis.evaluate import evaluated, hash_of
+from zqc.diagnosis.layerwise import Subject
+from zqc.diagnosis.results import LayerSensitivity, SensitivityResult, Step, Suggestion
+from zqc.diagnosis.suggestion import Price
+from zqc.diagnosis.variants import Variant
+from zqc.errors import ModelError, OptionError
+from zqc.files import FilePath, to_path
+from zqc.mixed_precision.costs import size_costs, storages
+from zqc.model_io import model_file
+from zqc.model_io.model_file import LoadedModel
+from zqc.pictures.batches import Batches
+from zqc.pictures.model_input import input_name, picture_shape
+from zqc.pipeline import Outcome
+from zqc.progress import Progress, Silent, Task
+from zqc.quantization.prepare import points_of
+from zqc.quantization.quantize import quantize, refit
+from zqc.recipe.plan import Plan
+from zqc.runtime import session
+
+_PICTURES = 8
+"""On which layers are evaluated: their order hardly changes with more, and each costs time."""
+
+DEFAULT_BUDGET = 0.05
+"""Share of the quantized file that a suggestion may cost."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the evaluations work with."""
+
+    loaded: LoadedModel
+    plan: Plan
+    batches: Batches
+    outcome: Outcome
+    subject: Subject
+    bench: Bench
+
+    @property
+    def model(self) -> ir.Model:
+        return self.outcome.candidate.model
+
+    def restored(self, spared: Sequence[str]) -> Variant:
+        ranges = self.outcome.candidate.ranges
+        return self.subject.restored(spared, self.model, ranges, self.plan)
+
+
+def sensitivity(
+    model: ModelLike,
+    *,
+    recipe: Any = None,
+    images: ImagesLike | None = None,
+    statistics: FilePath | None = None,
+    no_statistics: bool = False,
+    anchors: FilePath | None = None,
+    budget: float = DEFAULT_BUDGET,
+    jobs: int | None = None,
+    dask: str | None = None,
+    cache: FilePath | None = None,
+    resume: bool = False,
+    progress: Progress | bool | None = None,
+    threads: int | None = None,
+    **fields: Any,
+) -> SensitivityResult:
+    """Find out which layers of a float detector suffer from quantization, and which to spare.
+
+    The model is quantized as ``zqc.compile`` does it, but not written. Then every layer is
+    evaluated: quantized alone, with all layers before it, and with all others quantized but this
+    one at 8 bits (or float, if it has 8 bits). What is suggested is tried.
+
+    Example:
+        >>> import zqc
+        >>> found = zqc.sensitivity("model.onnx", bits=4)
+        >>> print(found.suggestion.command)
+
+    Args:
+        model: A float ONNX model, as ``zqc.compile`` takes it.
+        recipe: What is asked for, likewise.
+        images: Pictures, likewise.
+        statistics: Likewise.
+        no_statistics: Likewise.
+        anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w), to compare detections.
+        budget: By how much the file may grow, as a share of its size.
+        jobs: Evaluations at once; as many as there are cores by default.
+        dask: Address of a Dask scheduler whose workers evaluate.
+        cache: Where finished evaluations are kept; the file stays. By default they are kept beside
+            the model until all are done.
+        resume: Whether to go on where the same call was interrupted.
+        progress: Where long work reports to: True for bars; nowhere by default.
+        threads: Threads of ONNX Runtime outside of the evaluations, which have one each.
+        **fields: Fields of ``Recipe``, such as ``bits=4``, in the place of those of ``recipe``.
+
+    Returns:
+        Every layer, and what to do; ``print`` shows it as the command does.
+
+    Raises:
+        ZqcError: See ``zqc.errors``.
+        TypeError: There is no such option.
+    """
+    started, progress = time.monotonic(), progress_of(progress)
+    if not 0 < budget < math.inf:
+        raise OptionError(f"budget is {budget:g}, but must be above 0, such as 0.05")
+    pixels, beside = images_of(images)
+    given = CalibrationSource(
+        images=pixels, statistics=to_path(statistics), no_statistics=no_statistics
+    )
+    asked = recipe_of(recipe, fields)
+    asked = replace(asked, inputs={**beside, **asked.inputs})
+    source, plan = model_of(model), Plan.of(asked, threads=threads)
+    kept = cache_path(source, to_path(cache))
+    with progress.stage(f"Loading {name_of_model(source)}"):
+        loaded, origin, input_format, choice = inputs.begin(source, asked, given, threads)
+    plan = replace(plan, recipe=replace(asked, input_format=input_format))
+    with progress.stage("Preparing the model"):
+        prepared, plan = pipeline.begin(loaded, plan)
+    convention = _convention(loaded, to_path(anchors))
+    pictures = inputs.gather(loaded, origin, plan, given, progress=progress)
+    batches = Batches.of(pictures, prepared)
+    outcome = pipeline.run(
+        loaded,
+        prepared,
+        origin.layers,
+        batches,
+        plan,
+        metadata={},
+        progress=progress,
+        keep_moments=True,
+    )
+    plan = plan.with_bits(outcome.bits_of)
+    with progress.stage("Taking the model apart"):
+        job = _job(loaded, plan, batches, outcome, convention)
+    store = Cache(hash_of(job.subject.quantizable, job.bench), kept, resume=resume)
+    prices = _extra_bytes(job)
+    layers, everything, gains = _layers(job, prices, store, jobs, dask, progress)
+    spent = int(budget * len(outcome.written.content))
+    steps, best = _steps(job, gains, everything, spent, store, jobs, dask, progress)
+    with progress.task("Trying what is suggested", len(batches)) as task:
+        advice = _tried(job, best or Step((), 0, everything), convention, task)
+    line = command_line("compile", source, asked, given, advice.options)
+    result = SensitivityResult(
+        model=name_of_model(source),
+        precision=plan.recipe.precision,
+        target=plan.recipe.target,
+        input_choice=choice,
+        calibration=pictures.source,
+        pictures=sum(map(len, job.bench.batches)),
+        all_pictures=len(pictures),
+        convention="" if convention is None else convention.name,
+        detections=sum(int((found.scores > _CONFIDENT).sum()) for found in job.bench.found),
+        everything=everything,
+        layers=layers,
+        steps=steps,
+        budget=spent,
+        suggestion=replace(advice, command=line),
+        seconds=time.monotonic() - started,
+        cache=kept if cache is not None else None,
+    )
+    if cache is None:
+        store.remove()
+    return result
+
+
+_CONFIDENT = 0.3
+"""The score from which a detection of the float model counts, see ``average_precision``."""
+
+
+def cache_path(source: object, asked: Path | None) -> Path | None:
+    """Where evaluations are kept: where the user says, or beside the model, if it is a file."""
+    if asked is not None or not isinstance(source, Path):
+        return asked
+    beside = source.with_name(f"{source.stem}.sensitivity.jsonl")
+    return beside if os.access(beside.parent, os.W_OK) else None
+
+
+def _job(
+    loaded: LoadedModel,
+    plan: Plan,
+    batches: Batches,
+    outcome: Outcome,
+    convention: Convention | None,
+) -> _Job:
+    candidate = outcome.candidate
+    subject = Subject.of(candidate, outcome.written.quantized, plan)
+    if not subject.layers:
+        raise ModelError(
+            f"{loaded.name} has no layer whose weights are quantized; `zqc inspect` lists the "
+            "layers, and --keep-float may name too many"
+        )
+    few = batches.first(_PICTURES)
+    parts = output_parts(loaded.model)
+    bench = Bench.of(candidate.model, few, parts, convention, threads=plan.threads)
+    return _Job(loaded, plan, batches, outcome, subject, bench)
+
+
+def _convention(loaded: LoadedModel, anchors: Path | None) -> Convention | None:
+    """How detections are read from the outputs of what can be run, if that is known."""
+    _, height, width = picture_shape(loaded.model)
+    runner = session.load(loaded.model)
+    shape = [
+        size if isinstance(size, int) else 1 for size in loaded.model.graph.inputs[0].shape or ()
+    ]
+    zeros = np.zeros(shape, np.float32)
+    outputs = runner({loaded.model.graph.inputs[0].name or "": zeros})
+    facts = Facts(
+        {name: value.shape for name, value in outputs.items()},
+        height,
+        width,
+        metadata=dict(loaded.model.metadata_props),
+        graph=loaded.model.graph,
+        parts=output_parts(loaded.model),
+        anchors=None if anchors is None else read_anchors(anchors),
+        anchors_path=anchors,
+    )
+    return recognise(facts)
+
+
+def _layers(
+    job: _Job,
+    extra: dict[str, float],
+    store: Cache,
+    jobs: int | None,
+    dask: str | None,
+    progress: Progress,
+) -> tuple[tuple[LayerSensitivity, ...], Effect, list[Price]]:
+    """Evaluate every layer; return them, all of them quantized, and what sparing each is worth."""
+    subject, names = job.subject, job.subject.names
+    families = (
+        [subject.everything()],
+        subject.alone(),
+        subject.alone_spared(),
+        subject.cumulative(),
+        [job.restored([name]) for name in names],
+    )
+    variants = [variant for family in families for variant in family]
+    with progress.task("Evaluating layers", len(variants)) as task:
+        effects = evaluated(
+            subject.quantizable,
+            job.bench,
+            variants,
+            cache=store,
+            task=task,
+            jobs=jobs,
+            dask=dask,
+        )
+    ends = np.cumsum([0, *map(len, families)])
+    (everything,), alone, spared, cumulative, restored = (
+        effects[a:b] for a, b in zip(ends, ends[1:], strict=False)
+    )
+    exponents = layerwise.weight_exponents(job.outcome.written.quantized)
+    found = []
+    for index, node in enumerate(subject.layers):
+        found.append(
+            _layer(
+                job,
+                node,
+                exponents,
+                extra,
+                alone[index],
+                cumulative[index],
+                restored[index],
+                everything,
+            )
+        )
+    useful = min(subject.spared.values())  # 8 bits, where any layer has fewer
+    prices = [
+        Price(name, one.error - rest.error, extra[name])
+        for name, one, rest in zip(names, alone, spared, strict=True)
+        if subject.spared[name] == useful and subject.together[name][0] == name
+    ]
+    return tuple(found), everything, prices
+
+
+def _layer(
+    job: _Job,
+    node: ir.Node,
+    exponents: dict[str, tuple[int, int]],
+    extra: dict[str, float],
+    alone: Effect,
+    cumulative: Effect,
+    restored: Effect,
+    everything: Effect,
+) -> LayerSensitivity:
+    name, ranges = node.name or "", job.outcome.candidate.ranges
+    source = ranges.grids.get(node.inputs[0].name or "" if node.inputs[0] is not None else "")
+    output = layerwise.output_tensor(node, ranges.grids)
+    grid = None if output is None else ranges.grids[output]
+    seen = None if output is None else ranges.statistics.tensors[output].histogram
+    layer = layer_of(node)
+    shown = grid is not None and seen is not None
+    return LayerSensitivity(
+        name=name,
+        op_type=node.op_type,
+        weights=0 if layer is None else layer.weight.size,
+        weight_bits=job.subject.bits[name],
+        act_bits=FLOAT_BITS if source is None else source.bits,
+        weight_exponents=exponents[name],
+        input_exponent=None if source is None else source.exponent,
+        output_exponent=None if grid is None else grid.exponent,
+        clipped=layerwise.clipped_share(seen, grid) if shown else math.nan,
+        histogram=layerwise.bars(seen, *grid.bounds) if shown else None,
+        alone=alone,
+        cumulative=cumulative,
+        restored=restored,
+        spared_bits=job.subject.spared[name],
+        spared_bytes=round(extra[name]),
+        gain_boxes_db=restored.boxes_db - everything.boxes_db,
+        gain_scores_db=restored.scores_db - everything.scores_db,
+    )
+
+
+def _extra_bytes(job: _Job) -> dict[str, float]:
+    """How much larger the file is with each layer spared, by a few files that are really made."""
+    subject, recipe = job.subject, job.plan.recipe
+    widths = {name: (subject.bits[name], subject.spared[name]) for name in subject.names}
+    bare = job.outcome.candidate.without_moments().ranges
+    means = {} if recipe.bias_correction == "none" else job.outcome.candidate.means
+    sizes = {}
+    for stored, bits_of in storages(recipe.target, widths).items():
+        # Storages of more than 8 bits are floats, whatever the width is called.
+        quantized = quantize(job.model, bare, job.plan, means=means, bits_of=bits_of)
+        sizes[stored] = len(_content(job, quantized))
+    costs = size_costs(job.model, widths, sizes, recipe.target)
+    return {
+        name: costs.of[name][spared] - costs.of[name][now] for name, (now, spared) in widths.items()
+    }
+
+
+def _content(job: _Job, quantized: ir.Model) -> bytes:
+    """What can be run and compared of the file of a canonical model."""
+    whole = not job.loaded.ends.reasons
+    return model_file.serialize(
+        _lowered(job, quantized), metadata={}, source=job.loaded, whole=whole
+    )
+
+
+def _lowered(job: _Job, quantized: ir.Model) -> ir.Model:
+    return job.plan.target.lower(quantized, job.plan.recipe.min_runtime)
+
+
+def _steps(
+    job: _Job,
+    prices: list[Price],
+    everything: Effect,
+    budget: int,
+    store: Cache,
+    jobs: int | None,
+    dask: str | None,
+    progress: Progress,
+) -> tuple[tuple[Step, ...], Step | None]:
+    """Spare more and more layers; return what comes out, and the step that is enough."""
+    order = suggestion.in_order(prices, budget)
+    counts = suggestion.steps(len(order))
+    variants = [job.restored([price.name for price in order[:count]]) for count in counts]
+    with progress.task("Evaluating what can be spared", len(variants)) as task:
+        effects = evaluated(
+            job.subject.quantizable,
+            job.bench,
+            variants,
+            cache=store,
+            task=task,
+            jobs=jobs,
+            dask=dask,
+        )
+    found = tuple(
+        Step(
+            tuple(price.name for price in order[:count]),
+            round(sum(price.bytes for price in order[:count])),
+            effect,
+        )
+        for count, effect in zip(counts, effects, strict=True)
+    )
+    best = suggestion.enough(everything.error, [effect.error for effect in effects])
+    return found, None if best is None else found[best]
+
+
+def _tried(job: _Job, step: Step, convention: Convention | None, task: Task) -> Suggestion:
+    """Make the file that is suggested, and compare both with the float model on all pictures."""
+    floats = [name for name in step.layers if job.subject.spared[name] == FLOAT_BITS]
+    bits_of = {n: job.subject.spared[n] for n in step.layers if n not in floats}
+    before = job.outcome.written
+    contents = [before.compared]
+    size = len(before.content)
+    if step.layers:
+        quantized = _quantized_anew(job, floats, bits_of)
+        contents.append(_content(job, quantized))
+        size = len(model_file.serialize(_lowered(job, quantized), metadata={}, source=job.loaded))
+    else:
+        contents = contents[:1]
+    effects = _measured(job, contents, convention, task)
+    return Suggestion(
+        layers=step.layers,
+        bits=FLOAT_BITS if floats else max(bits_of.values(), default=0),
+        options=layer_options(floats, bits_of),
+        command="",
+        extra_bytes=step.extra_bytes,
+        predicted=step.effect,
+        bytes_before=len(before.content),
+        bytes_after=size,
+        before=effects[0],
+        measured=effects[-1],
+    )
+
+
+def _quantized_anew(job: _Job, floats: Sequence[str], bits_of: Mapping[str, int]) -> ir.Model:
+    """What ``zqc compile`` makes of the model with these options."""
+    candidate = job.outcome.candidate
+    plan = job.plan.excluding({*job.plan.excluded, *floats})
+    points = {name for point in points_of(job.model, plan) for name in point.names}
+    grids = {name: grid for name, grid in candidate.ranges.grids.items() if name in points}
+    ranges = replace(candidate.ranges, grids=grids)
+    if plan.recipe.refits:
+        bits_of, silent = {**plan.bits_of, **bits_of}, Silent()
+        with silent.task("", 0) as task:
+            return refit(job.model, ranges, plan, job.batches, bits_of=bits_of, task=task)
+    return quantize(job.model, ranges, plan, means=candidate.means, bits_of=bits_of)
+
+
+def _measured(
+    job: _Job, contents: Sequence[bytes], convention: Convention | None, task: Task
+) -> list[Effect]:
+    """Run files as they are, over all pictures."""
+    model, feeds = job.loaded.model, job.loaded.interface.taken.feeds
+    threads, parts = job.plan.threads, output_parts(model)
+    reference = session.load(model, threads=threads)
+    runners = [session.load(content, threads=threads) for content in contents]
+    expected: list[dict[str, NDArray[np.generic]]] = []
+    got: list[list[dict[str, NDArray[np.generic]]]] = [[] for _ in contents]
+    for batch in job.outcome.written.batches:
+        expected.append(reference({input_name(model): batch}))
+        for runner, outputs in zip(runners, got, strict=True):
+            outputs.append(runner(feeds(batch)))
+        task.advance(steps=len(batch))
+    bench = Bench.expecting(expected, parts, convention)
+    return [bench.compared(outputs) for outputs in got]

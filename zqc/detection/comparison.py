@@ -1,0 +1,80 @@
+"""Two models side by side on pictures: their outputs part by part, and what both detect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zqc.detection.agreement import OutputsMeter, PartAgreement
+from zqc.detection.conventions.convention import Convention, Outputs
+from zqc.detection.detections import Detections
+from zqc.detection.pairing import Pairing, pair_detections
+from zqc.detection.parts import OutputPart
+from zqc.pictures.images import PicturePlacement
+from zqc.progress import Task
+
+Run = Callable[[NDArray[np.float32]], tuple[Outputs, Outputs]]
+"""Runs both models on input tensors (N, C, H, W)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What running both models over pictures left.
+
+    Attributes:
+        parts: Agreement of the outputs, part by part.
+        reference: What the float model detects in each picture; nothing without a convention.
+        quantized: What the quantized one does.
+    """
+
+    parts: tuple[PartAgreement, ...]
+    reference: tuple[Detections, ...]
+    quantized: tuple[Detections, ...]
+
+    def regardless_of_class(self) -> Pairing:
+        """How the detections pair when classes count for nothing."""
+        reference, quantized = map(_of_one_class, (self.reference, self.quantized))
+        return pair_detections(reference, quantized)
+
+
+def compare(
+    run: Run,
+    batches: Iterable[tuple[NDArray[np.float32], Sequence[PicturePlacement]]],
+    parts: tuple[OutputPart, ...],
+    convention: Convention | None,
+    *,
+    task: Task,
+) -> Comparison:
+    """Run both models over pictures.
+
+    Args:
+        run: Runs them on a batch.
+        batches: Input tensors, and where each picture lies in them.
+        parts: What stands where in the outputs.
+        convention: How detections are read from them, if that is known.
+        task: Advanced by the number of pictures.
+
+    Raises:
+        ZqcError: A model cannot be run, or its outputs not be read.
+    """
+    meter = OutputsMeter.of(parts)
+    found: tuple[list[Detections], list[Detections]] = ([], [])
+    for tensors, placements in batches:
+        outputs = run(tensors)
+        meter.update(*outputs)
+        if convention is not None:
+            for side, values in zip(found, outputs, strict=True):
+                decoded = convention.decode(values)
+                side.extend(
+                    one.in_picture(placement)
+                    for one, placement in zip(decoded, placements, strict=True)
+                )
+        task.advance(steps=len(tensors))
+    return Comparison(meter.results(), tuple(found[0]), tuple(found[1]))
+
+
+def _of_one_class(side: Sequence[Detections]) -> list[Detections]:
+    return [replace(found, labels=np.zeros_like(found.labels)) for found in side]

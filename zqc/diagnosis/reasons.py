@@ -1,0 +1,164 @@
+"""What is out of order with a layer of a quantized model, and in which words that is said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from passes.layers import Layer
+from zqc.diagnosis.counterparts import Match, channel_gains, rows
+from zqc.diagnosis.side_by_side import decibels
+from zqc.diagnosis.transplant import Placed, best_rounding, best_weight
+
+_WORSE_WEIGHTS_DB = 9.0
+"""Weights that are so much worse than their bits allow are not rounded, but wrong. Rounding with
+compensation costs the weights 3 to 5 dB, to the good of the outputs."""
+
+_WORSE_TENSOR_DB = 12.0
+"""Likewise of a tensor: a threshold four times too large costs 12 dB."""
+
+_OTHER_BIAS = 0.25
+"""Of the standard deviation of an output: corrections of the bias are smaller."""
+
+_SAME_CHANNEL = 0.8
+"""Correlation of the weights of two output channels that are one and the same."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is out of order with a layer.
+
+    Attributes:
+        reasons: In sentences; empty where nothing is.
+        of_bias: Whether it is its bias alone.
+    """
+
+    reasons: tuple[str, ...]
+    of_bias: bool = False
+
+
+def finding(
+    match: Match,
+    places: Sequence[Placed],
+    samples: Mapping[str, NDArray[np.float32]],
+    output: str,
+) -> Finding:
+    """Compare a layer with what its bits allow.
+
+    Args:
+        match: The layer and its counterpart.
+        places: Its roundings in the float model.
+        samples: Values of the float model's tensors.
+        output: Name of the tensor that the layer itself puts out.
+    """
+    reasons = [*_of_weights(match)]
+    wrong_weights = bool(reasons)
+    for each in places:
+        reasons += _of_tensor(each, samples[each.tensor], each.reads_only is not None)
+    others = bool(reasons)
+    if not wrong_weights:
+        reasons += _of_bias(match, samples.get(output))
+    return Finding(tuple(reasons), of_bias=bool(reasons) and not others)
+
+
+def weights_db(layer: Layer, weight: NDArray[np.floating]) -> float:
+    """SQNR of weights in dB."""
+    exact = np.asarray(layer.weight, np.float64)
+    return decibels(float(np.sum(exact**2)), float(np.sum((exact - weight) ** 2)))
+
+
+def _of_weights(match: Match) -> list[str]:
+    layer, weight = match.layer, match.weight
+    found, possible = weights_db(layer, weight), weights_db(layer, best_weight(match))
+    if not found < min(possible, 40.0) - _WORSE_WEIGHTS_DB:
+        return []
+    order = _permutation(layer, weight)
+    if order:
+        return [
+            f"its output channels are in another order: channel {order[0]} of the float model is "
+            f"channel {order[1]} here (labels or heads that were swapped)"
+        ]
+    gain = float(np.median(channel_gains(layer, weight)))
+    if abs(math.log2(max(abs(gain), 1e-9))) > 0.5:
+        return [f"its weights are {_times(gain)} those of the float model"]
+    return [
+        f"its weights differ from those of the float model: SQNR {found:.1f} dB, where "
+        f"{match.quantized.bits} bits allow {possible:.1f} dB"
+    ]
+
+
+def _of_tensor(each: Placed, values: NDArray[np.float32], is_input: bool) -> list[str]:
+    rounding = each.rounding
+    if rounding.step.size > 1 or not len(values):
+        return []
+    what = "its input" if is_input else "its output"
+    if not np.allclose(rounding.step, rounding.step_back):
+        ratio = float(rounding.step_back[0] / rounding.step[0])
+        return [f"{what} is quantized with one scale and dequantized with {_times(ratio)} that"]
+    exact = values.astype(np.float64)
+    if rounding.path == () and rounding.bounds[0] == 0:
+        exact = np.maximum(exact, 0)  # the grid stands for a ReLU
+    best = best_rounding(rounding, exact)
+    signal = float(np.sum(exact**2))
+    found, possible = (
+        decibels(signal, float(np.sum((r.nearest(exact) - exact) ** 2))) for r in (rounding, best)
+    )
+    if not found < possible - _WORSE_TENSOR_DB:
+        return []
+    low, high = rounding.bounds
+    least, most = float(exact.min()), float(exact.max())
+    clipped = float(np.mean((exact < low - rounding.step[0]) | (exact > high + rounding.step[0])))
+    reach = max(abs(low), abs(high)) / max(abs(least), abs(most), 1e-12)
+    if clipped > 0.001:
+        return [
+            f"{what} is clipped: {100 * clipped:.0f} % of its values are outside "
+            f"{low:.3g}…{high:.3g}, its float range is {least:.3g}…{most:.3g}"
+        ]
+    return [
+        f"the scale of {what} is {_times(reach)} what its float range {least:.3g}…{most:.3g} asks "
+        f"for: SQNR {found:.1f} dB, where {rounding.bits} bits allow {possible:.1f} dB"
+    ]
+
+
+def _of_bias(match: Match, output: NDArray[np.float32] | None) -> list[str]:
+    ours, theirs = match.layer.bias, match.bias
+    if theirs is None or output is None or not len(output):
+        return []
+    exact = np.zeros_like(theirs) if ours is None else np.asarray(ours, np.float64)
+    if exact.size != theirs.size:
+        return []
+    off = float(np.sqrt(np.mean((theirs.reshape(-1) - exact.reshape(-1)) ** 2)))
+    usual = float(output.std())
+    if not off > _OTHER_BIAS * usual:
+        return []
+    return [f"its bias is off by {off:.3g}, where its output has a deviation of {usual:.3g}"]
+
+
+def _permutation(layer: Layer, weight: NDArray[np.floating]) -> tuple[int, int] | None:
+    """The first channel that is another one here, if the channels are those of the float model."""
+    ours, theirs = (_normed(rows(layer, each)) for each in (layer.weight, weight))
+    likeness = ours @ theirs.T
+    best = likeness.argmax(axis=1)
+    moved = np.flatnonzero(best != np.arange(len(best)))
+    certain = likeness[moved, best[moved]] > _SAME_CHANNEL if len(moved) else np.zeros(0, bool)
+    moved = moved[certain]
+    if not len(moved) or np.median(likeness.max(axis=1)) < _SAME_CHANNEL:
+        return None
+    stay = likeness[moved, moved]
+    moved = moved[stay < _SAME_CHANNEL]
+    return (int(moved[0]), int(best[moved[0]])) if len(moved) else None
+
+
+def _normed(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms = np.linalg.norm(array, axis=1, keepdims=True)
+    return np.asarray(np.divide(array, norms, out=np.zeros_like(array), where=norms > 0))
+
+
+def _times(ratio: float) -> str:
+    if 0 < ratio < 0.75:
+        return f"1/{1 / ratio:.3g} of" if 1 / ratio >= 1.5 else f"{ratio:.2g} times"
+    return f"{ratio:.3g} times"
