@@ -328,6 +328,7 @@ def _layer(
         alone=alone,
         possible=possible,
         reasons=odd.reasons,
+        severe=odd.severe,
     )
 
 
@@ -364,6 +365,11 @@ def _verdict(ranked: Sequence[LayerDiagnosis], *, behind: bool) -> str:
         others = sum(layer.suspect for layer in ranked) - 1
         more = f" ({others} more {'layer is' if others == 1 else 'layers are'} out of order)"
         return f"the culprit is {first.name}: {'; '.join(first.reasons)}{more if others else ''}"
+    if first.severe and not behind:
+        return (
+            f"{first.name} is out of order, though it hardly harms the outputs on these pictures: "
+            f"{'; '.join(first.reasons)}"
+        )
     if behind:
         return (
             f"no layer is out of order, but what is computed behind the last ones, such as "

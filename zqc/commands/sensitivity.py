@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,9 @@ def _convention(loaded: LoadedModel, anchors: Path | None) -> Convention | None:
     """How detections are read from the outputs of what can be run, if that is known."""
     _, height, width = picture_shape(loaded.model)
     runner = session.load(loaded.model)
-    shape = [size if isinstance(size, int) else 1 for size in loaded.model.graph.inputs[0].shape or ()]
+    shape = [
+        size if isinstance(size, int) else 1 for size in loaded.model.graph.inputs[0].shape or ()
+    ]
     zeros = np.zeros(shape, np.float32)
     outputs = runner({loaded.model.graph.inputs[0].name or "": zeros})
     facts = Facts(
@@ -277,14 +280,21 @@ def _layers(
             dask=dask,
         )
     ends = np.cumsum([0, *map(len, families)])
-    (everything,), alone, spared, cumulative, restored = (
-        effects[a:b] for a, b in zip(ends, ends[1:], strict=False)
-    )
+    (everything,), alone, spared, cumulative, restored = (effects[a:b] for a, b in pairwise(ends))
     exponents = layerwise.weight_exponents(job.outcome.written.quantized)
     found = []
     for index, node in enumerate(subject.layers):
         found.append(
-            _layer(job, node, exponents, extra, alone[index], cumulative[index], restored[index], everything)
+            _layer(
+                job,
+                node,
+                exponents,
+                extra,
+                alone[index],
+                cumulative[index],
+                restored[index],
+                everything,
+            )
         )
     useful = min(subject.spared.values())  # 8 bits, where any layer has fewer
     prices = [
@@ -308,10 +318,12 @@ def _layer(
     name, ranges = node.name or "", job.outcome.candidate.ranges
     source = ranges.grids.get(node.inputs[0].name or "" if node.inputs[0] is not None else "")
     output = layerwise.output_tensor(node, ranges.grids)
-    grid = None if output is None else ranges.grids[output]
-    seen = None if output is None else ranges.statistics.tensors[output].histogram
+    grid, clipped, histogram = None, math.nan, None
+    if output is not None:
+        grid, seen = ranges.grids[output], ranges.statistics.tensors[output].histogram
+        clipped = layerwise.clipped_share(seen, grid)
+        histogram = layerwise.bars(seen, *grid.bounds)
     layer = layer_of(node)
-    shown = grid is not None and seen is not None
     return LayerSensitivity(
         name=name,
         op_type=node.op_type,
@@ -321,8 +333,8 @@ def _layer(
         weight_exponents=exponents[name],
         input_exponent=None if source is None else source.exponent,
         output_exponent=None if grid is None else grid.exponent,
-        clipped=layerwise.clipped_share(seen, grid) if shown else math.nan,
-        histogram=layerwise.bars(seen, *grid.bounds) if shown else None,
+        clipped=clipped,
+        histogram=histogram,
         alone=alone,
         cumulative=cumulative,
         restored=restored,

@@ -122,7 +122,9 @@ class Subject:
             for index, node in enumerate(self.layers)
         ]
 
-    def restored(self, spared: Sequence[str], model: ir.Model, ranges: Ranges, plan: Plan) -> Variant:
+    def restored(
+        self, spared: Sequence[str], model: ir.Model, ranges: Ranges, plan: Plan
+    ) -> Variant:
         """All layers quantized but some, which are spared together with who reads their weights."""
         group = {name for each in spared for name in self.together[each]}
         forms = {name: self._form(name) if name in group else "asked" for name in self.names}
@@ -178,7 +180,7 @@ def bars(histogram: Histogram, low: float, high: float) -> ValueHistogram:
         histogram.centres, bins=_BARS, range=(least, most), weights=histogram.counts
     )
     return ValueHistogram(
-        tuple(map(float, bounds)), tuple(int(round(float(c))) for c in counts), low, high
+        tuple(map(float, bounds)), tuple(round(float(c)) for c in counts), low, high
     )
 
 

@@ -230,7 +230,9 @@ def plain_layers(graph: ir.Graph) -> None:
         )
         layer.outputs[0].name = name(f"{stem}_y")
         layer.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
-        back = ir.node("QuantizeLinear", [layer.outputs[0], y_scale, y_zero], name=name(f"{stem}_q"))
+        back = ir.node(
+            "QuantizeLinear", [layer.outputs[0], y_scale, y_zero], name=name(f"{stem}_q")
+        )
         back.outputs[0].name = name(f"{stem}_codes")
         back.outputs[0].type = node.outputs[0].type
         graph.insert_before(node, [layer, back])
@@ -273,7 +275,9 @@ def _values(
         else:
             computed[name_of(value)] = value
     if computed:
-        runner = session.load(exposing(model, list(computed)), outputs=list(computed), optimize=False)
+        runner = session.load(
+            exposing(model, list(computed)), outputs=list(computed), optimize=False
+        )
         found |= runner(feeds)
     return found
 

@@ -26,10 +26,10 @@ def own_values(layer: ir.Node) -> list[ir.Value]:
         for node in (use.node for use in waiting.pop(0).uses()):
             inputs = [value for value in node.inputs if value is not None]
             belongs = all(v in found or constant(v) is not None for v in inputs)
-            if node.domain == "" and node.op_type in _OF_ONE_TENSOR and belongs:
-                if node.outputs[0] not in found:
-                    found[node.outputs[0]] = None
-                    waiting.append(node.outputs[0])
+            computes = node.domain == "" and node.op_type in _OF_ONE_TENSOR
+            if computes and belongs and node.outputs[0] not in found:
+                found[node.outputs[0]] = None
+                waiting.append(node.outputs[0])
     return list(found)
 
 

@@ -138,11 +138,11 @@ def observe(
                 sums[name].local += _signal_and_noise(exact, output)
             if rounding is not None:
                 _look_at(sums[name], rounding, y[rounding.source])
-        for name in samples:
+        for name, kept_so_far in samples.items():
             flat = x[name].reshape(-1)
             if flat.size > _SAMPLES:
                 flat = flat[generator.integers(0, flat.size, _SAMPLES)]
-            samples[name].append(flat)
+            kept_so_far.append(flat.astype(np.float32, copy=False))
         expected.append({name: x[name] for name in outputs})
         got.append({name: y[name] for name in outputs if name in y})
         heads.append(ends)

@@ -97,8 +97,10 @@ def best_weight(match: Match) -> NDArray[np.float64]:
 
 
 def best_rounding(rounding: Rounding, values: NDArray[np.floating]) -> Rounding:
-    """The same rounding with the step that suits values best, of those that are powers of two
-    of the one that does not clip; its zero point is moved likewise."""
+    """The same rounding with the step and the zero point that suit values best.
+
+    The steps that are tried are that which does not clip, halved again and again.
+    """
     low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
     levels = rounding.high - rounding.low
     whole = max(high - low, 1e-12) / levels

@@ -79,9 +79,7 @@ def prepare(model: ir.Model, plan: Plan) -> ir.Model:
         if newest >= opset and spelled(model.graph):
             model = model_file.raise_opset(model, opset)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
-    fewest = min(
-        recipe.bits, recipe.act_bits, recipe.first_last_bits, *recipe.bits_of.values()
-    )
+    fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits, *recipe.bits_of.values())
     if plan.target.int4 and (fewest <= 4 or recipe.target_size is not None):
         prepared = model_file.raise_opset(prepared, model_file.INT4_OPSET)
     ShapeInferencePass()(prepared)

@@ -34,7 +34,7 @@ _NAMES_SHOWN = 3
 def compiled(result: CompileResult) -> Text:
     """What ``zqc compile`` says: data, layers, size, latency, agreement, file."""
     lines = [
-        _input(result.input_choice),
+        input_line(result.input_choice),
         line("Calibration", result.calibration),
         *(
             line("Warning", caution, "bold yellow")
@@ -75,7 +75,7 @@ def synthesized(result: SynthesisResult) -> Text:
         matched = [line("Matched", result.source), line("Loss", loss)]
     return Text("\n").join(
         [
-            _input(result.input_choice),
+            input_line(result.input_choice),
             line("Pictures", f"{result.count} of {channels}x{height}x{width}"),
             *matched,
             line("Written", f"{result.directory} in {_seconds(result.seconds)}", "bold"),
@@ -97,7 +97,7 @@ def card_written(result: StatsResult) -> Text:
     """What ``zqc stats`` says: of how many pictures, how much it tells, where it is."""
     return Text("\n").join(
         [
-            _input(result.input_choice),
+            input_line(result.input_choice),
             line("Pictures", str(result.pictures)),
             line("Statistics", f"{result.channels:,} channels of {result.layers} layers"),
             line(
@@ -113,7 +113,7 @@ def card_written(result: StatsResult) -> Text:
 def checked(result: CheckResult) -> Text:
     """What ``zqc check`` says: agreement of the outputs, average precision of both models."""
     lines = [
-        _input(result.input_choice),
+        input_line(result.input_choice),
         line("Pictures", str(result.images)),
         *_agreement(result.parts),
         *_not_compared(result.not_compared),
@@ -160,7 +160,7 @@ def inspected(result: Inspection) -> Text:
     )
 
 
-def _input(choice: InputChoice) -> Text:
+def input_line(choice: InputChoice) -> Text:
     """How pixels become input values, and who says so."""
     notes = {
         "given": "",
