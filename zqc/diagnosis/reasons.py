@@ -113,13 +113,15 @@ def _of_tensor(
         ratio = float(rounding.step_back[0] / rounding.step[0])
         text = f"{what} is quantized with one scale and dequantized with {_times(ratio)} that"
         return [text], math.inf
-    exact = values.astype(np.float64)
-    if rounding.path == () and rounding.bounds[0] == 0:
-        exact = np.maximum(exact, 0)  # the grid stands for a ReLU
-    best = best_rounding(rounding, exact)
-    signal = float(np.sum(exact**2))
+    exact, through = values.astype(np.float64), each.seen_through
+    if rounding.path[-1:] in (("Sigmoid",), ("HardSigmoid",)) and rounding.bounds[1] <= 1:
+        return [], 0.0  # known before any picture was seen
+    best = best_rounding(rounding, exact, through)
+    seen = through(exact)
+    signal = float(np.sum(seen**2))
     found, possible = (
-        decibels(signal, float(np.sum((r.nearest(exact) - exact) ** 2))) for r in (rounding, best)
+        decibels(signal, float(np.sum((through(r.nearest(exact)) - seen) ** 2)))
+        for r in (rounding, best)
     )
     if not found < possible - _WORSE_TENSOR_DB:
         return [], 0.0
