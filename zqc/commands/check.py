@@ -54,12 +54,14 @@ class Shown:
         input_format: From their pixels to input tensors.
         comparison: What both models find in them.
         truth: The labelled boxes, if there are any.
+        pairs: Of each picture, the pairs among what is above the threshold, see ``kept_pairs``.
     """
 
     pictures: ImageSet
     input_format: InputFormat
     comparison: Comparison
     truth: Labelled | None
+    pairs: tuple[tuple[tuple[int, int, float], ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,8 @@ def _checked(
     """``check`` of files."""
     with progress.stage("Loading the models"):
         pair = open_pair(paths, input_shape=input_shape, values=values, threads=threads)
-        detector = _detector(pair, names, anchors, decoder)
+        given = given_names(names) if isinstance(names, str) else tuple(names or ())
+        detector = _detector(pair, given, anchors, decoder)
     limits.check_convention(demanded[0], detector)
     if fit == "auto" and pair.recipe is not None:
         fit = pair.recipe.fit
@@ -273,7 +276,7 @@ def _checked(
             limit=limit,
             input_name=pair.inputs.picture.name,
         )
-    truth = None if labels is None else labelled(labels, pictures, detector)
+    truth = None if labels is None else labelled(labels, pictures, detector, given)
     with progress.task("Comparing", len(pictures)) as task:
         batches = pictures.placed_batches(pair.shape[0])
         seen = compare(pair.run, batches, pair.parts, detector.convention, task=task)
@@ -306,15 +309,14 @@ def _pictures_of(labels: Path) -> Path:
 
 def _detector(
     pair: Pair,
-    names: str | Sequence[str] | None,
+    names: tuple[str, ...],
     anchors: Path | None,
     decoder: str | None,
 ) -> Detector:
     facts = pair.facts()
     if anchors is not None:
         facts = replace(facts, anchors=read_anchors(anchors), anchors_path=anchors)
-    given = given_names(names) if isinstance(names, str) else tuple(names or ())
-    return Detector.of(facts, decoder, given)
+    return Detector.of(facts, decoder, names)
 
 
 def _input_format(
@@ -374,6 +376,7 @@ def _result(
         else:
             notes.append(str(extras.missing(extras.COCO, "comparing detections by AP")))
         regardless = seen.regardless_of_class()
+        shown = replace(shown, pairs=seen.pairs(pairing.score_threshold))
         if pairing.lowered:
             notes.append(
                 f"the float model has no score above 0.3 in these pictures: detections above "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zqc.detection.agreement import OutputsMeter, PartAgreement
 from zqc.detection.conventions.convention import Convention, Outputs
 from zqc.detection.detections import Detections
-from zqc.detection.pairing import Pairing, pair_detections
+from zqc.detection.pairing import Pairing, kept_pairs, pair_detections
 from zqc.detection.parts import OutputPart
 from zqc.pictures.images import PicturePlacement
 from zqc.progress import Task
@@ -33,6 +33,13 @@ class Comparison:
     parts: tuple[PartAgreement, ...]
     reference: tuple[Detections, ...]
     quantized: tuple[Detections, ...]
+
+    def pairs(self, threshold: float) -> tuple[tuple[tuple[int, int, float], ...], ...]:
+        """Of each picture, the pairs among what both models find above a threshold."""
+        return tuple(
+            kept_pairs(one.above(threshold), other.above(threshold))
+            for one, other in zip(self.reference, self.quantized, strict=True)
+        )
 
     def regardless_of_class(self) -> Pairing:
         """How the detections pair when classes count for nothing."""

@@ -10,8 +10,8 @@ from zqc.report.html.page import Shape, State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zqc.detection.average_precision import Truth
     from zqc.detection.detections import Detections
+    from zqc.detection.labels.labels import Truth
 
 
 def found_shapes(
@@ -51,10 +51,15 @@ def found_shapes(
 
 def label_shapes(truth: Truth, names: Sequence[str]) -> tuple[Shape, ...]:
     """Return the labelled boxes of a picture; crowds are left out."""
+    corners = [()] * len(truth) if truth.corners is None else truth.corners.tolist()
     return tuple(
-        Shape(box=tuple(box), name=_name(label, names))
-        for box, label, crowd in zip(
-            truth.boxes.tolist(), truth.labels.tolist(), truth.crowd.tolist(), strict=True
+        Shape(box=tuple(box), name=_name(label, names), corners=tuple((x, y) for x, y in around))
+        for box, label, crowd, around in zip(
+            truth.boxes.tolist(),
+            truth.labels.tolist(),
+            truth.crowd.tolist(),
+            corners,
+            strict=True,
         )
         if not crowd
     )
