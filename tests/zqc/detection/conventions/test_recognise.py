@@ -11,9 +11,7 @@ from zqc.detection.boxes import iou_matrix, to_picture
 from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.conventions.convention import Facts
 from zqc.detection.conventions.recognise import CONVENTIONS, class_names, recognise, unknown
-from zqc.detection.conventions.ssd import SsdLite
 from zqc.detection.parts import output_parts
-from zqc.errors import OptionError
 from zqc.pictures.images import open_images
 from zqc.pictures.input_format import InputFormat
 from zqc.runtime.session import load
@@ -71,41 +69,6 @@ def test_names_of_classes_are_those_of_the_file():
     convention = recognise(facts)
     assert convention is not None
     assert class_names(convention, facts) == ("a", "b")
-
-
-def test_ssdlite_decodes_relative_to_its_anchors(tmp_path):
-    """Codes (10, 0, 5·log 2, 0) move an anchor down by its height and double that height."""
-    anchors = np.array([[0.2, 0.5, 0.1, 0.4], [0.5, 0.5, 1, 1]], np.float32)
-    np.save(tmp_path / "anchors.npy", anchors)
-    outputs = {
-        "scores": np.array([[[0.1, 0.0, 0.8], [0.9, 0.0, 0.0]]], np.float32),
-        "codes": np.array([[[10, 0, 5 * np.log(2), 0], [0, 0, 0, 0]]], np.float32),
-    }
-    shapes = {name: value.shape for name, value in outputs.items()}
-    convention = recognise(with_anchors(shapes, 100, 200, tmp_path / "anchors.npy"))
-    assert isinstance(convention, SsdLite)
-    assert (convention.boxes, convention.scores, convention.classes) == ("codes", "scores", 2)
-    [found] = convention.decode(outputs)
-    np.testing.assert_allclose(found.boxes, [[60, 20, 140, 40]], rtol=1e-5)
-    assert found.labels.tolist() == [1]  # column 0 is background
-
-
-@pytest.mark.parametrize(
-    ("anchors", "shapes", "message"),
-    [
-        (np.zeros((9, 4)), {"b": (1, 10, 4), "s": (1, 10, 2)}, "9 anchors"),
-        (np.zeros((10, 3)), {"b": (1, 10, 4), "s": (1, 10, 2)}, "A x 4"),
-        (np.zeros((10, 4), int), {"b": (1, 10, 4), "s": (1, 10, 2)}, "finite floats"),
-        (np.full((10, 4), np.nan), {"b": (1, 10, 4), "s": (1, 10, 2)}, "finite floats"),
-        (np.zeros((10, 4)), {"o": (1, 84, 8400)}, "leave the anchors out"),
-        (np.zeros((10, 4)), {"b": (1, 10, 4), "s": (1, 10, 1)}, "leave the anchors out"),
-    ],
-)
-def test_anchors_that_do_not_fit_are_refused(tmp_path, anchors, shapes, message):
-    """Anchors are never ignored in silence."""
-    np.save(tmp_path / "anchors.npy", anchors)
-    with pytest.raises(OptionError, match=message):
-        recognise(with_anchors(shapes, 300, 300, tmp_path / "anchors.npy"))
 
 
 @pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="real detectors are not here")
