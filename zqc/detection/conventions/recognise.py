@@ -8,6 +8,7 @@ from zqc.detection.conventions import described, user_decoder
 from zqc.detection.conventions.convention import Convention, Facts, Family
 from zqc.detection.conventions.description import read_description
 from zqc.detection.conventions.end_to_end import EndToEnd
+from zqc.detection.conventions.end_to_end_candidates import EndToEndCandidates
 from zqc.detection.conventions.ssd import SsdLite
 from zqc.detection.conventions.yolo import Yolo
 from zqc.detection.conventions.yolo_obb import YoloObb
@@ -21,6 +22,7 @@ from zqc.detection.conventions.yolox import YoloX
 CONVENTIONS: tuple[type[Family], ...] = (
     SsdLite,
     EndToEnd,
+    EndToEndCandidates,
     Yolo,
     YoloPose,
     YoloObb,
