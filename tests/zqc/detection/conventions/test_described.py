@@ -161,7 +161,7 @@ def test_an_ssd_is_described_with_its_anchors(describe, tmp_path):
         ("background = 3", "no column 3 in scores of 3 columns"),
         ('classes = ["cat"]', "1 names, but the outputs are of 3 classes"),
         ('boxes = "loc"\nscores = "conf"\nlabels = "loc"', "not of as many candidates"),
-        ('family = "yollo"', "family is .yollo., but must be one of ssd, ssdlite, .*yolo, "),
+        ('family = "yollo"', "family is .yollo., but must be one of .*ssd, ssdlite, .*yolo, "),
         ('family = "yolo"', "are not those of yolo"),
         ('family = "yolo"\nanchors = [[1, 2]]', "leave them out"),
         ('family = "ssd"\nanchors = "none.npy"', "cannot read the anchors"),
