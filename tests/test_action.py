@@ -1,4 +1,4 @@
-"""The GitHub Action of docs/quantize.yml: its steps run as they stand, and stop where they should."""
+"""The GitHub Action of docs/quantize.yml: its steps run as they stand, and stop in time."""
 
 import os
 import subprocess
