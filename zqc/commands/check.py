@@ -367,7 +367,7 @@ def _result(
     demanded: tuple[float | None, float | None],
 ) -> CheckResult:
     seen, truth, names = shown.comparison, shown.truth, dict(enumerate(detector.names))
-    pairing, agreed, regardless, notes = None, None, None, []
+    pairing, agreed, renamed, notes = None, None, (), []
     if detector.convention is not None:
         pairing = pair_detections(seen.reference, seen.quantized, names=names)
         if extras.installed(extras.COCO):
@@ -375,7 +375,7 @@ def _result(
             agreed = agreement(seen.reference, seen.quantized, least, names=names)
         else:
             notes.append(str(extras.missing(extras.COCO, "comparing detections by AP")))
-        regardless = seen.regardless_of_class()
+        renamed = seen.renamed_classes(pairing.score_threshold, names)
         shown = replace(shown, pairs=seen.pairs(pairing.score_threshold))
         if pairing.lowered:
             notes.append(
@@ -390,7 +390,7 @@ def _result(
             real=real,
             agreement=agreed,
             pairing=pairing,
-            regardless=regardless,
+            renamed=renamed,
             labelled=None if accuracy is None else accuracy[:2],
         )
     )
