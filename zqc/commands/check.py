@@ -17,7 +17,7 @@ from zqc.commands.pair import Pair, open_pair
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy, agreement
 from zqc.detection.bootstrap import Interval
-from zqc.detection.comparison import Comparison, compare
+from zqc.detection.comparison import Comparison, Renamed, compare
 from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.labels.dataset_yaml import read_dataset
 from zqc.detection.labels.names import given_names
@@ -367,7 +367,8 @@ def _result(
     demanded: tuple[float | None, float | None],
 ) -> CheckResult:
     seen, truth, names = shown.comparison, shown.truth, dict(enumerate(detector.names))
-    pairing, agreed, renamed, notes = None, None, (), []
+    pairing, agreed, notes = None, None, []
+    renamed: tuple[Renamed, ...] = ()
     if detector.convention is not None:
         pairing = pair_detections(seen.reference, seen.quantized, names=names)
         if extras.installed(extras.COCO):
@@ -396,7 +397,9 @@ def _result(
     )
     worst = () if pairing is None else pairing.pictures[:_WORST]
     return CheckResult(
-        verdict=replace(verdict, advice=advice.after_check(verdict, pair, real=real)),
+        verdict=replace(
+            verdict, advice=advice.after_check(verdict, pair, real=real, faulty=bool(renamed))
+        ),
         images=len(shown.pictures),
         pictures=shown.pictures.source,
         made_up=not real,

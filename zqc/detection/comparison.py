@@ -82,8 +82,8 @@ class Comparison:
         for label, counts in seen.items():
             (most, boxes), total = counts.most_common(1)[0], counts.total()
             if most != label and total >= _FEWEST and boxes >= _MOST * total:
-                called = (names.get(each, str(each)) for each in (label, most))
-                found.append(Renamed(*called, boxes, total))
+                name, other = (names.get(each, str(each)) for each in (label, most))
+                found.append(Renamed(name, other, boxes, total))
         return tuple(sorted(found, key=lambda each: (-each.of, each.name)))
 
 
