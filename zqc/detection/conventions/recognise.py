@@ -11,6 +11,7 @@ from zqc.detection.conventions.convention import Convention, Facts, Family
 from zqc.detection.conventions.decoded import BoxesAndScores
 from zqc.detection.conventions.description import read_description
 from zqc.detection.conventions.end_to_end import EndToEnd
+from zqc.detection.conventions.end_to_end_candidates import EndToEndCandidates
 from zqc.detection.conventions.fcos import Fcos, TorchvisionFcos
 from zqc.detection.conventions.gfl import NanoDet, PicoDet
 from zqc.detection.conventions.queries import Detr, UltralyticsDetr
@@ -32,6 +33,7 @@ from zqc.detection.conventions.yolox import YoloX
 CONVENTIONS: tuple[type[Family], ...] = (
     SsdLite,
     EndToEnd,
+    EndToEndCandidates,
     Yolo,
     YoloPose,
     YoloObb,
