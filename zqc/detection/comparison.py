@@ -77,13 +77,14 @@ class Comparison:
         for both in zip(self.reference, self.quantized, strict=True):
             one, other = (found.above(threshold) for found in both)
             for i, j, _ in kept_pairs(_of_one_class(one), _of_one_class(other)):
-                seen.setdefault(int(one.labels[i]), Counter())[int(other.labels[j])] += 1
+                counts = seen.setdefault(int(one.labels[i]), Counter())
+                counts[int(other.labels[j])] += 1
         found = []
         for label, counts in seen.items():
             (most, boxes), total = counts.most_common(1)[0], counts.total()
             if most != label and total >= _FEWEST and boxes >= _MOST * total:
-                name, other = (names.get(each, str(each)) for each in (label, most))
-                found.append(Renamed(name, other, boxes, total))
+                called, now = (names.get(each, str(each)) for each in (label, most))
+                found.append(Renamed(called, now, boxes, total))
         return tuple(sorted(found, key=lambda each: (-each.of, each.name)))
 
 
