@@ -174,7 +174,8 @@ def _parts(evidence: Evidence) -> Verdict | None:
         return None
     worst = min(compared, key=lambda part: part.sqnr_db)
     good, broken = PART_LIMITS
-    said = f"no detections to compare; the least SQNR is {worst.sqnr_db:.1f} dB, of {worst.part}"
+    least = f"{worst.sqnr_db:.1f}".replace("inf", "∞")
+    said = f"no detections to compare; the least SQNR is {least} dB, of {worst.part}"
     if worst.sqnr_db < broken:
         return Verdict("broken", said)
     return Verdict("good" if worst.sqnr_db >= good else "usable with care", said)
@@ -188,7 +189,7 @@ def _low(evidence: Evidence) -> bool:
 def _renamed(evidence: Evidence) -> str:
     """What shows when boxes are found, but of other classes."""
     same, any_class = evidence.pairing, evidence.regardless
-    if same is None or any_class is None or math.isnan(any_class.counts.f1):
+    if same is None or any_class is None or any_class.counts.kept == 0:
         return ""
     if any_class.counts.f1 - same.counts.f1 < RENAMED * any_class.counts.f1:
         return ""
