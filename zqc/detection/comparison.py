@@ -11,13 +11,28 @@ from numpy.typing import NDArray
 from zqc.detection.agreement import OutputsMeter, PartAgreement
 from zqc.detection.conventions.convention import Convention, Outputs
 from zqc.detection.detections import Detections
-from zqc.detection.pairing import Pairing, pair_detections
+from zqc.detection.pairing import Pairing, kept_pairs, pair_detections
 from zqc.detection.parts import OutputPart
 from zqc.pictures.images import PicturePlacement
 from zqc.progress import Task
 
 Run = Callable[[NDArray[np.float32]], tuple[Outputs, Outputs]]
 """Runs both models on input tensors (N, C, H, W)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairedPicture:
+    """What two models find in one picture.
+
+    Attributes:
+        reference: What the float model finds.
+        quantized: What the quantized one finds.
+        pairs: Index in each of the two and overlap of those that pair.
+    """
+
+    reference: Detections
+    quantized: Detections
+    pairs: tuple[tuple[int, int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,12 @@ class Comparison:
         """How the detections pair when classes count for nothing."""
         reference, quantized = map(_of_one_class, (self.reference, self.quantized))
         return pair_detections(reference, quantized)
+
+    def paired(self, index: int, threshold: float) -> PairedPicture:
+        """What both find in one picture with a score above a threshold, and what of it pairs."""
+        sides = (side[index].above(threshold) for side in (self.reference, self.quantized))
+        reference, quantized = sides
+        return PairedPicture(reference, quantized, kept_pairs(reference, quantized))
 
 
 def compare(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zqc.detection.pairing import kept_pairs
 from zqc.report.html import images
 from zqc.report.html.from_compile import part_row
 from zqc.report.html.page import (
@@ -128,20 +127,16 @@ def _picture(
     width = round(placement.width * placement.scale_x)
     pixels = pixels[placement.top :, placement.left :][:height, :width]
     scale = np.array([placement.scale_x, placement.scale_y] * 2)
-    sides = [
-        side[index].above(threshold)
-        for side in (shown.comparison.reference, shown.comparison.quantized)
-    ]
-    pairs = kept_pairs(*sides)
-    first, second = ({pair[k]: overlap for *pair, overlap in pairs} for k in (0, 1))
+    found = shown.comparison.paired(index, threshold)
+    first, second = ({pair[k]: overlap for *pair, overlap in found.pairs} for k in (0, 1))
     truth = None if shown.truth is None else shown.truth.truth[index]
     return Picture(
         name=shown.pictures.names[index],
         image=images.picture_uri(pixels),
         width=pixels.shape[1],
         height=pixels.shape[0],
-        float_shapes=_shapes(sides[0], scale, names, first, "lost"),
-        quantized_shapes=_shapes(sides[1], scale, names, second, "new"),
+        float_shapes=_shapes(found.reference, scale, names, first, "lost"),
+        quantized_shapes=_shapes(found.quantized, scale, names, second, "new"),
         label_shapes=() if truth is None else _labels(truth, scale, names),
     )
 
@@ -214,9 +209,9 @@ def _scores(shown: Shown | None, pairing: Pairing) -> tuple[tuple[float, float],
     if shown is None:
         return ()
     points = []
-    for both in zip(shown.comparison.reference, shown.comparison.quantized, strict=True):
-        one, other = (found.above(pairing.score_threshold) for found in both)
-        pairs = kept_pairs(one, other)
+    for index in range(len(shown.comparison.reference)):
+        found = shown.comparison.paired(index, pairing.score_threshold)
+        one, other, pairs = found.reference, found.quantized, found.pairs
         points += [(float(one.scores[i]), float(other.scores[j])) for i, j, _ in pairs]
         kept, kept_too = ({pair[k] for pair in pairs} for k in (0, 1))
         points += [(float(score), math.nan) for i, score in enumerate(one.scores) if i not in kept]
