@@ -12,7 +12,7 @@ import numpy as np
 
 from zqc.pictures.images import PicturePlacement
 from zqc.report.html import images
-from zqc.report.html.from_compile import part_row
+from zqc.report.html.from_compile import part_row, verdict_of
 from zqc.report.html.page import (
     ClassRow,
     Interval,
@@ -24,7 +24,6 @@ from zqc.report.html.page import (
     Shape,
     State,
     Tile,
-    Verdict,
 )
 from zqc.report.html.shapes import found_shapes, label_shapes
 from zqc.report.text import bytes_text, percent_text
@@ -57,7 +56,7 @@ def checked_page(result: CheckResult) -> Page:
         version=__version__,
         precision=result.precision,
         target=result.target,
-        verdict=Verdict(result.verdict.word, result.verdict.reason, result.verdict.advice),
+        verdict=verdict_of(result.verdict),
         warnings=tuple(f"{note[:1].upper()}{note[1:]}." for note in result.notes),
         tiles=tuple(_tiles(result)),
         pictures=_pictures(result),

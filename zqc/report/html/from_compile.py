@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zqc.commands.compile import CompileResult
+    from zqc.detection import verdict as judged
     from zqc.detection.agreement import PartAgreement
     from zqc.quantization.layer_facts import InputRange
 
@@ -55,7 +56,7 @@ def compiled_page(
         version=__version__,
         precision=result.precision,
         target=result.target,
-        verdict=Verdict(result.verdict.word, result.verdict.reason, result.verdict.advice),
+        verdict=verdict_of(result.verdict),
         warnings=tuple(warning[:1].upper() + warning[1:] for warning in warnings if warning),
         tiles=_tiles(result),
         parts=(
@@ -69,6 +70,12 @@ def compiled_page(
         command=_command(result, given or {}),
         facts=_facts(result),
     )
+
+
+def verdict_of(verdict: judged.Verdict) -> Verdict:
+    """The verdict, its reason as a sentence."""
+    reason = f"{verdict.reason[:1].upper()}{verdict.reason[1:]}."
+    return Verdict(verdict.word, reason, verdict.advice)
 
 
 def part_row(part: PartAgreement) -> PartRow:
