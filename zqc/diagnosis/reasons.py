@@ -27,7 +27,7 @@ _SEVERE_TENSOR_DB = 17.0
 _OTHER_BIAS = 0.25
 """Of the standard deviation of an output: corrections of the bias are smaller."""
 
-_BEST_DB = 50.0
+_BEST_DB = 56.0
 """What 8 bits allow a tensor that uses its whole grid; more is luck, such as a tensor of zeros."""
 
 _SAME_CHANNEL = 0.8
