@@ -1,6 +1,5 @@
 """The culprit first."""
 
-import dataclasses
 import math
 
 from zqc.diagnosis.effects import Effect

@@ -27,7 +27,7 @@ def observed(model):
         net,
         found,
         matches(layers, found.layers),
-        {name: () for name in LAYERS},
+        dict.fromkeys(LAYERS, ()),
         [tensors()[:2], tensors()[2:]],
         feeds=lambda batch: {"images": batch},
         task=task,
