@@ -397,14 +397,14 @@ def _weight_bits(node: ir.Node) -> int:
 def _product_behind(layer: ir.Node, moving: set[ir.Value]) -> ir.Node | None:
     """The Mul or Div by what does not depend on the picture, behind a layer."""
     value = layer.outputs[0]
-    for _ in range(6):
+    for _ in range(10):
         nodes = [use.node for use in value.uses()]
         if len(nodes) != 1:
             return None
         (node,) = nodes
         if node.op_type in ("Mul", "Div") and node.inputs[0] is value:
             return node if node.inputs[1] not in moving else None
-        if node.op_type not in _ON_THE_WAY - LAYOUT:
+        if node.op_type not in _ON_THE_WAY:
             return None
         value = node.outputs[0]
     return None

@@ -27,8 +27,14 @@ _SEVERE_TENSOR_DB = 17.0
 _OTHER_BIAS = 0.25
 """Of the standard deviation of an output: corrections of the bias are smaller."""
 
-_BEST_DB = 50.0
+_BEST_DB = 56.0
 """What 8 bits allow a tensor that uses its whole grid; more is luck, such as a tensor of zeros."""
+
+_FEW_CLIPPED = 0.001
+"""Share of the values that may lie outside of a grid."""
+
+_TOO_WIDE = 6.0
+"""How many times as wide as its values a grid is that nobody made on purpose."""
 
 _SAME_CHANNEL = 0.8
 """Correlation of the weights of two output channels that are one and the same."""
@@ -129,7 +135,7 @@ def _of_tensor(
     least, most = float(exact.min()), float(exact.max())
     clipped = float(np.mean((exact < low - rounding.step[0]) | (exact > high + rounding.step[0])))
     reach = max(abs(low), abs(high)) / max(abs(least), abs(most), 1e-12)
-    if clipped > 0.001:
+    if clipped > _FEW_CLIPPED:
         text = (
             f"{what} is clipped: {100 * clipped:.0f} % of its values are outside "
             f"{low:.3g}…{high:.3g}, its float range is {least:.3g}…{most:.3g}"
@@ -139,6 +145,8 @@ def _of_tensor(
             f"the scale of {what} is {_times(reach)} what its float range {least:.3g}…{most:.3g} "
             f"asks for: SQNR {found:.1f} dB, where {rounding.bits} bits allow {possible:.1f} dB"
         )
+    if clipped <= _FEW_CLIPPED and reach >= _TOO_WIDE:
+        return [text], math.inf  # however little it costs, behind a Sigmoid for example
     return [text], min(possible, _BEST_DB) - min(found, _BEST_DB)
 
 

@@ -22,7 +22,7 @@ _EXPONENTS = 12
 
 _BIT_LIMIT = 16
 
-SeenThrough = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+SeenThrough = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 _SEEN_THROUGH: Mapping[str, SeenThrough] = {"Sigmoid": sigmoid, "Softmax": softplus}
 
@@ -47,7 +47,7 @@ class Placed:
     seen_through: SeenThrough = identity
 
 
-def silu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def silu(x: NDArray[np.floating]) -> NDArray[np.floating]:
     """x·σ(x): what is left of a value before SiLU, and nearly so before HardSwish, GELU, Mish."""
     return x * sigmoid(x)
 
@@ -133,26 +133,17 @@ def best_rounding(
     whole = max(high - low, 1e-12) / levels
     exact = np.asarray(values, np.float64)
     best, least = rounding, np.inf
-    for halvings in range(_EXPONENTS):
-        step = whole / 2**halvings
-        bottom = min(low / step, 0.0)
-        zero = np.clip(np.rint(rounding.low - bottom), rounding.low, rounding.high)
-        if halvings:  # what is cut off is cut off at both ends alike
-            zero = np.clip(
-                np.rint(rounding.low + levels * (-low) / max(high - low, 1e-12)),
-                rounding.low,
-                rounding.high,
+    for step in (whole / 2**halvings for halvings in range(_EXPONENTS)):
+        # Cut off is what is above, what is below, or a share of both.
+        zeros = (rounding.low - low / step, rounding.high - high / step, rounding.low - low / whole)
+        for zero in {int(np.clip(np.rint(z), rounding.low, rounding.high)) for z in zeros}:
+            steps, zero_points = np.array([step]), np.array([float(zero)])
+            tried = replace(
+                rounding, step=steps, zero=zero_points, step_back=steps, zero_back=zero_points
             )
-        tried = replace(
-            rounding,
-            step=np.array([step]),
-            zero=np.array([zero]),
-            step_back=np.array([step]),
-            zero_back=np.array([zero]),
-        )
-        error = float(np.sum((seen_through(tried.nearest(exact)) - seen_through(exact)) ** 2))
-        if error < least:
-            best, least = tried, error
+            error = float(np.sum((seen_through(tried.nearest(exact)) - seen_through(exact)) ** 2))
+            if error < least:
+                best, least = tried, error
     return best
 
 
