@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import is_weighted, nested_inputs
+from passes.arithmetic import FLOAT_BITS
 from passes.graph import Namer, constant, name_of, producer_of
 from passes.operators import LAYOUT, PAIR, POINTWISE
 from zqc.runtime import session
@@ -135,8 +136,11 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
     backs = {pair: _back(pair) for pair in pairs}
     wanted: list[ir.Value | None] = []
     products = {node: _product_behind(node, moving) for node in layers}
+    stored = {node: _stored(node) for node in layers}
     for node, product in products.items():
         wanted += node.inputs[1:3]
+        kept = stored[node]
+        wanted += kept.inputs[:1] if kept is not None else []
         wanted += product.inputs[1:2] if product is not None else []
     for pair, back in backs.items():
         wanted += pair.inputs[1:3]
@@ -148,7 +152,7 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
 
     owners: dict[ir.Node, tuple[ir.Node, tuple[str, ...]]] = {}
     for node in layers:
-        for pair, path in _own_pairs(node):
+        for pair, path in _own_pairs(node, moving):
             owners.setdefault(pair, (node, path))
     roundings = {}
     for pair, back in backs.items():
@@ -170,12 +174,13 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
         weight = array(node.inputs[1])
         bias = array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
         source, product = _quantizer_before(node.inputs[0]), products[node]
+        kept = stored[node]
         found.append(
             QuantizedLayer(
                 node,
                 weight,
                 bias,
-                _weight_bits(node),
+                FLOAT_BITS if kept is None else _bits(array(kept.inputs[0])),
                 None if product is None else _factors(product, array(product.inputs[1])),
                 tuple(roundings[p] for p, (owner, _) in owners.items() if owner is node),
                 roundings.get(source) if source is not None else None,
@@ -333,7 +338,7 @@ _RANGES = {
 }
 
 
-def _own_pairs(layer: ir.Node) -> list[tuple[ir.Node, tuple[str, ...]]]:
+def _own_pairs(layer: ir.Node, moving: set[ir.Value]) -> list[tuple[ir.Node, tuple[str, ...]]]:
     """The quantizers of a layer's output, with the operators before each."""
     paths: dict[ir.Value, tuple[str, ...]] = {layer.outputs[0]: ()}
     waiting, found = [layer.outputs[0]], []
@@ -345,20 +350,13 @@ def _own_pairs(layer: ir.Node) -> list[tuple[ir.Node, tuple[str, ...]]]:
             inputs = [v for v in node.inputs if v is not None and constant(v) is None]
             data = inputs[:1] if node.op_type in PAIR else inputs
             computed = POINTWISE | PAIR | {"Add", "Div", "Mul", "Min", "Max"}
-            if node.op_type in computed and all(v in paths or _is_constant(v) for v in data):
+            if node.op_type in computed and all(v in paths or v not in moving for v in data):
                 longest = max((paths[v] for v in data if v in paths), key=len)
                 here = longest if node.op_type in PAIR else (*longest, node.op_type)
                 if node.outputs[0] not in paths:
                     paths[node.outputs[0]] = here
                     waiting.append(node.outputs[0])
     return found
-
-
-def _is_constant(value: ir.Value) -> bool:
-    producer = producer_of(value)
-    if producer is None:
-        return constant(value) is not None
-    return all(v is None or _is_constant(v) for v in producer.inputs)
 
 
 def _quantizer_before(value: ir.Value | None) -> ir.Node | None:
@@ -371,27 +369,28 @@ def _quantizer_before(value: ir.Value | None) -> ir.Node | None:
     return node
 
 
-def _weight_bits(node: ir.Node) -> int:
-    """Bits that a layer's weights are stored in before they become floats."""
+def _stored(node: ir.Node) -> ir.Node | None:
+    """The DequantizeLinear of a layer's weights; None where they are float."""
     value = node.inputs[1]
-    for _ in range(8):
-        producer = producer_of(value)
-        if producer is None:
-            break
+    while (producer := producer_of(value)) is not None:
         if producer.op_type == "DequantizeLinear":
-            value = producer.inputs[0]
-            least = 8
-            while value is not None:
-                kind = value.dtype
-                if kind in (ir.DataType.INT4, ir.DataType.UINT4):
-                    return 4
-                if kind in (ir.DataType.INT16, ir.DataType.UINT16):
-                    return 16
-                before = producer_of(value)
-                value = before.inputs[0] if before is not None and before.inputs else None
-            return least
+            return producer
         value = producer.inputs[0] if producer.inputs else None
-    return 32
+    return None
+
+
+def _bits(codes: NDArray[np.float64]) -> int:
+    """Bits that hold the integers of a layer: where they are packed, fewer than those of their type.
+
+    Codes of an unsigned type are taken around their middle.
+    """
+    low, high = float(codes.min(initial=0.0)), float(codes.max(initial=0.0))
+    if low >= 0 and high > 127:
+        low, high = low - 128, high - 128
+    bits = 2
+    while not -(2 ** (bits - 1)) <= low <= high < 2 ** (bits - 1):
+        bits += 1
+    return bits
 
 
 def _product_behind(layer: ir.Node, moving: set[ir.Value]) -> ir.Node | None:
