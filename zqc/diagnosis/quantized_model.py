@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.topology import is_weighted, nested_inputs
+from passes.analysis.topology import is_weighted, nested_inputs, post_processing
 from passes.graph import Namer, constant, name_of, producer_of
 from passes.operators import LAYOUT, PAIR, POINTWISE
 from zqc.runtime import session
@@ -106,11 +106,13 @@ class QuantizedModel:
         model: It, with float layers between pairs.
         layers: Its layers, in graph order.
         roundings: Every rounding of what depends on the picture, by the name of its node.
+        behind: Names of the tensors that no layer stands behind.
     """
 
     model: ir.Model
     layers: tuple[QuantizedLayer, ...]
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
+    behind: frozenset[str] = frozenset()
 
 
 def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
@@ -148,7 +150,9 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
 
     owners: dict[ir.Node, tuple[ir.Node, tuple[str, ...]]] = {}
     for node in layers:
-        for pair, path in _own_pairs(node):
+        product = products[node]
+        apart = product is not None and _factors(product, array(product.inputs[1])) is not None
+        for pair, path in _own_pairs(node, product if apart else None):
             owners.setdefault(pair, (node, path))
     roundings = {}
     for pair, back in backs.items():
@@ -181,7 +185,9 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
                 roundings.get(source) if source is not None else None,
             )
         )
-    return QuantizedModel(model, tuple(found), {r.name: r for r in roundings.values()})
+    tail = post_processing(graph)
+    behind = frozenset(name_of(value) for node in tail for value in node.outputs)
+    return QuantizedModel(model, tuple(found), {r.name: r for r in roundings.values()}, behind)
 
 
 def plain_layers(graph: ir.Graph) -> None:
@@ -333,13 +339,15 @@ _RANGES = {
 }
 
 
-def _own_pairs(layer: ir.Node) -> list[tuple[ir.Node, tuple[str, ...]]]:
-    """The quantizers of a layer's output, with the operators before each."""
+def _own_pairs(layer: ir.Node, end: ir.Node | None = None) -> list[tuple[ir.Node, tuple[str, ...]]]:
+    """The quantizers of a layer's output before some node, with the operators before each."""
     paths: dict[ir.Value, tuple[str, ...]] = {layer.outputs[0]: ()}
     waiting, found = [layer.outputs[0]], []
     while waiting:
         value = waiting.pop(0)
         for node in (use.node for use in value.uses()):
+            if node is end:
+                continue
             if node.op_type == "QuantizeLinear":
                 found.append((node, paths[value]))
             inputs = [v for v in node.inputs if v is not None and constant(v) is None]

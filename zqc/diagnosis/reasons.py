@@ -33,6 +33,9 @@ _BEST_DB = 56.0
 _FEW_CLIPPED = 0.001
 """Share of the values that may lie outside of a grid."""
 
+_SUITS = 2.0
+"""Below it a grid is as wide as its values, up to a power of two."""
+
 _TOO_WIDE = 6.0
 """How many times as wide as its values a grid is that nobody made on purpose."""
 
@@ -139,6 +142,11 @@ def _of_tensor(
         text = (
             f"{what} is clipped: {100 * clipped:.0f} % of its values are outside "
             f"{low:.3g}…{high:.3g}, its float range is {least:.3g}…{most:.3g}"
+        )
+    elif reach < _SUITS:
+        text = (
+            f"the scale of {what} suits its few largest values, {least:.3g}…{most:.3g}, and no "
+            f"others: SQNR {found:.1f} dB, where {rounding.bits} bits allow {possible:.1f} dB"
         )
     else:
         text = (
