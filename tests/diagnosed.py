@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from passes.analysis.topology import weighted_layers
 from passes.graph import Namer, add_initializer
+from passes.qdq import pair_of
 from tests import nets
 from tests.calibration import plan_of
 from zqc import pipeline
@@ -134,6 +135,19 @@ def swapped_outputs(model):
     gather.outputs[0].name, gather.outputs[0].type = "turned", box.type
     model.graph.insert_before(node, gather)
     node.replace_input_with(0, gather.outputs[0])
+    return model
+
+
+def joined_outputs(model, step):
+    """The model with the boxes on a grid of their own behind the last layers."""
+    (box,) = (value for value in model.graph.outputs if value.name == "boxes")
+    node = box.producer()
+    name = Namer(model.graph)
+    scale = add_initializer(model.graph, name("coarse"), np.array(step, np.float32))
+    zero = add_initializer(model.graph, name("middle"), np.array(128, np.uint8))
+    quantizer, dequantizer = pair_of(node.inputs[0], scale, zero, name)
+    model.graph.insert_before(node, [quantizer, dequantizer])
+    node.replace_input_with(0, dequantizer.outputs[0])
     return model
 
 

@@ -193,7 +193,7 @@ def _debugged(
         ranked=ranked,
         not_found=pair.not_found,
         parts_at=ranking.parts_at(layers),
-        verdict=_verdict(ranked, behind=behind),
+        verdict=_verdict(ranked, _joined(pair.quantized) if behind else None, behind=behind),
         seconds=time.monotonic() - started,
     )
 
@@ -366,7 +366,15 @@ def _convention(model: ir.Model, seen: Observed) -> Convention | None:
     )
 
 
-def _verdict(ranked: Sequence[LayerDiagnosis], *, behind: bool) -> str:
+def _joined(quantized: QuantizedModel) -> Rounding | None:
+    """The coarsest rounding that stands neither before nor right behind a layer, if any does."""
+    of_layers = {r.name for x in quantized.layers for r in (*x.outputs, x.source) if r is not None}
+    others = [r for r in quantized.roundings.values() if r.name not in of_layers]
+    behind = [r for r in others if r.source in quantized.behind]
+    return max(behind, key=lambda each: float(each.step_back.max()), default=None)
+
+
+def _verdict(ranked: Sequence[LayerDiagnosis], joined: Rounding | None, *, behind: bool) -> str:
     first = ranked[0]
     if first.suspect:
         others = sum(layer.suspect for layer in ranked) - 1
@@ -378,10 +386,15 @@ def _verdict(ranked: Sequence[LayerDiagnosis], *, behind: bool) -> str:
             f"{'; '.join(first.reasons)}"
         )
     if behind:
+        why = "outputs may have been swapped there, or computed otherwise"
+        if joined is not None:
+            why = (
+                f"{joined.source} is quantized there as a whole, in steps of "
+                f"{float(joined.step_back.max()):.3g}, and scores that are smaller vanish"
+            )
         return (
             f"no layer is out of order, but what is computed behind the last ones, such as "
-            f"{first.name}, differs: an output that is quantized as a whole, or outputs that were "
-            "swapped"
+            f"{first.name}, differs: {why}"
         )
     return (
         "no layer is out of order for the bits it has; the one that harms most is "

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.topology import is_weighted, nested_inputs
+from passes.analysis.topology import is_weighted, nested_inputs, post_processing
 from passes.arithmetic import FLOAT_BITS
 from passes.graph import Namer, constant, name_of, producer_of
 from passes.operators import LAYOUT, PAIR, POINTWISE
@@ -107,11 +107,13 @@ class QuantizedModel:
         model: It, with float layers between pairs.
         layers: Its layers, in graph order.
         roundings: Every rounding of what depends on the picture, by the name of its node.
+        behind: Names of the tensors that no layer stands behind.
     """
 
     model: ir.Model
     layers: tuple[QuantizedLayer, ...]
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
+    behind: frozenset[str] = frozenset()
 
 
 def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
@@ -152,7 +154,9 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
 
     owners: dict[ir.Node, tuple[ir.Node, tuple[str, ...]]] = {}
     for node in layers:
-        for pair, path in _own_pairs(node, moving):
+        product = products[node]
+        apart = product is not None and _factors(product, array(product.inputs[1])) is not None
+        for pair, path in _own_pairs(node, moving, product if apart else None):
             owners.setdefault(pair, (node, path))
     roundings = {}
     for pair, back in backs.items():
@@ -186,7 +190,9 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
                 roundings.get(source) if source is not None else None,
             )
         )
-    return QuantizedModel(model, tuple(found), {r.name: r for r in roundings.values()})
+    tail = post_processing(graph)
+    behind = frozenset(name_of(value) for node in tail for value in node.outputs)
+    return QuantizedModel(model, tuple(found), {r.name: r for r in roundings.values()}, behind)
 
 
 def plain_layers(graph: ir.Graph) -> None:
@@ -338,13 +344,17 @@ _RANGES = {
 }
 
 
-def _own_pairs(layer: ir.Node, moving: set[ir.Value]) -> list[tuple[ir.Node, tuple[str, ...]]]:
-    """The quantizers of a layer's output, with the operators before each."""
+def _own_pairs(
+    layer: ir.Node, moving: set[ir.Value], end: ir.Node | None = None
+) -> list[tuple[ir.Node, tuple[str, ...]]]:
+    """The quantizers of a layer's output before some node, with the operators before each."""
     paths: dict[ir.Value, tuple[str, ...]] = {layer.outputs[0]: ()}
     waiting, found = [layer.outputs[0]], []
     while waiting:
         value = waiting.pop(0)
         for node in (use.node for use in value.uses()):
+            if node is end:
+                continue
             if node.op_type == "QuantizeLinear":
                 found.append((node, paths[value]))
             inputs = [v for v in node.inputs if v is not None and constant(v) is None]
@@ -380,7 +390,7 @@ def _stored(node: ir.Node) -> ir.Node | None:
 
 
 def _bits(codes: NDArray[np.float64]) -> int:
-    """Bits that hold the integers of a layer: where they are packed, fewer than those of their type.
+    """Bits that hold the integers of a layer; where they are packed, fewer than their type has.
 
     Codes of an unsigned type are taken around their middle.
     """

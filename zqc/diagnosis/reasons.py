@@ -33,8 +33,18 @@ _BEST_DB = 56.0
 _FEW_CLIPPED = 0.001
 """Share of the values that may lie outside of a grid."""
 
+_SUITS = 2.0
+"""Below it a grid is as wide as its values, up to a power of two."""
+
 _TOO_WIDE = 6.0
 """How many times as wide as its values a grid is that nobody made on purpose."""
+
+_ROUNDS = 20
+"""Of the alternating least squares; factors up to 16 need few."""
+
+_UNEVEN, _EXPLAINED_DB = 0.05, 1.5
+"""Octaves by which factors of equalized channels differ at least, and what they explain. On the example
+they differ by 0.2 to 1.4 and explain 15 dB and more; without equalization 2-bit weights show 0.5 dB."""
 
 _SAME_CHANNEL = 0.8
 """Correlation of the weights of two output channels that are one and the same."""
@@ -69,6 +79,8 @@ def finding(
         samples: Values of the float model's tensors.
         output: Name of the tensor that the layer itself puts out.
     """
+    if is_equalized(match):
+        return Finding(())
     reasons = [*_of_weights(match)]
     wrong_weights = severe = bool(reasons)
     for each in places:
@@ -79,6 +91,51 @@ def finding(
     if not wrong_weights:
         reasons += _of_bias(match, samples.get(output))
     return Finding(tuple(reasons), severe, of_bias=bool(reasons) and not others)
+
+
+def is_equalized(match: Match) -> bool:
+    """Whether channels of a layer were scaled, to the good of the layers around it.
+
+    Equalization multiplies each channel of a tensor by a factor of its own, and divides the weights
+    that read it. The weights are then those of the float model times a factor for each output
+    channel and one for each input channel, which differ from channel to channel; a scale that is
+    off is one factor for all. What such a layer's ranges should be, nobody knows from outside.
+    """
+    layer = match.layer
+    ours, theirs = (
+        rows(layer, weight).reshape(layer.outputs, layer.inputs // layer.groups, -1)
+        for weight in (layer.weight, match.weight)
+    )
+    out, into = np.ones(ours.shape[0]), np.ones(ours.shape[1])
+    for _ in range(_ROUNDS):
+        out = _gains(ours * into[None, :, None], theirs, (1, 2))
+        into = _gains(ours * out[:, None, None], theirs, (0, 2))
+    fitted = ours * out[:, None, None] * into[None, :, None]
+    explained = decibels(float(np.sum(theirs**2)), float(np.sum((theirs - fitted) ** 2)))
+    uneven = max(_unevenness(out), _unevenness(into))
+    plain = decibels(float(np.sum(theirs**2)), _least_error(ours, theirs))
+    return uneven > _UNEVEN and explained > plain + _EXPLAINED_DB
+
+
+def _gains(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], axes: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """The factors of the other axis with the least squared error; 1 where nothing shows them."""
+    square = np.sum(ours**2, axis=axes)
+    product = np.sum(ours * theirs, axis=axes)
+    return np.asarray(np.divide(product, square, out=np.ones_like(square), where=square > 0))
+
+
+def _unevenness(gains: NDArray[np.float64]) -> float:
+    """Standard deviation of the factors, in octaves."""
+    return float(np.std(np.log2(np.maximum(np.abs(gains), 2.0**-10))))
+
+
+def _least_error(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
+    """What is left with one factor for all channels."""
+    square = float(np.sum(ours**2))
+    gain = float(np.sum(ours * theirs)) / square if square else 0.0
+    return float(np.sum((theirs - gain * ours) ** 2))
 
 
 def weights_db(layer: Layer, weight: NDArray[np.floating]) -> float:
@@ -139,6 +196,11 @@ def _of_tensor(
         text = (
             f"{what} is clipped: {100 * clipped:.0f} % of its values are outside "
             f"{low:.3g}…{high:.3g}, its float range is {least:.3g}…{most:.3g}"
+        )
+    elif reach < _SUITS:
+        text = (
+            f"the scale of {what} suits its few largest values, {least:.3g}…{most:.3g}, and no "
+            f"others: SQNR {found:.1f} dB, where {rounding.bits} bits allow {possible:.1f} dB"
         )
     else:
         text = (

@@ -8,6 +8,7 @@ from tests.diagnosed import (
     LAYERS,
     RANGE,
     canonical,
+    joined_outputs,
     permuted,
     proto,
     quantized,
@@ -70,6 +71,13 @@ def test_what_is_wrong_behind_the_layers_names_the_last_ones():
     result = debugged(swapped_outputs(canonical(bits=8)))
     assert result.ranked[0].name in ("box_head", "score_head")
     assert "no layer is out of order, but what is computed behind" in result.verdict
+
+
+def test_an_output_that_is_quantized_as_a_whole_is_named():
+    """In steps that nothing is left of: as tools do that put boxes and scores on one scale."""
+    result = debugged(joined_outputs(canonical(bits=8), 64.0))
+    assert result.ranked[0].name in ("box_head", "score_head")
+    assert "is quantized there as a whole, in steps of 64" in result.verdict
 
 
 def test_a_file_is_read_as_well_as_the_canonical_model():
