@@ -33,6 +33,9 @@ _BEST_DB = 56.0
 _FEW_CLIPPED = 0.001
 """Share of the values that may lie outside of a grid."""
 
+_MUCH_CLIPPED = 0.05
+"""Share from which no search for a threshold has come to it."""
+
 _SUITS = 2.0
 """Below it a grid is as wide as its values, up to a power of two."""
 
@@ -43,8 +46,8 @@ _ROUNDS = 20
 """Of the alternating least squares; factors up to 16 need few."""
 
 _UNEVEN, _EXPLAINED_DB = 0.05, 1.5
-"""Octaves by which factors of equalized channels differ at least, and what they explain. On the example
-they differ by 0.2 to 1.4 and explain 15 dB and more; without equalization 2-bit weights show 0.5 dB."""
+"""Octaves by which factors of equalized channels differ at least, and what they explain. On the
+example they differ by 0.2 to 1.4 and explain 15 dB; 2-bit weights without them show 0.5 dB."""
 
 _SAME_CHANNEL = 0.8
 """Correlation of the weights of two output channels that are one and the same."""
@@ -58,11 +61,14 @@ class Finding:
         reasons: In sentences; empty where nothing is.
         severe: Whether no rounding and no headroom explains it, whatever it does to the outputs.
         of_bias: Whether it is its bias alone.
+        certain: Whether the layer computes something else, whatever pictures come: its weights are
+            others, or its grid has next to nothing to do with its values.
     """
 
     reasons: tuple[str, ...]
     severe: bool = False
     of_bias: bool = False
+    certain: bool = False
 
 
 def finding(
@@ -82,15 +88,17 @@ def finding(
     if is_equalized(match):
         return Finding(())
     reasons = [*_of_weights(match)]
-    wrong_weights = severe = bool(reasons)
+    wrong_weights = severe = certain = bool(reasons)
     for each in places:
         found, worse = _of_tensor(each, samples[each.tensor], each.reads_only is not None)
         reasons += found
         severe = severe or worse > _SEVERE_TENSOR_DB
+        certain = certain or math.isinf(worse)
     others = bool(reasons)
     if not wrong_weights:
         reasons += _of_bias(match, samples.get(output))
-    return Finding(tuple(reasons), severe, of_bias=bool(reasons) and not others)
+    of_bias = bool(reasons) and not others
+    return Finding(tuple(reasons), severe, of_bias=of_bias, certain=certain)
 
 
 def is_equalized(match: Match) -> bool:
@@ -114,7 +122,8 @@ def is_equalized(match: Match) -> bool:
     explained = decibels(float(np.sum(theirs**2)), float(np.sum((theirs - fitted) ** 2)))
     uneven = max(_unevenness(out), _unevenness(into))
     plain = decibels(float(np.sum(theirs**2)), _least_error(ours, theirs))
-    return uneven > _UNEVEN and explained > plain + _EXPLAINED_DB
+    possible = min(weights_db(layer, best_weight(match)), 40.0) - _WORSE_WEIGHTS_DB
+    return uneven > _UNEVEN and explained > max(plain + _EXPLAINED_DB, possible)
 
 
 def _gains(
@@ -207,7 +216,7 @@ def _of_tensor(
             f"the scale of {what} is {_times(reach)} what its float range {least:.3g}…{most:.3g} "
             f"asks for: SQNR {found:.1f} dB, where {rounding.bits} bits allow {possible:.1f} dB"
         )
-    if clipped <= _FEW_CLIPPED and reach >= _TOO_WIDE:
+    if clipped > _MUCH_CLIPPED or (clipped <= _FEW_CLIPPED and reach >= _TOO_WIDE):
         return [text], math.inf  # however little it costs, behind a Sigmoid for example
     return [text], min(possible, _BEST_DB) - min(found, _BEST_DB)
 
