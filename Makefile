@@ -30,7 +30,7 @@ CONSTRAINTS := constraints.txt
 INSTALL = PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS) \
 	$(BIN)/python -m pip install --quiet $(UPGRADE)
 SOURCES := pyproject.toml MANIFEST.in README.md LICENSE \
-	$(shell find zqc passes -name '*.py' -o -name py.typed)
+	$(shell find zqc passes -name '*.py' -o -name py.typed -o -path '*/templates/*')
 
 .PHONY: demo test test-latest test-oldest latest lint types unit package docs constraints clean
 .DELETE_ON_ERROR:
@@ -38,7 +38,7 @@ SOURCES := pyproject.toml MANIFEST.in README.md LICENSE \
 demo: $(VENV)/.installed
 	mkdir -p out
 	$(BIN)/zqc compile examples/detector.onnx --bits 4 -o out/detector.w4a8.onnx
-	$(BIN)/zqc check examples/detector.onnx out/detector.w4a8.onnx \
+	$(BIN)/zqc check examples/detector.onnx out/detector.w4a8.onnx --report out/report.html \
 		--images examples/scenes/heldout --labels examples/scenes/heldout.json
 
 test: lint types unit package

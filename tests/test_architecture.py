@@ -43,6 +43,7 @@ STAGES = ("canonicalize", "equalize", "quantize", "lower")
 LIGHT = {
     "faster_coco_eval",
     "highspy",
+    "jinja2",
     "matplotlib",
     "onnx",
     "onnx_ir",

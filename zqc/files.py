@@ -44,6 +44,16 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, whole or not at all.
+
+    Raises:
+        OutputError: See ``atomic_write``.
+    """
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
 @contextmanager
 def atomic_directory(path: Path, *, replaced: Collection[str] = ()) -> Iterator[Path]:
     """Make a folder that takes the place of ``path`` when the context ends without an error.

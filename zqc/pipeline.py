@@ -9,8 +9,8 @@ float model in one pass over the calibration set; the one whose outputs suffer l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -108,26 +108,6 @@ def run(
         equalized = equalize(model, plan, batches, analytic)
     more = recipe.chooses_bits or recipe.refits  # needs a calibrated model, and quantizes it anew
 
-    def written(quantized: ir.Model) -> Written:
-        lowered = plan.target.lower(quantized, recipe.min_runtime)
-        content = model_file.serialize(lowered, metadata=metadata, source=loaded)
-        part = content
-        if loaded.ends.reasons:
-            part = model_file.serialize(lowered, metadata={}, source=loaded, whole=False)
-        return Written(quantized, content, part, Batches.of(batches.pictures, lowered))
-
-    def compared(*files: Written) -> tuple[tuple[PartAgreement, ...], ...]:
-        contents, taken = [file.compared for file in files], files[0].batches
-        with progress.task("Comparing", len(taken)) as task:
-            return output_agreement(
-                loaded.model,
-                contents,
-                taken,
-                feeds=loaded.interface.taken.feeds,
-                task=task,
-                threads=plan.threads,
-            )
-
     candidates: list[Candidate] = []
     files: list[Written] = []
     with progress.task("Calibrating", len(batches) * len(equalized)) as task:
@@ -135,10 +115,11 @@ def run(
             candidate = calibrated(one, plan, batches, means_from, analytic, task=task)
             if len(equalized) > 1 or not more:
                 float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
-                files.append(written(quantize(float_model, ranges, plan, means=means)))
+                quantized = quantize(float_model, ranges, plan, means=means)
+                files.append(_written(loaded, quantized, batches, plan, metadata))
             again = more or keep_moments
             candidates.append(candidate if again else candidate.without_moments())
-    agreements = compared(*files) if files else ()
+    agreements = _compared(loaded, files, plan, progress) if files else ()
     best = min(range(len(files)), key=lambda i: output_error(agreements[i]), default=0)
     candidate = candidates[best]
     if not more:
@@ -155,6 +136,56 @@ def run(
     else:
         with progress.stage("Quantizing"):
             quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
-    file = written(quantized)
-    (agreement,) = compared(file)
+    file = _written(loaded, quantized, batches, plan, metadata)
+    (agreement,) = _compared(loaded, [file], plan, progress)
     return Outcome(candidate, file, agreement, bits_of)
+
+
+def with_other_bits(
+    loaded: LoadedModel, outcome: Outcome, plan: Plan, bits: int, progress: Progress
+) -> Outcome:
+    """Quantize what a run ended with once more, with so many bits for all weights.
+
+    They are rounded to the nearest, as that takes seconds: enough to see what bits would gain.
+    """
+    recipe = replace(
+        plan.recipe, bits=bits, first_last_bits=8, rounding="nearest", second_moments=False
+    )
+    other, candidate = replace(plan, recipe=recipe, bits_of={}), outcome.candidate
+    batches = outcome.written.batches
+    quantized = quantize(candidate.model, candidate.ranges, other, means=candidate.means)
+    file = _written(loaded, quantized, batches, other, {})
+    (agreement,) = _compared(loaded, [file], other, progress)
+    return Outcome(candidate, file, agreement, {})
+
+
+def _written(
+    loaded: LoadedModel,
+    quantized: ir.Model,
+    batches: Batches,
+    plan: Plan,
+    metadata: Mapping[str, str],
+) -> Written:
+    """A quantized model as the file for the recipe's target."""
+    lowered = plan.target.lower(quantized, plan.recipe.min_runtime)
+    content = model_file.serialize(lowered, metadata=metadata, source=loaded)
+    part = content
+    if loaded.ends.reasons:
+        part = model_file.serialize(lowered, metadata={}, source=loaded, whole=False)
+    return Written(quantized, content, part, Batches.of(batches.pictures, lowered))
+
+
+def _compared(
+    loaded: LoadedModel, files: Sequence[Written], plan: Plan, progress: Progress
+) -> tuple[tuple[PartAgreement, ...], ...]:
+    """How near the outputs of each file come to the float model's, on the calibration set."""
+    taken = files[0].batches
+    with progress.task("Comparing", len(taken)) as task:
+        return output_agreement(
+            loaded.model,
+            [file.compared for file in files],
+            taken,
+            feeds=loaded.interface.taken.feeds,
+            task=task,
+            threads=plan.threads,
+        )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zqc.cli import options, recipe_options, screen
+from zqc.cli.check import check_command
 from zqc.cli.diagnose import debug_command, sensitivity_command
 from zqc.cli.options import PATH
 from zqc.cli.outcome import (
@@ -29,6 +30,8 @@ from zqc.report.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from zqc.pictures.input_format import Fit
 
 # ONNX Runtime and everything that needs it are imported inside the commands, so that --help and a
 # mistyped option answer at once, and after a command has said what it is about.
@@ -69,11 +72,13 @@ def cli() -> None:
 @options.statistics_options
 @recipe_options.synthesis_options
 @options.input_options
+@options.fit_option
 @recipe_options.quantization_options
 @recipe_options.target_option
 @recipe_options.runtime_options
 @click.option("--dry-run", is_flag=True, help="Print the recipe as TOML and write nothing.")
 @options.threads_option
+@options.report_option
 @options.output_options
 def compile_command(
     model: Path,
@@ -83,6 +88,7 @@ def compile_command(
     no_statistics: bool,
     dry_run: bool,
     threads: int | None,
+    report: Path | None,
     as_json: bool,
     verbose: int,
     **choices: Any,
@@ -115,6 +121,7 @@ def compile_command(
                 no_statistics=no_statistics,
                 progress=progress,
                 threads=threads,
+                report=report,
             )
     if dry_run:
         click.echo(json_text(to_table(recipe)) if as_json else to_toml(recipe).rstrip())
@@ -195,6 +202,7 @@ def synthesize(
     help="Take fewer than 16 pictures, too: the card may then show what they looked like.",
 )
 @options.input_options
+@options.fit_option
 @options.threads_option
 @options.output_options
 def stats(
@@ -202,6 +210,7 @@ def stats(
     images: Path,
     output: Path,
     allow_few: bool,
+    fit: Fit,
     input_shape: tuple[int, int] | None,
     inputs: dict[str, tuple[float, ...]],
     threads: int | None,
@@ -220,6 +229,7 @@ def stats(
             output,
             images=images,
             input_format=options.input_format(**choices),
+            fit=fit,
             input_shape=input_shape,
             inputs=inputs,
             allow_few=allow_few,
@@ -270,55 +280,6 @@ def targets_command(as_json: bool, verbose: int) -> None:
 @cli.command(cls=SectionedCommand)
 @click.argument("float_model", metavar="FLOAT", type=PATH)
 @click.argument("quantized", type=PATH)
-@click.option(
-    "--images", type=PATH, metavar="DIR_OR_NPZ", required=True, help="Pictures to compare on."
-)
-@click.option(
-    "--labels", type=PATH, metavar="JSON", help="Their labels in COCO's format, to measure mAP."
-)
-@click.option(
-    "--anchors", type=PATH, metavar="NPY", help="Anchors of an SSD: cy, cx, h, w in every row."
-)
-@options.input_options
-@options.threads_option
-@options.output_options
-def check(
-    float_model: Path,
-    quantized: Path,
-    images: Path,
-    labels: Path | None,
-    anchors: Path | None,
-    input_shape: tuple[int, int] | None,
-    inputs: dict[str, tuple[float, ...]],
-    threads: int | None,
-    as_json: bool,
-    verbose: int,
-    **choices: Any,
-) -> None:
-    """Compare FLOAT with QUANTIZED on real pictures."""
-    screen.log(verbose)
-    with working("Checking", quantized) as progress:
-        from zqc.commands import check
-        from zqc.report import text
-
-        result = check.check(
-            float_model,
-            quantized,
-            images=images,
-            labels=labels,
-            anchors=anchors,
-            input_format=options.input_format(**choices),
-            input_shape=input_shape,
-            inputs=inputs,
-            threads=threads,
-            progress=progress,
-        )
-    print_result(result, text.checked, as_json=as_json)
-
-
-@cli.command(cls=SectionedCommand)
-@click.argument("float_model", metavar="FLOAT", type=PATH)
-@click.argument("quantized", type=PATH)
 @options.bench_options
 @options.input_options
 @options.output_options
@@ -364,6 +325,7 @@ def bench(
     print_result(result, partial(benched, top=named), as_json=as_json)
 
 
+cli.add_command(check_command)
 cli.add_command(sensitivity_command)
 cli.add_command(debug_command)
 
@@ -377,8 +339,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
-    0: done. 1: an error with a message. 2: the command line is wrong. 70: an unexpected error.
-    130: interrupted.
+    0: done. 1: an error with a message. 2: the command line is wrong. 3: a limit that was demanded
+    does not hold. 70: an unexpected error. 130: interrupted.
     """
     as_json = "--json" in arguments
     try:

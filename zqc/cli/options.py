@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zqc.cli.sections import option_of
-from zqc.pictures.input_format import ChannelOrder, InputFormat, asked_format
+from zqc.pictures.input_format import FITS, ChannelOrder, InputFormat, asked_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,14 +104,14 @@ input_options = group(
         "--input-range",
         type=_range,
         metavar="LO:HI",
-        help="Values of pixels 0 and 255, such as --input-range=-1:1."
+        help="Values of pixels 0 and 255, as --input-range=-1:1."
         "  [default: found from BatchNorm, else 0:1]",
     ),
     _input(
         "--mean",
         type=_numbers,
         metavar="M,M,M",
-        help="Mean of each channel, for inputs that are normalised.",
+        help="Mean of each channel, for normalised inputs.",
     ),
     _input(
         "--std",
@@ -124,9 +124,17 @@ input_options = group(
         "--input-shape",
         type=size,
         metavar="HxW",
-        help="Height and width, for a model that leaves them open.  [default: 640x640]",
+        help="Height and width, where open.  [default: 640x640]",
     ),
     inputs_option,
+)
+
+fit_option = _input(
+    "--fit",
+    type=click.Choice(FITS),
+    default="auto",
+    show_default=True,
+    help="How pictures of another size get into the input; auto: as the detector has it.",
 )
 
 images_option = _pictures(
@@ -200,6 +208,13 @@ bench_options = group(
         metavar="N",
         help="Pictures at once, for models that leave it open.  [default: 1]",
     ),
+)
+
+report_option = click.option(
+    "--report",
+    type=PATH,
+    metavar="FILE.html",
+    help="Write a report, one HTML file to pass on.",
 )
 
 output_options = group(

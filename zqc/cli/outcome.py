@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zqc.progress import Progress
 
 EXIT_ERROR = 1
+EXIT_LIMIT = 3
 EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 

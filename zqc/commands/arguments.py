@@ -80,6 +80,20 @@ def check_output(output: Path, *inputs: object) -> None:
             raise OptionError(f"the output {output} is the input; give another one with -o")
 
 
+def check_outputs(outputs: Iterable[Path | None], *inputs: object) -> None:
+    """Refuse outputs that cannot be written, as ``check_output`` does, and one that is two.
+
+    Raises:
+        OutputError: A file cannot be written there.
+        OptionError: It is one of the inputs, or two outputs are one file.
+    """
+    given = [output for output in outputs if output is not None]
+    for output in given:
+        check_output(output, *inputs)
+    if len({output.absolute() for output in given}) < len(given):
+        raise OptionError(f"two outputs are one file, {given[0]}; give each a name of its own")
+
+
 def name_of_model(source: Path | onnx.ModelProto | ir.Model) -> str:
     """What messages call it."""
     return source.name if isinstance(source, Path) else "the model"

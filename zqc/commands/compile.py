@@ -8,16 +8,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from passes.analysis.topology import first_last_layers
 from zqc import pipeline
 from zqc.commands import inputs
+from zqc.commands.advice import after_compile
 from zqc.commands.arguments import (
     ImagesLike,
     ModelLike,
-    check_output,
+    check_outputs,
     images_of,
     model_of,
     name_of_model,
@@ -25,19 +28,27 @@ from zqc.commands.arguments import (
     recipe_of,
 )
 from zqc.commands.inputs import CalibrationSource
+from zqc.commands.judged import Judged, judge_compiled
 from zqc.commands.origin import Origin
 from zqc.detection.agreement import PartAgreement
+from zqc.detection.average_precision import Accuracy
+from zqc.detection.pairing import Pairing
+from zqc.detection.verdict import Verdict
 from zqc.files import FilePath, atomic_write, to_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
+from zqc.pictures.input_format import InputFormat, is_bgr
 from zqc.pictures.model_input import fixed_batch
 from zqc.pipeline import Outcome
 from zqc.progress import Progress, Silent
+from zqc.quantization.layer_facts import LayerFacts, input_ranges, layer_facts
 from zqc.quantization.quantize import bits_by_layer
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 from zqc.recipe.toml import METADATA_KEY, to_toml
+from zqc.report.html import render
+from zqc.report.html.from_compile import SHOWN_PICTURES, compiled_page
 from zqc.report.printing import Printable
 from zqc.runtime import cpu, executed, saturation, session
 from zqc.runtime.executed import FloatOperators, LayerReport
@@ -57,6 +68,7 @@ class CompileResult(Printable):
     """The outcome of ``zqc.compile``.
 
     Attributes:
+        verdict: Whether it is still good, on the calibration pictures.
         output: The file that was written; None where a model in memory was written nowhere.
         precision: ``int8``, ``w4a8``, …
         target: What it was lowered for.
@@ -82,11 +94,21 @@ class CompileResult(Printable):
         post_processing: First nodes of the post-processing, which stays float.
         first_last: Names of the layers that have the first/last bits.
         seconds: Wall time of the compilation.
+        detector: How detections are read from the outputs, or why they are not, in words.
+        detections: AP of the detections in the calibration pictures, with the float model's in the
+            place of labels; None where there are none.
+        pairing: How the detections of both models pair; None without a known convention.
         content: The bytes of the output.
+        source: The file of the model, as the user names it; empty of one in memory.
+        sha256: Hash of its file, or of its bytes.
+        recipe: What it was compiled with, as TOML.
+        losses: Loss of the synthesis before the first and after each pass; empty without one.
+        facts: Scales, clipping and size of the weighted layers that quantization has seen.
     """
 
     text_by = ("zqc.report.text", "compiled")
 
+    verdict: Verdict
     output: Path | None
     precision: str
     target: str
@@ -108,7 +130,15 @@ class CompileResult(Printable):
     kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
     not_compared: tuple[tuple[str, str], ...] = ()
+    detector: str = ""
+    detections: Accuracy | None = None
+    pairing: Pairing | None = None
     content: bytes = field(default=b"", repr=False)
+    source: str = ""
+    sha256: str = ""
+    recipe: str = ""
+    losses: tuple[float, ...] = field(default=(), repr=False)
+    facts: tuple[LayerFacts, ...] = field(default=(), repr=False)
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -133,6 +163,7 @@ def compile_model(
     no_statistics: bool = False,
     progress: Progress | bool | None = None,
     threads: int | None = None,
+    report: FilePath | None = None,
     **fields: Any,
 ) -> CompileResult:
     """Quantize a float detector.
@@ -155,6 +186,7 @@ def compile_model(
         no_statistics: Whether structured noise will do, for a model without any statistics.
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
+        report: The HTML file to write a report to; none by default.
         **fields: Fields of ``Recipe``, such as ``bits=4`` or ``effort="quick"``, in the place of
             those of ``recipe``.
 
@@ -174,7 +206,7 @@ def compile_model(
     )
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})
-    job = _begin(model, output, asked, given, threads, progress)
+    job = _begin(model, output, asked, given, threads, progress, to_path(report))
     pictures = inputs.gather(job.loaded, job.origin, job.plan, given, progress=progress)
     outcome = pipeline.run(
         job.loaded,
@@ -187,10 +219,16 @@ def compile_model(
     )
     with progress.stage("Loading the result in ONNX Runtime, and timing it"):
         proof = _prove(job, outcome, pictures)
+    real = pixels is not None and not pictures.synthesised
+    judged = _judge(job, outcome, pictures, asked, given, real=real, progress=progress)
     if job.output is not None:
         with atomic_write(job.output) as file:
             file.write(outcome.written.content)
-    return _report(job, outcome, proof, pictures, time.monotonic() - started)
+    result = _result(job, outcome, proof, judged, pictures, time.monotonic() - started)
+    if job.report is not None:
+        with progress.stage(f"Writing {job.report}"):
+            _write_report(job.report, job, outcome, result, pictures, given)
+    return result
 
 
 def effective_recipe(
@@ -234,6 +272,8 @@ class _Job:
         choice: How it came to be known.
         output: Where the result goes, if anywhere.
         is_noise: Whether structured noise will be made.
+        source: The file of the model, as the user names it; empty of one in memory.
+        report: Where the report goes, if anywhere.
     """
 
     loaded: LoadedModel
@@ -243,6 +283,8 @@ class _Job:
     choice: InputChoice
     output: Path | None
     is_noise: bool
+    source: str
+    report: Path | None
 
 
 @dataclass(frozen=True)
@@ -262,6 +304,7 @@ def _begin(
     given: CalibrationSource,
     threads: int | None,
     progress: Progress,
+    report: Path | None = None,
 ) -> _Job:
     """Read what the user gave, and refuse what cannot work before any long work begins."""
     plan, source, path = Plan.of(recipe, threads=threads), model_of(model), to_path(output)
@@ -269,12 +312,12 @@ def _begin(
         loaded, origin, input_format, choice = inputs.begin(source, recipe, given, threads)
     if isinstance(source, Path):
         path = path or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
-    if path is not None:
-        check_output(path, source, given.images, given.statistics)
+    check_outputs((path, report), source, given.images, given.statistics)
     plan = replace(plan, recipe=replace(recipe, input_format=input_format))
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
-    return _Job(loaded, prepared, origin, plan, choice, path, given.no_statistics)
+    name = str(source) if isinstance(source, Path) else ""
+    return _Job(loaded, prepared, origin, plan, choice, path, given.no_statistics, name, report)
 
 
 def _metadata(job: _Job, pictures: ImageSet) -> dict[str, str]:
@@ -282,10 +325,17 @@ def _metadata(job: _Job, pictures: ImageSet) -> dict[str, str]:
     return {
         "version": __version__,
         "precision": recipe.precision,
-        METADATA_KEY: to_toml(recipe),
+        METADATA_KEY: to_toml(_known(recipe, job.choice)),
         "source_sha256": job.loaded.sha256,
         "calibration": pictures.source,
     }
+
+
+def _known(recipe: Recipe, choice: InputChoice) -> Recipe:
+    """What the file says of itself: not a format that was assumed, only the order of channels."""
+    if choice.origin != "assumed":
+        return recipe
+    return replace(recipe, input_format="BGR" if is_bgr(recipe.input_format) else "RGB")
 
 
 def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
@@ -323,12 +373,91 @@ def _latencies(loaded: LoadedModel, content: bytes, pictures: ImageSet) -> tuple
     return before, after
 
 
-def _report(
-    job: _Job, outcome: Outcome, proof: _Proof, pictures: ImageSet, seconds: float
+def _judge(
+    job: _Job,
+    outcome: Outcome,
+    pictures: ImageSet,
+    asked: Recipe,
+    given: CalibrationSource,
+    *,
+    real: bool,
+    progress: Progress,
+) -> Judged:
+    """The verdict, with the command that helps most; what takes seconds is tried first."""
+    loaded, plan = job.loaded, job.plan
+
+    def judged(outcome: Outcome) -> Judged:
+        file, parts = outcome.written, outcome.agreement
+        content = file.content if loaded.ends_run else file.compared
+        with progress.task("Comparing detections", len(pictures)) as task:
+            return judge_compiled(
+                loaded, content, pictures, parts, real=real, threads=plan.threads, task=task
+            )
+
+    found, wide = judged(outcome), None
+    if found.verdict.word in ("usable with care", "broken") and _is_below_8(outcome, plan.recipe):
+        with progress.stage("Trying weights of 8 bits"):
+            other = pipeline.with_other_bits(loaded, outcome, plan, 8, progress)
+        wide = judged(other).verdict
+    advice = after_compile(
+        found.verdict,
+        Path(loaded.name) if job.output is not None else None,
+        job.output,
+        asked,
+        given,
+        real=real,
+        wide=wide,
+    )
+    return replace(found, verdict=replace(found.verdict, advice=advice))
+
+
+def _is_below_8(outcome: Outcome, recipe: Recipe) -> bool:
+    return recipe.bits < 8 or any(bits < 8 for bits in outcome.bits_of.values())
+
+
+def _write_report(
+    path: Path,
+    job: _Job,
+    outcome: Outcome,
+    result: CompileResult,
+    pictures: ImageSet,
+    given: CalibrationSource,
+) -> None:
+    """Write what the result says, and what only the work itself has: pictures and histograms."""
+    page = compiled_page(
+        result,
+        pictures=_shown(pictures, job),
+        ranges=input_ranges(outcome.candidate),
+        given={
+            "--images": given.images if isinstance(given.images, Path) else None,
+            "--statistics": given.statistics,
+            "--no-statistics": given.no_statistics,
+        },
+    )
+    render.write(path, page)
+
+
+def _shown(pictures: ImageSet, job: _Job) -> NDArray[np.uint8] | None:
+    """The first pictures as pixels (N, H, W, C); None where their channels are no colours."""
+    tensors = next(pictures.batches(SHOWN_PICTURES))
+    input_format = job.plan.recipe.input_format
+    if not isinstance(input_format, InputFormat) or tensors.shape[1] not in (1, 3):
+        return None
+    return input_format.to_pixels(tensors)
+
+
+def _result(
+    job: _Job,
+    outcome: Outcome,
+    proof: _Proof,
+    judged: Judged,
+    pictures: ImageSet,
+    seconds: float,
 ) -> CompileResult:
     recipe, candidate = job.plan.recipe, outcome.candidate
     first_last = {node.name for node in first_last_layers(candidate.model.graph)}
     return CompileResult(
+        verdict=judged.verdict,
         output=job.output,
         precision=recipe.precision,
         target=recipe.target,
@@ -351,5 +480,13 @@ def _report(
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),
         not_compared=tuple(job.loaded.ends.reasons.items()),
+        detector=judged.detector.text,
+        detections=judged.agreement,
+        pairing=judged.pairing,
         content=outcome.written.content,
+        source=job.source,
+        sha256=job.loaded.sha256,
+        recipe=to_toml(recipe),
+        losses=pictures.losses,
+        facts=layer_facts(outcome.written.quantized, input_ranges(candidate)),
     )

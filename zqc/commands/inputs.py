@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import weighted_layers
+from zqc.commands.detector import detector_of
 from zqc.commands.origin import Origin, find_statistics
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
 from zqc.model_io import model_file
@@ -126,14 +127,15 @@ def gather(
         ZqcError: Pictures cannot be used, or the synthesis failed.
         KeyboardInterrupt: Ctrl-C came during the synthesis.
     """
-    found = _gather(loaded.model, origin, plan, source, progress)
+    found = _gather(loaded, origin, plan, source, progress)
     return found.rounded() if loaded.interface.taken.picture.holds_pixels else found
 
 
 def _gather(
-    model: ir.Model, origin: Origin, plan: Plan, source: CalibrationSource, progress: Progress
+    loaded: LoadedModel, origin: Origin, plan: Plan, source: CalibrationSource, progress: Progress
 ) -> ImageSet:
-    recipe, picture = plan.recipe, picture_shape(model)
+    model, recipe = loaded.model, plan.recipe
+    picture = picture_shape(model)
     input_format = recipe.input_format
     assert isinstance(input_format, InputFormat)  # ``begin`` found it
     if source.images is not None:
@@ -144,6 +146,7 @@ def _gather(
             height=height,
             width=width,
             input_format=input_format,
+            mode=detector_of(loaded).fit(recipe.fit),
             limit=recipe.samples,
             input_name=input_name(model),
         )
@@ -171,7 +174,7 @@ def _gather(
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
         + (f"; {reach.shortfall}" if reach.shortfall else "")
     )
-    return ImageSet.of_tensors(made.tensors, text, synthesised=True)
+    return ImageSet.of_tensors(made.tensors, text, synthesised=True, losses=made.losses)
 
 
 def noise(

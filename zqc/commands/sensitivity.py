@@ -30,8 +30,9 @@ from zqc.commands.arguments import (
 )
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.spelled import command_line, layer_options
+from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.conventions.convention import Convention, Facts
-from zqc.detection.conventions.recognise import read_anchors, recognise
+from zqc.detection.conventions.recognise import recognise
 from zqc.detection.parts import output_parts
 from zqc.diagnosis import layerwise, suggestion
 from zqc.diagnosis.cache import Cache

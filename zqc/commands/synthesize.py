@@ -139,9 +139,10 @@ def synthesize_to(
             )
             tensors = made.tensors
         with progress.stage(f"Writing {directory}"):
-            write_pictures(folder, tensors, input_format, synthesised=made is not None)
+            name = name_of_model(source)
+            write_pictures(folder, tensors, input_format, synthesised=made is not None, model=name)
             if made is not None:
-                write_course(folder, made, options)
+                write_course(folder, made, options, model=name)
                 if made.interrupted:
                     checkpoint.write(folder / checkpoint.NAME, made.state, options)
     return SynthesisResult(

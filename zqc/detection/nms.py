@@ -11,7 +11,11 @@ from zqc.detection.boxes import iou_matrix
 from zqc.detection.detections import Detections
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    Overlap = Callable[[NDArray[np.floating], NDArray[np.floating]], NDArray[np.floating]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,26 +53,51 @@ def select(
         scores: Shape (n, classes).
         selection: The thresholds and limits.
     """
-    classes = scores.shape[1]
+    rows, labels = choose(boxes, scores, selection)
+    return Detections(boxes[rows], scores[rows, labels], labels)
+
+
+def choose(
+    boxes: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    selection: Selection = DEFAULT_SELECTION,
+    overlap: Overlap = iou_matrix,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Say which candidates of one picture are its detections, and of which class, best first.
+
+    Args:
+        boxes: Anything with an overlap, one in a row, shape (n, …).
+        scores: Shape (n, classes).
+        selection: The thresholds and limits.
+        overlap: The overlap of every pair.
+
+    Returns:
+        Indices of candidates and of classes, each of shape (k,).
+    """
     flat = scores.reshape(-1)
     chosen = np.flatnonzero(flat > selection.score_threshold)
     # Stable sorting makes equal scores fall out the same way on every machine.
     order = chosen[np.argsort(-flat[chosen], kind="stable")[: selection.candidates]]
-    rows, labels = np.divmod(order, classes)
-    kept = suppress(boxes[rows], labels, selection.iou_threshold, selection.detections)
-    return Detections(boxes[rows][kept], flat[order][kept], labels[kept].astype(np.int64))
+    rows, labels = np.divmod(order, scores.shape[1])
+    kept = suppress(boxes[rows], labels, selection.iou_threshold, selection.detections, overlap)
+    return rows[kept], labels[kept].astype(np.int64)
 
 
 def suppress(
-    boxes: NDArray[np.floating], labels: NDArray[np.integer], iou_threshold: float, limit: int
+    boxes: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    iou_threshold: float,
+    limit: int,
+    overlap: Overlap = iou_matrix,
 ) -> NDArray[np.int64]:
     """Greedy non-maximum suppression within each class.
 
     Args:
-        boxes: (x1, y1, x2, y2), best first, shape (n, 4).
+        boxes: (x1, y1, x2, y2), or what else ``overlap`` takes, best first, shape (n, 4).
         labels: Class of each box, shape (n,).
         iou_threshold: A box is dropped when it overlaps a kept one of its class by more.
         limit: Stop after so many kept boxes.
+        overlap: The overlap of every pair of two sets of boxes.
 
     Returns:
         Indices of the kept boxes, ascending; at most ``limit``.
@@ -79,6 +108,6 @@ def suppress(
         best = remaining[0]
         kept.append(int(best))
         rest = remaining[1:]
-        overlap = iou_matrix(boxes[best][None], boxes[rest])[0]
-        remaining = rest[(overlap <= iou_threshold) | (labels[rest] != labels[best])]
+        shared = overlap(boxes[best][None], boxes[rest])[0]
+        remaining = rest[(shared <= iou_threshold) | (labels[rest] != labels[best])]
     return np.array(kept, np.int64)

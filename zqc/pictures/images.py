@@ -6,13 +6,13 @@ import struct
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from zqc.errors import ImageError, OptionError, OutputError
-from zqc.pictures.input_format import InputFormat
+from zqc.pictures.input_format import FitMode, InputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["PicturePlacement", ...]]]
 
-FitMode = Literal["letterbox", "stretch"]
-
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_LYING = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _PADDING = 114  # the grey that YOLO letterboxes with
 
 # What Pillow's decoders raise for broken files, besides OSError.
@@ -67,16 +66,26 @@ class ImageSet:
         source: Where they come from, in words.
         read: Reads the pictures from start to stop as N,C,H,W and how each was placed.
         synthesised: Whether they were made from statistics of the training pictures.
+        files: The files of the pictures, where each is one.
+        losses: Loss of the whole set before the first and after each pass of the synthesis that
+            made them; empty where none did.
     """
 
     names: tuple[str, ...]
     source: str
     read: Read
     synthesised: bool = False
+    files: tuple[Path, ...] = ()
+    losses: tuple[float, ...] = ()
 
     @classmethod
     def of_tensors(
-        cls, tensors: NDArray[np.floating], source: str, *, synthesised: bool = False
+        cls,
+        tensors: NDArray[np.floating],
+        source: str,
+        *,
+        synthesised: bool = False,
+        losses: tuple[float, ...] = (),
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
@@ -89,6 +98,7 @@ class ImageSet:
                 (whole,) * (stop - start),
             ),
             synthesised,
+            losses=losses,
         )
 
     def __len__(self) -> int:
@@ -139,6 +149,22 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise ImageError(f"cannot read {path} as a picture: {error}") from error
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a picture as ``read_picture`` reads it; no pixel is decoded.
+
+    Raises:
+        ImageError: The file is missing or is not a picture.
+    """
+    try:
+        with Image.open(path) as file:
+            turned = file.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
+            return (file.height, file.width) if turned else (file.width, file.height)
+    except FileNotFoundError as error:
+        raise ImageError(f"picture {path} does not exist") from error
+    except _DECODE_ERRORS as error:
+        raise ImageError(f"cannot read {path} as a picture: {error}") from error
+
+
 def fit(
     pixels: NDArray[np.uint8], height: int, width: int, mode: FitMode = "letterbox"
 ) -> tuple[NDArray[np.uint8], PicturePlacement]:
@@ -149,6 +175,7 @@ def fit(
         height: Height of the input.
         width: Width of the input.
         mode: ``letterbox`` keeps the proportions and centres the picture on grey 114 (as YOLO
+            does); ``letterbox-top-left`` puts it into the upper left corner of it (as YOLOX
             does); ``stretch`` fills the input.
 
     Returns:
@@ -159,14 +186,16 @@ def fit(
     h, w, channels = pixels.shape
     scale = min(height / h, width / w)
     inner = (height, width)
-    if mode == "letterbox":
+    if mode != "stretch":
         inner = (max(1, round(h * scale)), max(1, round(w * scale)))
     resized = pixels
     if inner != (h, w):
         picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
         picture = picture.resize(inner[::-1], Image.Resampling.BILINEAR)
         resized = np.asarray(picture, np.uint8).reshape(*inner, channels)
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    top, left = 0, 0
+    if mode == "letterbox":
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     canvas = np.full((height, width, channels), _PADDING, np.uint8)
     canvas[top : top + inner[0], left : left + inner[1]] = resized
     return canvas, PicturePlacement(inner[1] / w, inner[0] / h, left, top, w, h)
@@ -240,6 +269,7 @@ def open_images(
         tuple(file.name for file in files),
         f"{_count(len(files), 'picture')} from {path}",
         lambda start, stop: tensors([read_picture(file) for file in files[start:stop]]),
+        files=files,
     )
 
 

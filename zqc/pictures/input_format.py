@@ -20,6 +20,15 @@ ChannelOrder = Literal["RGB", "BGR"]
 
 CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
 
+FitMode = Literal["letterbox", "letterbox-top-left", "stretch"]
+"""How a picture of another size gets into an input: with its proportions on grey, centred or in the
+upper left corner, or stretched."""
+
+Fit = Literal["auto"] | FitMode
+"""The same, or as the detector's family usually has it."""
+
+FITS: tuple[Fit, ...] = ("auto", *get_args(FitMode))
+
 
 @dataclass(frozen=True)
 class InputFormat:

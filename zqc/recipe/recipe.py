@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from zqc import targets
 from zqc.errors import OptionError
-from zqc.pictures.input_format import CHANNEL_ORDERS, ChannelOrder, InputFormat
+from zqc.pictures.input_format import CHANNEL_ORDERS, FITS, ChannelOrder, Fit, InputFormat
 from zqc.runtime import versions
 
 Effort = Literal["quick", "standard", "thorough"]
@@ -47,6 +47,7 @@ CHOICES: Mapping[str, tuple[object, ...]] = MappingProxyType(
         "threshold": THRESHOLDS,
         "rounding": ROUNDINGS,
         "bias_correction": BIAS_CORRECTIONS,
+        "fit": FITS,
     }
 )
 """The values of every field that has few."""
@@ -90,6 +91,8 @@ class Recipe:
         input_format: How pixel values become the input tensor; ``"RGB"`` or ``"BGR"`` where that is
             to be found from the statistics, for channels in this order.
         input_shape: Height and width for inputs that leave them open.
+        fit: How pictures of another size get into the input: with their proportions on grey, or
+            stretched. Auto is as the detector's family usually has it.
         inputs: Values of inputs beside the picture by name, row by row, or one for all; those that
             are not there have the usual ones.
         target: Name of what the output is lowered for, see ``zqc.targets``.
@@ -129,6 +132,7 @@ class Recipe:
     seed: int = 0
     input_format: InputFormat | ChannelOrder = "RGB"
     input_shape: tuple[int, int] | None = None
+    fit: Fit = "auto"
     inputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
     target: str = "ort-x86"
     min_runtime: str | None = None

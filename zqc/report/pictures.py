@@ -31,7 +31,12 @@ REPORT = "report"
 
 
 def write_pictures(
-    folder: Path, tensors: NDArray[np.float32], input_format: InputFormat, *, synthesised: bool
+    folder: Path,
+    tensors: NDArray[np.float32],
+    input_format: InputFormat,
+    *,
+    synthesised: bool,
+    model: str = "",
 ) -> None:
     """Write ``000.png`` …, the exact tensors as ``pictures.npz``, and a contact sheet.
 
@@ -40,6 +45,7 @@ def write_pictures(
         tensors: Input tensors, (N, C, H, W), C = 1 or 3.
         input_format: How pixels became their values.
         synthesised: Whether they are made from statistics, not of noise.
+        model: Name of the model, for the titles.
 
     Raises:
         ImageError: The tensors do not have 1 or 3 channels.
@@ -48,10 +54,15 @@ def write_pictures(
     write_pngs(folder, tensors, input_format)
     write_tensors(folder / "pictures.npz", tensors, synthesised=synthesised)
     report = _report(folder)
-    contact_sheet(input_format.to_pixels(tensors[:MOST])).save(report / "contact_sheet.png")
+    kind = "synthesised" if synthesised else "structured noise"
+    title = f"{len(tensors)} pictures ({kind}) for {model}" if model else ""
+    sheet = contact_sheet(input_format.to_pixels(tensors[:MOST]), title)
+    sheet.save(report / "contact_sheet.png")
 
 
-def write_course(folder: Path, made: Synthesis, options: dict[str, Any]) -> None:
+def write_course(
+    folder: Path, made: Synthesis, options: dict[str, Any], *, model: str = ""
+) -> None:
     """Write how the loss fell and what is left of the gaps, as numbers and as plots.
 
     Without matplotlib there are no plots, and the log says so.
@@ -60,11 +71,12 @@ def write_course(folder: Path, made: Synthesis, options: dict[str, Any]) -> None
         folder: The folder of the pictures.
         made: The synthesis.
         options: What it was made with, by name.
+        model: Name of the model, for the titles.
     """
     report = _report(folder)
     if extras.installed(extras.PLOTS):
-        draw_losses(report / "loss.png", made.losses)
-        draw_gaps(report / "statistics_gap.png", made.gaps)
+        draw_losses(report / "loss.png", made.losses, model)
+        draw_gaps(report / "statistics_gap.png", made.gaps, model)
     else:
         logger.warning("%s", extras.missing(extras.PLOTS, "drawing the plots of the report"))
     layers = [

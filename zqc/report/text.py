@@ -16,24 +16,24 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from zqc.commands.check import CheckResult
     from zqc.commands.compile import CompileResult
-    from zqc.commands.inspect import Inspection, Tensor
+    from zqc.commands.inspect import Inspection, NodeName, Tensor
     from zqc.commands.list_targets import TargetsResult
     from zqc.commands.stats import StatsResult
     from zqc.commands.synthesize import SynthesisResult
     from zqc.detection.agreement import PartAgreement
-    from zqc.detection.average_precision import Accuracy
+    from zqc.detection.verdict import Verdict
     from zqc.runtime.executed import LayerReport
     from zqc.statistics.input_choice import InputChoice
 
-_LOW_CORRELATION = 0.9
+_STYLES = {"good": "bold green", "usable with care": "bold yellow", "broken": "bold red"}
 _NAMES_SHOWN = 3
 
 
 def compiled(result: CompileResult) -> Text:
     """What ``zqc compile`` says: data, layers, size, latency, agreement, file."""
     lines = [
+        *verdict_lines(result.verdict),
         input_line(result.input_choice),
         line("Calibration", result.calibration),
         *(
@@ -48,11 +48,17 @@ def compiled(result: CompileResult) -> Text:
         *_stayed_float(result),
         line("Size", _size(result)),
         line("Latency", _latency(result)),
-        *_agreement(result.agreement),
-        *_not_compared(result.not_compared),
+        *agreement_lines(result.agreement),
+        *not_compared_lines(result.not_compared),
         line("Written", f"{result.output} in {_seconds(result.seconds)}", "bold"),
     ]
     return Text("\n").join(lines)
+
+
+def verdict_lines(verdict: Verdict) -> list[Text]:
+    """The verdict, and the command that helps most."""
+    lines = [line("Verdict", f"{verdict.word}: {verdict.reason}", _STYLES.get(verdict.word, ""))]
+    return lines + ([line("Next", verdict.advice, "bold")] if verdict.advice else [])
 
 
 def targets_listed(result: TargetsResult) -> Text:
@@ -110,29 +116,6 @@ def card_written(result: StatsResult) -> Text:
     )
 
 
-def checked(result: CheckResult) -> Text:
-    """What ``zqc check`` says: agreement of the outputs, average precision of both models."""
-    lines = [
-        input_line(result.input_choice),
-        line("Pictures", str(result.images)),
-        *_agreement(result.parts),
-        *_not_compared(result.not_compared),
-    ]
-    if result.convention:
-        lines.append(line("Convention", result.convention))
-    lines += [
-        _accuracy("Float model", result.accuracy_float, "against the labels"),
-        _accuracy("Quantized model", result.accuracy_quantized, "against the labels"),
-        _accuracy("Detections", result.agreement, "against those of the float model"),
-    ]
-    if result.agreement is None:
-        unknown = "the outputs follow no known convention of boxes and scores"
-        nothing = "the float model finds nothing in these pictures; is the input line above right?"
-        note = f"not compared: {nothing if result.convention else unknown}"
-        lines.append(line("Detections", note, "yellow"))
-    return Text("\n").join(said for said in lines if said)
-
-
 def inspected(result: Inspection) -> Text:
     """What ``zqc inspect`` says: interface, operators, layers, where post-processing begins."""
     begins = _names(result.post_processing_begins) or "nowhere"
@@ -141,29 +124,48 @@ def inspected(result: Inspection) -> Text:
     inner = [layer for layer in result.layers if layer.inside]
     where = "/".join(sorted({layer.inside for layer in inner}))
     inside = f"; {len(inner)} inside of {where}, which stay float" if inner else ""
-    batch_norms = str(result.batch_norms)
-    if not result.batch_norms:
-        batch_norms += ": nothing to synthesise from; compile with --statistics or --images"
+    usable = result.statistics_state == "kept"
+    opened = ""
+    if result.open_size is not None:
+        height, width = result.open_size
+        opened = f"height and width; this is of {height}x{width}, --input-shape takes others"
     return Text("\n").join(
         [
             line("File", f"{result.path}, {bytes_text(result.bytes_on_disk)}{written_by}"),
             line("Format", f"opset {result.opset}, IR version {result.ir_version}"),
             *(line("Input", _tensor(value)) for value in result.inputs),
+            *([line("Open size", opened)] if opened else []),
             *(line("Output", _tensor(value)) for value in result.outputs),
             line("Parameters", f"{result.parameters:,}"),
             line("Operators", _counts(result.operators)),
             line("Layers", f"{len(result.layers)} ({_counts(layers)}){inside}"),
-            line("BatchNorm", batch_norms, "" if result.batch_norms else "yellow"),
+            line(
+                "BatchNorm",
+                f"{result.batch_norms}: {result.statistics}",
+                "" if usable else "yellow",
+            ),
+            line("Detector", result.detector),
             line("Post-processing", f"{result.post_processing} nodes, begins at {begins}"),
             *(line("Metadata", f"{key} = {value}") for key, value in result.metadata.items()),
+            *(line("Layer", _layer(layer)) for layer in result.layers),
+            line("Next", result.advice, "bold"),
         ]
     )
+
+
+def _layer(layer: NodeName) -> str:
+    """Its name, its operator and its weights; the names are what --keep-float matches."""
+    sizes = "×".join(map(str, layer.shape))
+    weights = f" {sizes}, {math.prod(layer.shape):,} weights" if layer.shape else ""
+    inside = f", inside of {layer.inside}" if layer.inside else ""
+    return f"{layer.name}: {layer.op_type}{weights}{inside}"
 
 
 def input_line(choice: InputChoice) -> Text:
     """How pixels become input values, and who says so."""
     notes = {
         "given": "",
+        "recipe": " (from the recipe in the quantized model)",
         "card": " (from the statistics card)",
         "stated": f" ({choice.flags})",
         "found": f" (found from the BatchNorm statistics; {choice.flags} says the same)",
@@ -233,51 +235,31 @@ def _stayed_float(result: CompileResult) -> list[Text]:
     return [line("Stays float", text) for text in said]
 
 
-def _agreement(parts: Sequence[PartAgreement]) -> list[Text]:
+def agreement_lines(parts: Sequence[PartAgreement]) -> list[Text]:
+    """A line for each part of the outputs, and for what must not be overlooked."""
     lines = []
     for part in parts:
         if part.not_compared:
             lines.append(line("Not compared", f"{part.part}: {part.not_compared}", "yellow"))
             continue
         if not math.isnan(part.equal):
-            lines.append(line("Agreement", f"{part.part}: {_percent(part.equal)} equal"))
+            lines.append(line("Agreement", f"{part.part}: {percent_text(part.equal)} equal"))
             continue
-        text = f"{part.part}: SQNR {_decibels(part.sqnr_db)}, correlation {part.correlation:.4f}"
+        text = (
+            f"{part.part}: SQNR {decibels_text(part.sqnr_db)}, correlation {part.correlation:.4f}"
+        )
         if part.kind == "scores":
             text += f", {part.distinct:,} distinct values (float {part.distinct_float:,})"
         lines.append(line("Agreement", text))
-        lines += [line("Warning", warning, "bold yellow") for warning in _warnings(part)]
     return lines
 
 
-def _not_compared(outputs: Iterable[tuple[str, str]]) -> list[Text]:
+def not_compared_lines(outputs: Iterable[tuple[str, str]]) -> list[Text]:
     """A line for each reason why outputs were left as they are."""
     reasons: dict[str, list[str]] = {}
     for name, reason in outputs:
         reasons.setdefault(reason, []).append(name)
     return [line("Not compared", f"{_names(names)}: {reason}") for reason, names in reasons.items()]
-
-
-def _warnings(part: PartAgreement) -> list[str]:
-    """What must not be overlooked: a detector that finds nothing has a fine SQNR, too."""
-    if part.kind != "scores":
-        return []
-    if part.distinct <= 1 < part.distinct_float:
-        return [f"{part.part}: every score is the same, so the quantized detector finds nothing"]
-    if math.isnan(part.correlation) or part.correlation < _LOW_CORRELATION:
-        return [
-            f"{part.part}: correlation with the float scores is low; see that the input line above "
-            "is right (--input-range, --mean and --std, --bgr), then try --effort thorough, "
-            "pictures of your own (--images), or more bits"
-        ]
-    return []
-
-
-def _accuracy(label: str, accuracy: Accuracy | None, what: str) -> Text:
-    if accuracy is None:
-        return Text()
-    text = f"AP {_percent(accuracy.ap)}, AP50 {_percent(accuracy.ap50)} {what}"
-    return line(label, text)
 
 
 def _size(result: CompileResult) -> str:
@@ -320,11 +302,13 @@ def _seconds(value: float) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{value:.1f} s"
 
 
-def _decibels(value: float) -> str:
+def decibels_text(value: float) -> str:
+    """An SQNR."""
     return "∞ dB" if value == math.inf else f"{value:.1f} dB"
 
 
-def _percent(share: float) -> str:
+def percent_text(share: float) -> str:
+    """A share in percent."""
     return f"{100 * share:.1f} %"
 
 

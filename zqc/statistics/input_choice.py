@@ -87,14 +87,14 @@ class InputChoice:
 
     Attributes:
         name: Its name or its range, such as ``-1:1, BGR``.
-        origin: Whether the options say so, the statistics card does, the model states it, it was
-            found from the BatchNorm statistics, or nothing was known.
+        origin: Whether the options say so, a recipe or the statistics card does, the model states
+            it, it was found from the BatchNorm statistics, or nothing was known.
         flags: The options that say the same, where it was found; what states it, where the model
             does.
         order_known: Whether the order of the channels was found, too; it may not show.
     """
 
     name: str
-    origin: Literal["given", "card", "stated", "found", "assumed"]
+    origin: Literal["given", "recipe", "card", "stated", "found", "assumed"]
     flags: str = ""
     order_known: bool = True

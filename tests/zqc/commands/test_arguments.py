@@ -9,13 +9,14 @@ import pytest
 from tests import nets
 from zqc.commands.arguments import (
     check_output,
+    check_outputs,
     images_of,
     model_of,
     name_of_model,
     progress_of,
     recipe_of,
 )
-from zqc.errors import ImageError, OptionError
+from zqc.errors import ImageError, OptionError, OutputError
 from zqc.progress import Silent
 from zqc.recipe.recipe import PRESETS, Recipe
 
@@ -144,3 +145,17 @@ def test_an_input_is_never_overwritten(tmp_path):
             check_output(output, model, twin, pictures, None)
     check_output(tmp_path / "new.onnx", model, twin, pictures, None)
     check_output(pictures / "new.onnx", model, twin, pictures, np.zeros(3))
+
+
+def test_a_report_destroys_nothing(tmp_path):
+    """It is neither the output nor an input, even where the output is not written yet."""
+    model, output = tmp_path / "model.onnx", tmp_path / "out.onnx"
+    model.touch()
+    with pytest.raises(OptionError, match="give each a name of its own"):
+        check_outputs((output, output), model)
+    with pytest.raises(OptionError, match="is the input"):
+        check_outputs((model, output), model)
+    with pytest.raises(OutputError, match="does not exist; make it first"):
+        check_outputs((tmp_path / "missing" / "r.html", output), model)
+    check_outputs((tmp_path / "r.html", output), model)
+    check_outputs((tmp_path / "r.html", None), model)

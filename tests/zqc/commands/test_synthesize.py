@@ -47,7 +47,7 @@ def few_steps(monkeypatch):
 def quick_plots(monkeypatch):
     """Drawing takes longer than all the rest; the numbers that would be drawn do as well."""
     for name in ("draw_losses", "draw_gaps"):
-        monkeypatch.setattr(pictures, name, lambda path, values: path.write_text(repr(values)))
+        monkeypatch.setattr(pictures, name, lambda path, values, _: path.write_text(repr(values)))
 
 
 @pytest.fixture

@@ -1,28 +1,17 @@
-"""Average precision on cases with a closed form, and COCO label files."""
+"""Average precision on cases with a closed form."""
 
-import json
+import dataclasses
+import math
 
 import numpy as np
 import pytest
 
-from zqc.detection.average_precision import (
-    Truth,
-    agreement,
-    coco_accuracy,
-    read_labels,
-)
+from zqc.detection.average_precision import agreement, coco_accuracy
 from zqc.detection.detections import Detections
+from zqc.detection.labels.labels import Truth
 from zqc.errors import LabelError
 
 BOXES = np.array([[0, 0, 40, 40], [100, 100, 160, 180]], float)
-LABELS = {
-    "images": [{"id": 7, "file_name": "train/a.jpg"}, {"id": 9, "file_name": "b.jpg"}],
-    "categories": [{"id": 44, "name": "dog"}, {"id": 3, "name": "cat"}],
-    "annotations": [
-        {"id": 1, "image_id": 7, "category_id": 44, "bbox": [10, 20, 30, 40]},
-        {"id": 2, "image_id": 7, "category_id": 3, "bbox": [1, 2, 3, 4], "iscrowd": 1},
-    ],
-}
 
 
 def truth(boxes=BOXES, labels=(0, 0), crowd=(False, False)):
@@ -109,51 +98,77 @@ def test_agreement_takes_confident_float_detections_for_labels():
     assert agreement([found(BOXES, [0.3, 0.1])], reference) is None
 
 
-def write(path, content):
-    """Write labels as JSON."""
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
+def test_sizes_and_classes_are_told_apart():
+    """A small box missed and a large one found; NaN where there is nothing of a size."""
+    labelled = truth([[0, 0, 20, 20], [100, 100, 300, 300]], (3, 5))
+    accuracy = coco_accuracy(
+        [labelled], [found([[100, 100, 300, 300]], [0.9], [5])], names={5: "cat"}
+    )
+    assert (accuracy.small, accuracy.large) == pytest.approx((0, 1))
+    assert math.isnan(accuracy.medium)
+    assert (accuracy.ap, accuracy.ap50, accuracy.ap75) == pytest.approx((0.5, 0.5, 0.5))
+    three, five = accuracy.classes
+    assert (three.name, three.ap, three.labels) == ("3", 0, 1)
+    assert (five.label, five.name, five.labels) == (5, "cat", 1)
+    assert (five.ap, five.ap50) == pytest.approx((1, 1))
 
 
-def test_labels_are_read_by_base_name_and_sorted_category(tmp_path):
-    """The lowest category id is class 0; folders of file_name do not matter; x,y,w,h to corners."""
-    labels = read_labels(write(tmp_path / "l.json", LABELS))
-    assert labels.categories == ("cat", "dog")
-    [a, b, unlisted] = labels.of(["a.jpg", "b.jpg", "c.jpg"])
-    assert a.boxes.tolist() == [[10, 20, 40, 60], [1, 2, 4, 6]]
-    assert a.labels.tolist() == [1, 0]
-    assert a.crowd.tolist() == [False, True]
-    assert len(b) == len(unlisted) == 0
-    with pytest.raises(LabelError, match=r"labels nothing.*z\.jpg"):
-        labels.of(["z.jpg"])
+def test_the_area_of_the_label_decides_its_size():
+    """COCO's ``area`` is that of the object, not of its box."""
+    labelled = dataclasses.replace(truth(BOXES[:1], (0,), (False,)), areas=np.array([900.0]))
+    accuracy = coco_accuracy([labelled], [found(BOXES[:1], [0.9])])
+    assert accuracy.small == pytest.approx(1)
+    assert math.isnan(accuracy.medium)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "cannot read"),
-        ("[1]", "not a COCO label file"),
-        ({"images": [], "annotations": []}, "categories"),
-        ({**LABELS, "images": [{"id": 7}]}, "file_name"),
-        ({**LABELS, "images": LABELS["images"][1:]}, "image 7"),
-        ({**LABELS, "categories": LABELS["categories"][:1]}, "category 3"),
-        ({**LABELS, "images": [{"id": i, "file_name": f"{i}/a.jpg"} for i in (7, 9)]}, "same id"),
-        ({**LABELS, "annotations": [{**LABELS["annotations"][0], "bbox": [1, 2]}]}, "not a COCO"),
-        (
-            {**LABELS, "annotations": [{**LABELS["annotations"][0], "bbox": [1, 2, -3, 4]}]},
-            "annotation 1",
-        ),
-    ],
-)
-def test_bad_label_files_are_named(tmp_path, content, message):
-    """Each error names the file and what is wrong with it."""
-    path = write(tmp_path / "l.json", content)
-    with pytest.raises(LabelError, match=message) as error:
-        read_labels(path)
-    assert "l.json" in str(error.value)
+def test_rotated_boxes_are_compared_as_outlines():
+    """A diamond is not the square around it: IoU 1/2 counts at none but the lowest threshold."""
+    square = np.array([[[0, 0], [100, 0], [100, 100], [0, 100]]], float)
+    diamond = np.array([[[50, 0], [100, 50], [50, 100], [0, 50]]], float)
+    boxes = np.array([[0, 0, 100, 100]], float)
+    labelled = dataclasses.replace(truth(boxes, (0,), (False,)), corners=diamond)
+    for corners, ap in ((diamond, 1), (square, 0)):
+        detections = dataclasses.replace(found(boxes, [0.9]), corners=corners)
+        assert coco_accuracy([labelled], [detections]).ap == pytest.approx(1)
+        accuracy = coco_accuracy([labelled], [detections], kind="outlines")
+        assert accuracy.kind == "outlines"
+        assert accuracy.ap75 == pytest.approx(ap)
 
 
-def test_a_missing_label_file_is_named(tmp_path):
-    """No traceback of open()."""
-    with pytest.raises(LabelError, match=r"none\.json"):
-        read_labels(tmp_path / "none.json")
+def test_poses_are_compared_by_their_keypoints():
+    """Points moved by d have OKS exp(-d²/(2·area·(2σ)²)), here 0.72: five of ten thresholds."""
+    area, sigma = 1600.0, 1 / 3
+    distance = math.sqrt(-2 * area * (2 * sigma) ** 2 * math.log(0.72))
+    points = np.array([[[10, 10, 2], [30, 10, 2], [20, 30, 1]]], float)
+    labelled = dataclasses.replace(
+        truth(BOXES[:1], (0,), (False,)), keypoints=points, areas=np.array([area])
+    )
+    moved = points + np.array([distance, 0, 0])
+    detections = dataclasses.replace(found(BOXES[:1], [0.9]), keypoints=moved)
+    accuracy = coco_accuracy([labelled], [detections], kind="keypoints")
+    assert accuracy.ap == pytest.approx(0.5)
+    assert math.isnan(accuracy.small)
+
+
+@pytest.mark.parametrize("kind", ["outlines", "keypoints"])
+def test_what_is_not_there_is_not_compared(kind):
+    """Boxes alone have neither outlines nor keypoints."""
+    with pytest.raises(LabelError, match="compare boxes"):
+        coco_accuracy([truth()], [found(BOXES, [0.9, 0.8])], kind=kind)
+
+
+def test_agreement_compares_what_the_detections_are():
+    """Corners and keypoints that differ in equal boxes show; those of the same model agree."""
+    boxes = np.array([[0, 0, 100, 100]], float)
+    square = np.array([[[0, 0], [100, 0], [100, 100], [0, 100]]], float)
+    diamond = np.array([[[50, 0], [100, 50], [50, 100], [0, 50]]], float)
+    plain = found(boxes, [0.9])
+    rotated = [dataclasses.replace(plain, corners=c) for c in (square, diamond)]
+    points = np.array([[[10, 10, 0.9], [30, 10, 0.9], [20, 30, 0.1]]])
+    poses = [dataclasses.replace(plain, keypoints=p) for p in (points, points + 90)]
+    for (one, other), kind in ((rotated, "outlines"), (poses, "keypoints")):
+        same, different = agreement([one], [one]), agreement([one], [other])
+        assert (same.ap, same.kind, different.kind) == (pytest.approx(1), kind, kind)
+        assert different.ap75 == pytest.approx(0)
+        assert agreement([one], [plain]).kind == "boxes"
+        assert agreement([one], [found([], [])]).ap == 0

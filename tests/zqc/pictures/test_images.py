@@ -14,6 +14,7 @@ from zqc.pictures.images import (
     fit,
     holds_tensors,
     open_images,
+    picture_size,
     read_picture,
     write_pngs,
     write_tensors,
@@ -38,7 +39,7 @@ def open_small(path: Path, **options: object):
 @given(
     size=st.tuples(st.integers(2, 40), st.integers(2, 40)),
     target=st.tuples(st.integers(8, 40), st.integers(8, 40)),
-    mode=st.sampled_from(["letterbox", "stretch"]),
+    mode=st.sampled_from(["letterbox", "letterbox-top-left", "stretch"]),
 )
 def test_the_placement_maps_the_picture_onto_the_input(size, target, mode):
     """Corner 0,0 and corner w,h of the picture land on the borders of what is not padding."""
@@ -52,7 +53,8 @@ def test_the_placement_maps_the_picture_onto_the_input(size, target, mode):
     assert bottom == pytest.approx(placed.top + h * placed.scale_y)
     padding = fitted[(fitted != 200).any(axis=2)]
     assert (padding == 114).all()
-    assert mode == "letterbox" or not len(padding)
+    assert mode != "stretch" or not len(padding)
+    assert mode == "letterbox" or (placed.left, placed.top) == (0, 0)
 
 
 def test_shrinking_is_antialiased():
@@ -64,7 +66,7 @@ def test_shrinking_is_antialiased():
 
 def test_an_unknown_fit_mode_is_refused():
     """A misspelt mode raises instead of doing something else."""
-    with pytest.raises(OptionError, match="letterbox, stretch"):
+    with pytest.raises(OptionError, match="letterbox, letterbox-top-left, stretch"):
         fit(gradient(8, 8), 8, 8, "letterboxed")
 
 
@@ -91,6 +93,22 @@ def test_the_exif_orientation_is_applied(tmp_path):
     Image.fromarray(gradient(4, 6)).save(tmp_path / "x.png", exif=exif)
     upright = np.rot90(gradient(4, 6), k=-1)
     assert np.array_equal(read_picture(tmp_path / "x.png"), upright)
+
+
+def test_the_size_is_that_of_the_pixels(tmp_path):
+    """Width and height as they are read, turned by the EXIF orientation; no picture has none."""
+    path = tmp_path / "a.jpg"
+    picture = Image.fromarray(gradient(4, 6))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[274] = orientation
+        picture.save(path, exif=exif)
+        assert picture_size(path) == read_picture(path).shape[1::-1]
+    path.write_text("no picture")
+    with pytest.raises(ImageError, match=r"a\.jpg"):
+        picture_size(path)
+    with pytest.raises(ImageError, match="does not exist"):
+        picture_size(tmp_path / "b.jpg")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", None])

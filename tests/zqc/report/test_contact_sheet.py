@@ -43,3 +43,13 @@ def test_sheets_do_not_grow_without_end():
     assert len(colours_in_order(sheet)) == MOST == 64
     wide, high = contact_sheet(coloured(1, 320, 640, 3)).size
     assert (wide - 8, high - 8) == (256, 128)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_title(channels):
+    """It stands in a line of its own above the pictures, which stay as they are."""
+    pixels = np.full((4, 60, 90, channels), 200, np.uint8)
+    plain, titled = np.asarray(contact_sheet(pixels)), np.asarray(contact_sheet(pixels, "a 层"))
+    above = len(titled) - len(plain)
+    assert np.array_equal(titled[above:], plain)
+    assert titled[:above].min() < 100

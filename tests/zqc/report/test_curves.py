@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zqc.report.curves import draw_gaps, draw_losses
+from zqc.report.curves import GOOD_GAP, draw_gaps, draw_losses
 from zqc.synthesis.loop import LayerGap
 
 INF, NAN = float("inf"), float("nan")
@@ -94,3 +94,25 @@ def test_no_state_of_pyplot():
         [sys.executable, "-c", script, "/dev/null"], capture_output=True, text=True, check=True
     ).stdout
     assert output.split() == ["False", "False"]
+
+
+def test_a_line_for_good(tmp_path):
+    """In the plot of the gaps a green line stands between what is good and what is not."""
+    good, bad = GOOD_GAP / 2, GOOD_GAP * 2
+    draw_gaps(tmp_path / "gap.png", [LayerGap("a", good, 0.4), LayerGap("b", bad, 0.4)])
+    line, points = (coloured(tmp_path / "gap.png", channel) for channel in (1, 2))
+    line, points = (found[found[:, 0] > 60][:, 1] for found in (line, points))  # below the legend
+    assert np.ptp(line) <= 2
+    assert points.min() < line.mean() < points.max()
+
+
+@pytest.mark.parametrize("model", ["detector.onnx", "a$b_{c$层" + "x" * 200])
+def test_titles(tmp_path, model):
+    """The model's name is above the plot, whatever letters it has, and the size stays."""
+    for name, title in (("a", ""), ("b", model)):
+        draw_losses(tmp_path / f"{name}.png", [2.0, 1.0], title)
+        draw_gaps(tmp_path / f"{name}_gap.png", GAPS, title)
+    for name in ("", "_gap"):
+        without, titled = (np.asarray(Image.open(tmp_path / f"{x}{name}.png")) for x in "ab")
+        assert without.shape == titled.shape
+        assert not np.array_equal(without[:60], titled[:60])

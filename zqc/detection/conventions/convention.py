@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Protocol, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
 from zqc.detection.parts import OutputPart
-from zqc.pictures.images import FitMode
+from zqc.pictures.input_format import FitMode
 
 Task = Literal["detect", "segment", "pose", "obb", "text"]
 """What a detector finds: boxes, boxes with masks, boxes with keypoints, rotated boxes, text."""
@@ -38,6 +38,7 @@ class Facts:
             it, see ``zqc.detection.parts``.
         anchors: Anchors that the user gave, (cy, cx, h, w) relative to the input, shape (A, 4).
         anchors_path: The file that they came from.
+        family: The family that the user says it is of; empty where it is to be found out.
     """
 
     outputs: Shapes
@@ -48,19 +49,52 @@ class Facts:
     parts: tuple[OutputPart, ...] = ()
     anchors: NDArray[np.float32] | None = None
     anchors_path: Path | None = None
+    family: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the classes, as Ultralytics writes them; empty where the file names none."""
-        try:
-            names = ast.literal_eval(self.metadata.get("names", ""))
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
-            return ()
+        names = self._written("names")
         if isinstance(names, dict):
             names = [names.get(index) for index in range(len(names))]
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             return ()
         return tuple(names)
+
+    @property
+    def task(self) -> str:
+        """What the file says that it is for, in the words of Ultralytics; empty without a word."""
+        return self.metadata.get("task", "")
+
+    @property
+    def selected(self) -> bool:
+        """Whether the file says that its rows are chosen detections, so that none is twice."""
+        arguments = self._written("args")
+        nms = arguments.get("nms") if isinstance(arguments, dict) else None
+        return nms is True or self._written("end2end") is True
+
+    @property
+    def keypoints(self) -> tuple[int, int] | None:
+        """Number of keypoints and of values of each, 2 or 3, where the file says so."""
+        shape = self._written("kpt_shape")
+        if not isinstance(shape, list | tuple) or len(shape) != 2:
+            return None
+        count, values = shape
+        return (
+            (count, values) if isinstance(count, int) and count > 0 and values in (2, 3) else None
+        )
+
+    def may_be(self, task: Task, classes: int | None = None) -> bool:
+        """Whether the file does not contradict a task and a number of classes."""
+        names = self.names
+        return self.task in ("", task) and (classes is None or not names or len(names) == classes)
+
+    def _written(self, key: str) -> object:
+        """A value of the metadata that is written as Python; None where it is not."""
+        try:
+            return cast("object", ast.literal_eval(self.metadata.get(key, "")))
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return None
 
     def shape_text(self) -> str:
         """The outputs with their sizes, for messages."""
@@ -68,34 +102,45 @@ class Facts:
 
 
 class Convention(Protocol):
-    """How the outputs of one family of detectors are read.
+    """How the outputs of a detector are read."""
 
-    Attributes:
-        name: What the family is called.
-        task: What it finds.
-        mode: How pictures usually get into such models.
-    """
+    @property
+    def name(self) -> str:
+        """What the family is called."""
+        ...
 
-    name: ClassVar[str]
-    task: ClassVar[Task]
-    mode: ClassVar[FitMode]
+    @property
+    def task(self) -> Task:
+        """What it finds."""
+        ...
 
-    @classmethod
-    def of(cls, facts: Facts) -> Self | None:
-        """Return how a detector's outputs are read, or None where it is none of this family.
-
-        Raises:
-            OptionError: The user gave something for it that does not fit.
-        """
+    @property
+    def mode(self) -> FitMode:
+        """How pictures usually get into such models."""
         ...
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; 0 where nothing shows it."""
         ...
 
     def decode(
         self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels, best first."""
+        ...
+
+
+class Family(Protocol):
+    """A family of detectors, which knows its own; most are conventions themselves."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def of(cls, facts: Facts) -> Convention | None:
+        """Return how a detector's outputs are read, or None where it is none of this family.
+
+        Raises:
+            OptionError: The user gave something for it that does not fit.
+        """
         ...

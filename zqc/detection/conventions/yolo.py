@@ -1,27 +1,23 @@
-"""YOLOv8, YOLO11 and YOLO12: boxes and the scores of classes in the columns of one output."""
+"""YOLOv8, YOLO11 and YOLO12, and YOLOv5u and v9 of Ultralytics: boxes and scores of classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import numpy as np
-
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Task
+from zqc.detection.conventions.yolo_rows import columns, is_layout, layout, rows_of
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
-from zqc.pictures.images import FitMode
-
-_STRIDES = (4, 8, 16, 32, 64, 128)
+from zqc.pictures.input_format import FitMode
 
 
 @dataclass(frozen=True)
 class Yolo:
-    """YOLOv8 and its relatives: one output N × (4 + C) × A.
+    """YOLOv8 and its relatives: one output N × (4 + C) × A, see ``yolo_rows``.
 
-    Rows 0…3 are centre x, centre y, width and height in input pixels, the others the sigmoid
-    scores of the classes.
+    YOLOv10 and YOLO26 have it too where they are exported without their selection.
 
     Attributes:
         output: Name of the output.
@@ -36,28 +32,19 @@ class Yolo:
 
     @classmethod
     def of(cls, facts: Facts) -> Self | None:
-        """One output N × (4 + C) × A.
-
-        A is the number of cells of the grids with strides 8, 16 and 32, or of some other run of at
-        least two of the strides 4, 8, …, 128.
-        """
-        if len(facts.outputs) != 1:
+        """One output, whose rows behind the box are all scores."""
+        found = rows_of(facts, facts.outputs)
+        if len(facts.outputs) != 1 or found is None:
             return None
-        [(name, shape)] = facts.outputs.items()
-        cells = [-(-facts.height // stride) * -(-facts.width // stride) for stride in _STRIDES]
-        runs = {
-            sum(cells[start:stop])
-            for start in range(len(cells))
-            for stop in range(start + 2, len(cells) + 1)
-        }
-        if len(shape) != 3 or shape[1] < 5 or shape[2] not in runs:
+        output, rows = found
+        if not is_layout(facts, cls.name, "detect", output, layout(rows - 4)):
             return None
-        return cls(name, shape[1] - 4)
+        return cls(output, rows - 4)
 
     def decode(
         self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels."""
-        values = np.asarray(outputs[self.output], np.float32).transpose(0, 2, 1)
+        values = columns(outputs, self.output)
         boxes = corners_from_centres(values[..., :4])
         return [select(b, v[:, 4:], selection) for b, v in zip(boxes, values, strict=True)]

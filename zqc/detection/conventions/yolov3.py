@@ -1,84 +1,93 @@
-"""YOLOv3 and YOLOv3-tiny: raw heads with anchors."""
+"""YOLOv3 and YOLOv3-tiny: raw heads with the published anchors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
+import onnx_ir as ir
 
-from zqc.detection.boxes import corners_from_centres
-from zqc.detection.conventions.convention import Facts, Outputs, Task
-from zqc.detection.conventions.functions import sigmoid
-from zqc.detection.detections import Detections
-from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
-from zqc.pictures.images import FitMode
+from zqc.detection.conventions.anchor_heads import AnchorHeads, Head, classes_of, grid_of
+from zqc.detection.conventions.convention import Facts
+from zqc.detection.conventions.yolo_graph import computed_by, value_of
+from zqc.detection.conventions.yolo_grids import grid
 
 # Width and height in pixels of the input, per stride. (81, 82) stands in both heads and the sixth
 # anchor of YOLOv3-tiny, (10, 14), in none: with masks 0,1,2 instead of 1,2,3 the published weights
 # draw the boxes of the fine head at about half their size.
-_TINY_ANCHORS = {
+_TINY: Mapping[int, tuple[tuple[int, int], ...]] = {
     32: ((81, 82), (135, 169), (344, 319)),
     16: ((23, 27), (37, 58), (81, 82)),
 }
+_FULL: Mapping[int, tuple[tuple[int, int], ...]] = {
+    32: ((116, 90), (156, 198), (373, 326)),
+    16: ((30, 61), (62, 45), (59, 119)),
+    8: ((10, 13), (16, 30), (33, 23)),
+}
+ANCHORS = (*_FULL[8], *_FULL[16], *_FULL[32])
+"""The nine of YOLOv3, those of the finest grid first."""
+
+_OTHERS = frozenset({"Clip", "HardSwish", "Mish", "Relu", "Sigmoid", "Softplus", "Swish", "Tanh"})
+"""Activations of the networks after YOLOv3, whose heads look the same but mean something else."""
+
+_UPSAMPLING = frozenset({"Resize", "Upsample"})
+_BESIDE = _UPSAMPLING | {"MaxPool"}
+_FEATURES = frozenset({"Add", "BatchNormalization", "Conv", "LeakyRelu", "Slice", "Split"})
 
 
-@dataclass(frozen=True)
-class YoloV3Tiny:
-    """YOLOv3-tiny: two raw heads N × 3·(5 + C) × h × w.
+class YoloV3:
+    """Two or three raw heads of one of the two networks of YOLOv3, see ``anchor_heads``."""
 
-    Each of the 3 anchors of a cell has (x, y, w, h, objectness, classes) before the sigmoid:
-    centre = (σ(x, y) + cell) · stride, size = exp(w, h) · anchor, score = σ(objectness) · σ(class)
-    (Redmon & Farhadi, YOLOv3, section 2).
-
-    Attributes:
-        heads: Name and stride of each head.
-        classes: Number of classes C.
-    """
-
-    name: ClassVar[str] = "yolov3tiny"
-    task: ClassVar[Task] = "detect"
-    mode: ClassVar[FitMode] = "letterbox"
-    heads: tuple[tuple[str, int], ...]
-    classes: int
+    name: ClassVar[str] = "yolov3"
 
     @classmethod
-    def of(cls, facts: Facts) -> Self | None:
-        """Two outputs N × 3·(5 + C) × h × w, on the grids of stride 32 and of stride 16."""
-        strides = {(facts.height // s, facts.width // s): s for s in _TINY_ANCHORS}
-        shapes = facts.outputs
-        if len(shapes) != 2 or any(len(shape) != 4 for shape in shapes.values()):
-            return None
-        heads = {name: strides.get((shape[2], shape[3])) for name, shape in shapes.items()}
-        channels = {shape[1] for shape in shapes.values()}
-        if set(heads.values()) != set(_TINY_ANCHORS) or len(channels) != 1:
-            return None
-        classes, rest = divmod(channels.pop() - 15, 3)
-        if rest or classes < 1:
-            return None
-        return cls(tuple((n, s) for n, s in heads.items() if s is not None), classes)
+    def of(cls, facts: Facts) -> AnchorHeads | None:
+        """Heads on the grids of strides 32 and 16, or 32, 16 and 8, with 3 anchors in a cell.
 
-    def decode(
-        self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
-    ) -> list[Detections]:
-        """Return the detections of each picture of a batch, in input pixels."""
-        heads = [
-            self._head(np.asarray(outputs[name], np.float32), stride) for name, stride in self.heads
-        ]
-        boxes, scores = (np.concatenate(part, axis=1) for part in zip(*heads, strict=True))
-        return [select(b, s, selection) for b, s in zip(boxes, scores, strict=True)]
+        YOLOv4, v5 and v7 have such heads with other anchors, so the graph must be that of YOLOv3:
+        the heads come straight from their layers, every activation is a LeakyRelu, and the grids
+        are joined once for each head but the first; only pooled ones are joined besides.
+        """
+        table = {2: _TINY, 3: _FULL}.get(len(facts.outputs))
+        if table is None or facts.selected:
+            return None
+        strides = {grid(facts.height, facts.width, stride): stride for stride in table}
+        heads, classes = [], set()
+        for name, shape in facts.outputs.items():
+            classes.add(classes_of(shape, 3))
+            stride = strides.get(grid_of(shape)) if len(shape) in (4, 5) else None
+            if stride is not None:
+                heads.append(Head(name, stride, table[stride]))
+        number = classes.pop()
+        if classes or number is None or {head.stride for head in heads} != set(table):
+            return None
+        if not facts.may_be("detect", number):
+            return None
+        if facts.family != cls.name and not _is_darknet(facts):
+            return None
+        return AnchorHeads(tuple(heads), number)
 
-    def _head(
-        self, values: NDArray[np.float32], stride: int
-    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        count, _, height, width = values.shape
-        cells = values.reshape(count, 3, 5 + self.classes, height, width).transpose(0, 1, 3, 4, 2)
-        rows, columns = np.mgrid[:height, :width]
-        corner = np.stack([columns, rows], axis=-1).astype(np.float32)
-        anchors = np.array(_TINY_ANCHORS[stride], np.float32)[:, None, None, :]
-        centre = (sigmoid(cells[..., :2]) + corner) * np.float32(stride)
-        size = np.exp(np.minimum(cells[..., 2:4], 20)) * anchors  # far beyond any picture
-        boxes = corners_from_centres(np.concatenate([centre, size], axis=-1))
-        scores = sigmoid(cells[..., 4:5]) * sigmoid(cells[..., 5:])
-        return boxes.reshape(count, -1, 4), scores.reshape(count, -1, self.classes)
+
+def _is_darknet(facts: Facts) -> bool:
+    """Whether the graph is that of YOLOv3, see ``YoloV3.of``."""
+    values = [value_of(facts, name) for name in facts.outputs]
+    if facts.graph is None or any(value is None or computed_by(value) for value in values):
+        return False
+    types = {node.op_type for node in facts.graph}
+    joins = [_joined(node) for node in facts.graph if node.op_type == "Concat"]
+    upsampled = [kinds for kinds in joins if kinds & _UPSAMPLING]
+    others = [kinds for kinds in joins if kinds & _FEATURES and not kinds & _BESIDE]
+    skips = "Add" in types  # of Darknet-53; the tiny one has none
+    return (
+        "LeakyRelu" in types
+        and not types & _OTHERS
+        and len(upsampled) == len(facts.outputs) - 1
+        and not others
+        and skips == (len(facts.outputs) == len(_FULL))
+    )
+
+
+def _joined(node: ir.Node) -> set[str]:
+    """The operators that give what a Concat joins."""
+    producers = (value.producer() for value in node.inputs if value is not None)
+    return {producer.op_type for producer in producers if producer is not None}

@@ -1,0 +1,103 @@
+"""COCO label files, good and damaged."""
+
+import json
+
+import numpy as np
+import pytest
+
+from zqc.detection.labels.coco import read_coco
+from zqc.errors import LabelError
+
+LABELS = {
+    "images": [{"id": 7, "file_name": "train/a.jpg"}, {"id": 9, "file_name": "b.jpg"}],
+    "categories": [{"id": 44, "name": "dog"}, {"id": 3, "name": "cat"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 44, "bbox": [10, 20, 30, 40]},
+        {"id": 2, "image_id": 7, "category_id": 3, "bbox": [1, 2, 3, 4], "iscrowd": 1},
+    ],
+}
+FIRST = LABELS["annotations"][0]
+
+
+def write(path, content):
+    """Write labels as JSON."""
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_labels_are_read_by_base_name_and_sorted_category(tmp_path):
+    """The lowest category id is class 0; folders of file_name do not matter; x,y,w,h to corners."""
+    labels = read_coco(write(tmp_path / "l.json", LABELS))
+    assert labels.categories == ("cat", "dog")
+    [a, b, unlisted] = labels.of(["a.jpg", "b.jpg", "c.jpg"])
+    assert a.boxes.tolist() == [[10, 20, 40, 60], [1, 2, 4, 6]]
+    assert a.labels.tolist() == [1, 0]
+    assert a.crowd.tolist() == [False, True]
+    assert a.areas.tolist() == [1200, 12]
+    assert a.keypoints is None
+    assert a.outlines is None
+    assert len(b) == len(unlisted) == 0
+    assert labels.named
+    assert labels.ordered
+    with pytest.raises(LabelError, match=r"labels nothing.*z\.jpg"):
+        labels.of(["z.jpg"])
+
+
+def test_area_outline_and_keypoints_are_kept(tmp_path):
+    """Polygons and points as they stand; what has run lengths is covered by its box."""
+    annotation = {
+        **FIRST,
+        "area": 5.5,
+        "segmentation": [[10, 20, 40, 20, 40, 60]],
+        "keypoints": [1, 2, 2, 0, 0, 0],
+    }
+    crowd = {**LABELS["annotations"][1], "segmentation": {"counts": [3], "size": [1, 3]}}
+    content = {**LABELS, "annotations": [annotation, crowd]}
+    a = read_coco(write(tmp_path / "l.json", content)).pictures["a.jpg"]
+    assert a.areas.tolist() == [5.5, 12]
+    assert a.outlines[0][0].tolist() == [[10, 20], [40, 20], [40, 60]]
+    assert a.outlines[1][0].tolist() == [[1, 2], [4, 2], [4, 6], [1, 6]]
+    assert a.keypoints.tolist() == [[[1, 2, 2], [0, 0, 0]], np.zeros((2, 3)).tolist()]
+
+
+def test_categories_without_names_have_numbers(tmp_path):
+    """Then they say nothing of what the classes are called."""
+    content = {**LABELS, "categories": [{"id": 3}, {"id": 44}]}
+    labels = read_coco(write(tmp_path / "l.json", content))
+    assert labels.categories == ("3", "44")
+    assert not labels.named
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot read"),
+        ("[" * 100_000, "cannot read"),
+        ("[1]", "not a COCO label file"),
+        ({"images": [], "annotations": []}, "categories"),
+        ({**LABELS, "images": [{"id": 7}]}, "file_name"),
+        ({**LABELS, "images": LABELS["images"][1:]}, "image 7"),
+        ({**LABELS, "categories": LABELS["categories"][:1]}, "category 3"),
+        ({**LABELS, "categories": LABELS["categories"][:1] * 2}, "categories with the same id"),
+        ({**LABELS, "images": [{"id": i, "file_name": f"{i}/a.jpg"} for i in (7, 9)]}, "same id"),
+        ({**LABELS, "annotations": [{**FIRST, "bbox": [1, 2]}]}, "annotation 1"),
+        ({**LABELS, "annotations": [{**FIRST, "bbox": [1, 2, -3, 4]}]}, "annotation 1"),
+        ('{"images": [], "categories": [{"id": 1e999}], "annotations": []}', "OverflowError"),
+        ({**LABELS, "annotations": [{**FIRST, "area": -1}]}, "the area -1"),
+        ({**LABELS, "annotations": [{**FIRST, "segmentation": [[1, 2, 3]]}]}, "polygon"),
+        ({**LABELS, "annotations": [{**FIRST, "keypoints": [1, 2]}]}, "keypoints"),
+        ({**LABELS, "annotations": [1]}, "not a COCO label file"),
+    ],
+)
+def test_bad_label_files_are_named(tmp_path, content, message):
+    """Each error names the file and what is wrong with it."""
+    path = write(tmp_path / "l.json", content)
+    with pytest.raises(LabelError, match=message) as error:
+        read_coco(path)
+    assert "l.json" in str(error.value)
+
+
+def test_a_missing_label_file_is_named(tmp_path):
+    """No traceback of open()."""
+    with pytest.raises(LabelError, match=r"none\.json"):
+        read_coco(tmp_path / "none.json")

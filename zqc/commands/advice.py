@@ -1,0 +1,81 @@
+"""The one command that helps most after a verdict."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from zqc.commands.inputs import CalibrationSource
+from zqc.commands.pair import Pair
+from zqc.commands.spelled import command_line
+from zqc.detection.verdict import Verdict
+from zqc.recipe.recipe import Recipe
+
+
+def after_check(verdict: Verdict, pair: Pair, *, real: bool, faulty: bool) -> str:
+    """What to type after ``zqc check``; empty where nothing need be done.
+
+    1. Nothing after *good*, unless the pictures were made up: then a look at real ones.
+    2. Below 8 bits, ``zqc sensitivity`` names the layers that hurt and what more bits gain, unless
+       something is wrong that bits do not explain.
+    3. Else ``zqc debug`` names the layer where the two models part.
+    """
+    float_path, quantized = (shlex.quote(str(m.path)) for m in (pair.first, pair.second))
+    if verdict.word in ("good", "not judged"):
+        return "" if real else f"zqc check {float_path} {quantized} --images DIR"
+    recipe = pair.recipe
+    if not faulty and recipe is not None and _is_narrow(recipe):
+        return f"zqc sensitivity {float_path} --recipe {quantized}"
+    return f"zqc debug {float_path} {quantized}"
+
+
+def after_compile(
+    verdict: Verdict,
+    model: object,
+    output: Path | None,
+    recipe: Recipe,
+    given: CalibrationSource,
+    *,
+    real: bool,
+    wide: Verdict | None,
+) -> str:
+    """What to type after ``zqc compile``.
+
+    1. After *good*: a look at real pictures, unless it was one.
+    2. Where statistics are missing: pictures, as noise knows nothing of the network.
+    3. Where 8-bit weights were tried and are better: ``zqc sensitivity``, which names the layers
+       that need them.
+    4. With 4-bit activations: 8 bits. Else ``zqc debug``.
+
+    Args:
+        verdict: On what was written.
+        model: The path of the float model.
+        output: That of the quantized one.
+        recipe: What was asked for.
+        given: Where the calibration pictures came from.
+        real: Whether they are real.
+        wide: The verdict on the same with 8-bit weights, where that was tried.
+    """
+    name = shlex.quote(str(model)) if isinstance(model, Path) else "MODEL"
+    written = shlex.quote(str(output)) if output is not None else "QUANTIZED"
+    if verdict.word in ("good", "not judged"):
+        return "" if real else f"zqc check {name} {written} --images DIR"
+    if given.no_statistics:
+        other = CalibrationSource(images=Path("DIR"))
+        return command_line("compile", model, recipe, other)
+    if wide is not None and _better(wide, verdict):
+        return command_line("sensitivity", model, recipe, given)
+    if recipe.act_bits < 8:
+        return command_line("compile", model, replace(recipe, act_bits=8), given)
+    return f"zqc debug {name} {written}"
+
+
+def _better(one: Verdict, other: Verdict) -> bool:
+    order = ("broken", "usable with care", "good")
+    return one.word in order and order.index(one.word) > order.index(other.word)
+
+
+def _is_narrow(recipe: Recipe) -> bool:
+    bits = (recipe.bits, recipe.act_bits, recipe.first_last_bits, *recipe.bits_of.values())
+    return min(bits) < 8 or recipe.chooses_bits

@@ -1,0 +1,84 @@
+"""What is known of a detector: how its outputs are read, and how pictures get into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zqc.detection.conventions.convention import Facts
+from zqc.detection.conventions.recognise import class_names, recognise, unknown
+from zqc.detection.parts import output_parts
+from zqc.pictures.model_input import fixed_batch, picture_shape
+from zqc.runtime import session
+
+if TYPE_CHECKING:
+    from zqc.detection.conventions.convention import Convention
+    from zqc.model_io.model_file import LoadedModel
+    from zqc.pictures.input_format import Fit, FitMode
+
+_NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """How the outputs of a detector are read.
+
+    Attributes:
+        convention: The convention that they follow; None where none is known.
+        names: Names of the classes; empty where they are unknown.
+        facts: What it was recognised from.
+    """
+
+    convention: Convention | None
+    names: tuple[str, ...]
+    facts: Facts
+
+    def fit(self, asked: Fit = "auto") -> FitMode:
+        """How pictures of another size get into the input."""
+        if asked != "auto":
+            return asked
+        return "letterbox" if self.convention is None else self.convention.mode
+
+    @classmethod
+    def of(cls, facts: Facts, decoder: str | None = None, names: tuple[str, ...] = ()) -> Detector:
+        """Recognise a detector, or read it as the user says; given names are its classes' names.
+
+        Raises:
+            OptionError: What the user gave does not fit its outputs.
+        """
+        convention = recognise(facts, decoder)
+        known = facts.names if convention is None else class_names(convention, facts)
+        return cls(convention, names or known, facts)
+
+    @property
+    def text(self) -> str:
+        """The convention and the classes in words."""
+        if self.convention is None:
+            return unknown(self.facts)
+        count = self.convention.classes
+        shown = ", ".join(self.names[:_NAMES_SHOWN]) + ", …" * (len(self.names) > _NAMES_SHOWN)
+        classes = "1 class" if count == 1 else f"{count} classes"
+        named = f" ({shown})" if shown else ""
+        return f"{self.convention.name}, {self.convention.task}, {classes}{named}"
+
+
+def detector_of(loaded: LoadedModel) -> Detector:
+    """Recognise a detector that was loaded; it is run once on zeros for the sizes of its outputs.
+
+    Raises:
+        RuntimeFailure: ONNX Runtime refuses it.
+    """
+    model = loaded.model
+    batch, sizes = fixed_batch(model) or 1, picture_shape(model)
+    runner = session.load(loaded.runnable(), threads=1)
+    outputs = runner(loaded.interface.taken.feeds(np.zeros((batch, *sizes), np.float32)))
+    facts = Facts(
+        {name: array.shape for name, array in outputs.items()},
+        *sizes[1:],
+        metadata=dict(loaded.whole().metadata_props),
+        graph=loaded.whole().graph,
+        parts=output_parts(model),
+    )
+    return Detector.of(facts)

@@ -1,0 +1,99 @@
+"""The verdict on what was compiled, on the pictures that it was calibrated with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zqc.commands.detector import Detector, detector_of
+from zqc.detection.agreement import PartAgreement
+from zqc.detection.average_precision import Accuracy, agreement
+from zqc.detection.comparison import Comparison, compare
+from zqc.detection.conventions.convention import Outputs
+from zqc.detection.pairing import Pairing, pair_detections
+from zqc.detection.verdict import Evidence, Verdict, judge
+from zqc.model_io.model_file import LoadedModel
+from zqc.pictures.images import ImageSet
+from zqc.pictures.model_input import fixed_batch
+from zqc.progress import Task
+from zqc.runtime import extras, session
+
+_BATCH = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What is to be thought of a compiled model.
+
+    Attributes:
+        verdict: Without advice.
+        detector: How detections are read from its outputs.
+        seen: What both models detect in the pictures.
+        agreement: AP of its detections against the float model's; None where there are none.
+        pairing: How the detections of both pair; None without a known convention.
+    """
+
+    verdict: Verdict
+    detector: Detector
+    seen: Comparison
+    agreement: Accuracy | None
+    pairing: Pairing | None
+
+
+def judge_compiled(
+    loaded: LoadedModel,
+    content: bytes,
+    pictures: ImageSet,
+    parts: Sequence[PartAgreement],
+    *,
+    real: bool,
+    threads: int | None,
+    task: Task,
+) -> Judged:
+    """Compare the detections of a written file with the float model's.
+
+    Args:
+        loaded: The float model.
+        content: The file, as far as it can be run.
+        pictures: What it was calibrated with.
+        parts: Agreement of its outputs on them.
+        real: Whether these are real pictures.
+        threads: Threads of ONNX Runtime.
+        task: Advanced by the number of pictures.
+
+    Raises:
+        ZqcError: A model cannot be run, or its outputs not be read.
+    """
+    detector = detector_of(loaded)
+    if detector.convention is None:
+        return Judged(judge(Evidence(parts, real)), detector, Comparison((), (), ()), None, None)
+    runners = [session.load(each, threads=threads) for each in (loaded.runnable(), content)]
+    taken, size = loaded.interface.taken, fixed_batch(loaded.model)
+
+    def run(tensors: NDArray[np.float32]) -> tuple[Outputs, Outputs]:
+        count = len(tensors)
+        filled = np.resize(tensors, (size or count, *tensors.shape[1:]))
+        first, second = (
+            {name: array[:count] if size else array for name, array in runner(feeds).items()}
+            for runner, feeds in ((r, taken.feeds(filled)) for r in runners)
+        )
+        return first, second
+
+    batches = pictures.placed_batches(size or _BATCH)
+    seen = compare(run, batches, (), detector.convention, task=task)
+    names = dict(enumerate(detector.names))
+    pairing = pair_detections(seen.reference, seen.quantized, names=names)
+    agreed = None
+    if extras.installed(extras.COCO):
+        agreed = agreement(seen.reference, seen.quantized, pairing.score_threshold, names=names)
+    evidence = Evidence(
+        parts,
+        real,
+        agreement=agreed,
+        pairing=pairing,
+        renamed=seen.renamed_classes(pairing.score_threshold, names),
+    )
+    return Judged(judge(evidence), detector, seen, agreed, pairing)

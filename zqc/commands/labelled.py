@@ -1,0 +1,81 @@
+"""Labels of the pictures that two models are compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zqc.commands.detector import Detector
+from zqc.detection.average_precision import Accuracy, accuracy_and_matches
+from zqc.detection.bootstrap import Interval, difference_interval
+from zqc.detection.coco_evaluation import Kind
+from zqc.detection.comparison import Comparison
+from zqc.detection.labels.classes import match_classes
+from zqc.detection.labels.labels import Truth
+from zqc.detection.labels.read import read_labels
+from zqc.errors import OptionError
+from zqc.pictures.images import ImageSet
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The labelled boxes of some pictures, with the model's classes.
+
+    Attributes:
+        truth: Of each picture.
+        names: Name of each class of the model that the labels have.
+        kind: What is compared with them.
+        notes: What should be known of them.
+    """
+
+    truth: tuple[Truth, ...]
+    names: dict[int, str]
+    kind: Kind
+    notes: tuple[str, ...]
+
+    def accuracy(self, seen: Comparison) -> tuple[Accuracy, Accuracy, Interval]:
+        """Average precision of the float model and of the quantized one, and of their difference.
+
+        Raises:
+            LabelError: There is nothing to measure.
+        """
+        (first, matches), (second, others) = (
+            accuracy_and_matches(self.truth, found, names=self.names, kind=self.kind)
+            for found in (seen.reference, seen.quantized)
+        )
+        return first, second, difference_interval(matches, others)
+
+
+def labelled(
+    path: Path, pictures: ImageSet, detector: Detector, names: tuple[str, ...] = ()
+) -> Labelled:
+    """Read labels, and match their classes with the model's.
+
+    Args:
+        path: The labels.
+        pictures: The pictures that they belong to.
+        detector: The detector.
+        names: Names of the classes that the user gave; labels without names have them, too.
+
+    Raises:
+        LabelError: They cannot be used, or do not fit the pictures or the model.
+        OptionError: It is not known how the model's outputs hold boxes and scores.
+    """
+    convention = detector.convention
+    if convention is None:
+        raise OptionError(f"labels were given, but {detector.text}; or leave the labels out")
+    labels = read_labels(path, pictures.files, names=names)
+    match = match_classes(labels, detector.names, convention.classes)
+    truth = tuple(match.truth(labels.of(pictures.names)))
+    return Labelled(truth, match.names, _kind(convention.task, truth), match.notes)
+
+
+def _kind(task: str, truth: Sequence[Truth]) -> Kind:
+    """What labels of this kind are compared with: rotated boxes and poses where both have them."""
+    some = [one for one in truth if len(one)]
+    if task == "obb" and all(one.corners is not None for one in some):
+        return "outlines"
+    if task == "pose" and all(one.keypoints is not None for one in some):
+        return "keypoints"
+    return "boxes"

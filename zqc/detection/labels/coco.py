@@ -1,0 +1,119 @@
+"""Labels in the COCO format: one JSON file with ``images``, ``annotations`` and ``categories``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zqc.detection.labels.labels import LabelledObject, Labels, Outline, Truth
+from zqc.errors import LabelError
+
+# What comes of a file that is JSON, but not this.
+_MISTAKES = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+def read_coco(path: Path) -> Labels:
+    """Read labels in the COCO format.
+
+    A picture goes by the last part of its ``file_name``. The classes are in the order of their ids,
+    which may begin anywhere and have gaps. Polygons of ``segmentation`` are kept, run lengths are
+    not; ``keypoints`` are kept where the annotations have them.
+
+    Raises:
+        LabelError: The file is missing, is not of this format, or contradicts itself.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LabelError(f"cannot read the labels {path}: {error}") from error
+    try:
+        return _parse(content, path)
+    except _MISTAKES as error:
+        raise LabelError(
+            f"{path} is not a COCO label file (images, annotations, categories): "
+            f"{type(error).__name__} {error}"
+        ) from error
+
+
+def _parse(content: Any, path: Path) -> Labels:
+    categories = {int(c["id"]): str(c.get("name", c["id"])) for c in content["categories"]}
+    if len(categories) != len(content["categories"]):
+        raise LabelError(f"{path} has two categories with the same id; give each its own")
+    index_of = {number: index for index, number in enumerate(sorted(categories))}
+    names: dict[int, str] = {}
+    for image in content["images"]:
+        names[int(image["id"])] = PurePosixPath(str(image["file_name"]).replace("\\", "/")).name
+    if len(set(names.values())) != len(content["images"]):
+        raise LabelError(f"{path} has two pictures with the same id or file name; rename them")
+    objects: dict[str, list[LabelledObject]] = {name: [] for name in names.values()}
+    points = max((len(a.get("keypoints") or ()) for a in content["annotations"]), default=0)
+    for annotation in content["annotations"]:
+        where = f"annotation {annotation.get('id')} of {path}"
+        image_id, category = int(annotation["image_id"]), int(annotation["category_id"])
+        if image_id not in names or category not in index_of:
+            raise LabelError(
+                f"{where} is about image {image_id} and category {category}, but the file does "
+                "not list both"
+            )
+        try:
+            labelled = _object(annotation, index_of[category], points, where)
+        except _MISTAKES as error:
+            raise LabelError(
+                f"{where} is not a COCO annotation: {type(error).__name__} {error}"
+            ) from error
+        objects[names[image_id]].append(labelled)
+    return Labels(
+        path,
+        tuple(categories[number] for number in sorted(categories)),
+        {name: Truth.of_objects(rows) for name, rows in objects.items()},
+        named=any("name" in category for category in content["categories"]),
+    )
+
+
+def _object(annotation: dict[str, Any], label: int, points: int, where: str) -> LabelledObject:
+    x, y, w, h = map(float, annotation["bbox"])
+    if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) < 0:
+        raise LabelError(
+            f"{where} has the box {annotation['bbox']}; expected x, y, width and height in pixels"
+        )
+    area = float(annotation.get("area", w * h))
+    if not math.isfinite(area) or area < 0:
+        raise LabelError(f"{where} has the area {annotation['area']}; expected square pixels")
+    return LabelledObject(
+        box=(x, y, x + w, y + h),
+        label=label,
+        crowd=bool(annotation.get("iscrowd", 0)),
+        area=area,
+        outline=_outline(annotation.get("segmentation"), where),
+        keypoints=_keypoints(annotation.get("keypoints") or [0] * points, points, where)
+        if points
+        else None,
+    )
+
+
+def _outline(segmentation: Any, where: str) -> Outline:
+    """The polygons of an annotation; none where it has run lengths."""
+    if not isinstance(segmentation, list):
+        return ()
+    polygons = [np.array(polygon, np.float64) for polygon in segmentation]
+    for polygon in polygons:
+        if polygon.ndim != 1 or len(polygon) % 2 or len(polygon) < 6:
+            raise LabelError(f"{where} has a polygon that is not x, y of three points or more")
+        if not np.isfinite(polygon).all():
+            raise LabelError(f"{where} has a polygon with NaN or infinity")
+    return tuple(polygon.reshape(-1, 2) for polygon in polygons)
+
+
+def _keypoints(values: Any, count: int, where: str) -> NDArray[np.float64]:
+    keypoints = np.array(values, np.float64)
+    if keypoints.shape != (count,) or count % 3 or not np.isfinite(keypoints).all():
+        raise LabelError(
+            f"{where} has {keypoints.size} numbers of keypoints; expected x, y and visibility of "
+            f"each of {count // 3}"
+        )
+    return keypoints.reshape(-1, 3)

@@ -1,0 +1,88 @@
+"""Names of classes from a file or a list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zqc.errors import LabelError
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Read names of classes: one in each line, or the ``names`` of a dataset's YAML.
+
+    Raises:
+        LabelError: The file is missing or names nothing.
+    """
+    if path.suffix.lower() in (".yaml", ".yml"):
+        names = yaml_names(read_yaml(path), path)
+    else:
+        names = tuple(line.strip() for line in read_text(path).splitlines())
+        while names and not names[-1]:
+            names = names[:-1]
+    if not names or not all(names):
+        raise LabelError(f"{path} must name one class in each line, without empty lines between")
+    return names
+
+
+def given_names(text: str) -> tuple[str, ...]:
+    """Names that a user gives: with commas between, a single one, or a file for ``read_names``.
+
+    What has a dot or a slash, but no comma, is a file.
+
+    Raises:
+        LabelError: The file cannot be used, or a name is empty.
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) == 1 and ("." in text or "/" in text or "\\" in text):
+        return read_names(Path(text))
+    if not all(names):
+        raise LabelError(f"the names {text} have an empty one; expected a file or cat,dog")
+    return names
+
+
+def yaml_names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
+    """The ``names`` of a dataset's YAML by class number; empty where it has none.
+
+    Raises:
+        LabelError: They are neither a list nor numbered from 0 without gaps.
+    """
+    names = content.get("names")
+    if names is None:
+        return ()
+    if isinstance(names, dict):
+        if set(names) != set(range(len(names))):
+            raise LabelError(f"names in {path} must be numbered 0, 1, 2, … without gaps")
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or any(isinstance(name, list | dict) for name in names):
+        raise LabelError(f"names in {path} must be a list, or numbers with a name each")
+    return tuple(str(name) for name in names)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds keys.
+
+    Raises:
+        LabelError: It is missing or something else.
+    """
+    try:
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise LabelError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise LabelError(f"{path} describes no dataset; expected path, val and names")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """Read a file of labels.
+
+    Raises:
+        LabelError: It cannot be read, or is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise LabelError(f"cannot read the labels {path}: {error}") from error

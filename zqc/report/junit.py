@@ -1,0 +1,42 @@
+"""A check as a JUnit XML file, which build servers show as tests."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from zqc.commands.check import CheckResult
+
+
+def junit(result: CheckResult, *, title: str) -> str:
+    """One test for the verdict, which fails where it is *broken*, and one for each limit.
+
+    Args:
+        result: The outcome of a check.
+        title: What the suite is called.
+    """
+    cases = [("verdict", result.verdict.word != "broken", result.verdict.reason)]
+    for limit in result.limits:
+        value = "nothing could be measured" if math.isnan(limit.value) else f"{limit.value:.2f}"
+        said = f"{limit.option} {limit.limit:g}: {value}"
+        cases.append((limit.option.lstrip("-"), limit.met, said))
+    failed = sum(not holds for _, holds, _ in cases)
+    suite = ElementTree.Element(
+        "testsuite", name=title, tests=str(len(cases)), failures=str(failed), errors="0"
+    )
+    for name, holds, said in cases:
+        case = ElementTree.SubElement(suite, "testcase", classname="zqc.check", name=name)
+        if not holds:
+            failure = ElementTree.SubElement(case, "failure", message=_plain(said))
+            failure.text = _plain(f"{said}\n{result.verdict.advice}".strip())
+        else:
+            ElementTree.SubElement(case, "system-out").text = _plain(said)
+    ElementTree.indent(suite)
+    return f"<?xml version='1.0' encoding='UTF-8'?>\n{ElementTree.tostring(suite, 'unicode')}\n"
+
+
+def _plain(text: str) -> str:
+    """Without the control characters that XML has no form for."""
+    return "".join(letter for letter in text if letter >= " " or letter in "\t\n")
