@@ -94,8 +94,8 @@ def _detections(result: SensitivityResult) -> str:
 
 def _layer(layer: LayerSensitivity) -> str:
     alone = (
-        f"{layer.name} ({layer.op_type}, {layer.weights:,} weights, {layer.weight_bits} bits): alone "
-        f"{effect_text(layer.alone)}"
+        f"{layer.name} ({layer.op_type}, {layer.weights:,} weights, {layer.weight_bits} bits): "
+        f"alone {effect_text(layer.alone)}"
     )
     gains = [
         f"{gain:+.1f} dB {what}"
