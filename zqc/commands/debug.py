@@ -252,11 +252,11 @@ def _layers(
     """Put every layer, as it is and as it could be, into the float model."""
     from joblib import Parallel, cpu_count, delayed
 
-    jobs, odds = [], []
+    jobs, odds, others = [], [], [match.layer for match in pair.found]
     for match in pair.found:
         name, output = match.layer.node.name or "", name_of(match.layer.node.outputs[0])
         places = pair.places[name]
-        odds.append(finding(match, places, seen.samples, output))
+        odds.append(finding(match, places, seen.samples, output, others))
         jobs.append((name, match.weight, match.bias, places))
     for match, odd in zip(pair.found, odds, strict=True):
         if odd.reasons:

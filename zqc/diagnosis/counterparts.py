@@ -69,7 +69,7 @@ def matches(layers: Sequence[Layer], quantized: Sequence[QuantizedLayer]) -> lis
     for index, layer in enumerate(layers):
         if index in found:
             continue
-        alike = [(abs(_correlation(layer.weight, q.weight)), i) for i, q in enumerate(free)]
+        alike = [(abs(correlation(layer.weight, q.weight)), i) for i, q in enumerate(free)]
         best, place = max(alike, default=(0.0, -1))
         if best > _ALIKE:
             found[index] = (free.pop(place), "weights")
@@ -131,7 +131,8 @@ def _spread(gains: NDArray[np.float64]) -> float:
     return float(np.std(np.log2(np.maximum(np.abs(gains), 1e-12))))
 
 
-def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+def correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """Correlation of two weights through the origin, -1 to 1; 0 for different sizes."""
     if one.size != other.size:
         return 0.0
     a, b = np.asarray(one, np.float64).ravel(), np.asarray(other, np.float64).ravel()

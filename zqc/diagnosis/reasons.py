@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from passes.layers import Layer
-from zqc.diagnosis.counterparts import Match, channel_gains, rows
+from zqc.diagnosis.counterparts import Match, channel_gains, correlation, rows
 from zqc.diagnosis.side_by_side import decibels
 from zqc.diagnosis.transplant import Placed, best_rounding, best_weight
 
@@ -41,6 +41,9 @@ _SUITS = 2.0
 
 _TOO_WIDE = 6.0
 """How many times as wide as its values a grid is that nobody made on purpose."""
+
+_SAME_LAYER = 0.95
+"""Likewise of all weights of a layer; with 4 bits they correlate by 0.98 or more."""
 
 _ROUNDS = 20
 """Of the alternating least squares; factors up to 16 need few."""
@@ -76,6 +79,7 @@ def finding(
     places: Sequence[Placed],
     samples: Mapping[str, NDArray[np.float32]],
     output: str,
+    others: Sequence[Layer] = (),
 ) -> Finding:
     """Compare a layer with what its bits allow.
 
@@ -84,20 +88,21 @@ def finding(
         places: Its roundings in the float model.
         samples: Values of the float model's tensors.
         output: Name of the tensor that the layer itself puts out.
+        others: The layers of the float model, whose weights may have got here.
     """
     if is_equalized(match):
         return Finding(())
-    reasons = [*_of_weights(match)]
+    reasons = [*_of_weights(match, others)]
     wrong_weights = severe = certain = bool(reasons)
     for each in places:
         found, worse = _of_tensor(each, samples[each.tensor], each.reads_only is not None)
         reasons += found
         severe = severe or worse > _SEVERE_TENSOR_DB
         certain = certain or math.isinf(worse)
-    others = bool(reasons)
+    besides_bias = bool(reasons)
     if not wrong_weights:
         reasons += _of_bias(match, samples.get(output))
-    of_bias = bool(reasons) and not others
+    of_bias = bool(reasons) and not besides_bias
     return Finding(tuple(reasons), severe, of_bias=of_bias, certain=certain)
 
 
@@ -153,11 +158,15 @@ def weights_db(layer: Layer, weight: NDArray[np.floating]) -> float:
     return decibels(float(np.sum(exact**2)), float(np.sum((exact - weight) ** 2)))
 
 
-def _of_weights(match: Match) -> list[str]:
+def _of_weights(match: Match, others: Sequence[Layer]) -> list[str]:
     layer, weight = match.layer, match.weight
     found, possible = weights_db(layer, weight), weights_db(layer, best_weight(match))
     if not found < min(possible, 40.0) - _WORSE_WEIGHTS_DB:
         return []
+    for other in others:
+        alike = other.weight.shape == layer.weight.shape and other.node is not layer.node
+        if alike and correlation(other.weight, weight) > _SAME_LAYER:
+            return [f"its weights are those of {other.node.name}: layers or heads were swapped"]
     order = _permutation(layer, weight)
     if order:
         return [

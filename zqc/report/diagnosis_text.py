@@ -38,8 +38,7 @@ def sensitivities(result: SensitivityResult) -> Text:
         line("Calibration", result.calibration),
         line("Evaluated", f"on {pictures}; {_detections(result)}"),
         line("All quantized", f"{result.precision}: {effect_text(result.everything)}"),
-        *_labelled("Hurts alone", [_alone(layer) for layer in shown]),
-        *_labelled("If spared", [_spared(layer) for layer in shown]),
+        *_labelled("Hurts most", [_layer(layer) for layer in shown]),
         line("Breaks at", _breaks(result.layers)),
         *_labelled("Layers spared", [_step(step, result.suggestion.bits) for step in _few(result)]),
         *_advice(result.suggestion, result),
@@ -93,21 +92,18 @@ def _detections(result: SensitivityResult) -> str:
     return f"{result.detections} detections of the float model{few}"
 
 
-def _alone(layer: LayerSensitivity) -> str:
-    return (
+def _layer(layer: LayerSensitivity) -> str:
+    alone = (
         f"{layer.name} ({layer.op_type}, {layer.weights:,} weights, {layer.weight_bits} bits): "
-        f"{effect_text(layer.alone)}"
+        f"alone {effect_text(layer.alone)}"
     )
-
-
-def _spared(layer: LayerSensitivity) -> str:
     gains = [
         f"{gain:+.1f} dB {what}"
         for what, gain in (("boxes", layer.gain_boxes_db), ("scores", layer.gain_scores_db))
         if math.isfinite(gain)
     ]
-    said = f"{layer.name} {_at(layer.spared_bits)}: {_extra(layer.spared_bytes)}"
-    return ", ".join([said, *gains])
+    spared = ", ".join([f"{_at(layer.spared_bits)} {_extra(layer.spared_bytes)}", *gains])
+    return f"{alone}; {spared}"
 
 
 def _at(bits: int) -> str:

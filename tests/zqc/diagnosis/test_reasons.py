@@ -62,6 +62,15 @@ def test_what_is_wrong_is_said(layer, places, said):
     assert not result.of_bias
 
 
+def test_weights_of_another_layer_are_known():
+    """By the layer that they belong to."""
+    text = "(float[1,4,4,4] x) => (float[1,6,4,4] y) { y = Conv(x, w) }"
+    strange = RNG.normal(size=WEIGHT.shape).astype(np.float32)
+    other = layer_of(weighted_layers(build_model(text, w=strange).graph)[0])
+    result = finding(match(strange), (), {"y": VALUES}, "y", [match().layer, other])
+    assert result.reasons == ("its weights are those of make_y: layers or heads were swapped",)
+
+
 def test_a_wrong_bias_alone_is_known_as_such():
     """Off by more than a quarter of the deviation of the output."""
     result = found(match(bias=0.5))

@@ -28,8 +28,8 @@ def test_sensitivities(budget):
     text = str(sensitivity(proto(), bits=4, budget=budget, jobs=1, **OPTIONS))
     assert "Input            0:1" in text
     assert "detections not compared" in text
-    assert "deep (Conv, 1,152 weights, 4 bits): boxes" in text
-    assert "deep at 8 bits: +" in text
+    assert "deep (Conv, 1,152 weights, 4 bits): alone boxes" in text
+    assert "; at 8 bits +" in text
     assert "Breaks at" in text
     assert ("Command          zqc compile MODEL" in text) == (budget > 0.1)
     assert ("gains less than half a dB" in text) == (budget < 0.1)
