@@ -12,6 +12,7 @@ from zqc.commands import advice, limits
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
 from zqc.commands.detector import Detector
 from zqc.commands.labelled import Labelled, labelled
+from zqc.commands.layer_defects import layer_defects
 from zqc.commands.made_pictures import made_pictures
 from zqc.commands.pair import Pair, open_pair
 from zqc.detection.agreement import PartAgreement
@@ -23,6 +24,7 @@ from zqc.detection.labels.dataset_yaml import read_dataset
 from zqc.detection.labels.names import given_names
 from zqc.detection.pairing import Pairing, pair_detections
 from zqc.detection.verdict import Evidence, Verdict, judge
+from zqc.diagnosis.defects import Defect
 from zqc.errors import OptionError
 from zqc.files import to_path
 from zqc.model_io.model_file import LoadedModel
@@ -83,6 +85,7 @@ class CheckResult(Printable):
         agreement: AP of the quantized model's detections against the float model's.
         pairing: How the detections of both models pair.
         worst: File name and F1 of the pictures in which they differ most.
+        defects: Layers of which it is certain that no rounding made them what they are.
         not_compared: Outputs that ``parts`` says nothing of, by name, with why.
         notes: What should be known of the comparison.
         limits: What was demanded, and whether it holds.
@@ -114,6 +117,7 @@ class CheckResult(Printable):
     agreement: Accuracy | None = None
     pairing: Pairing | None = None
     worst: tuple[tuple[str, float], ...] = ()
+    defects: tuple[Defect, ...] = ()
     not_compared: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
@@ -278,6 +282,8 @@ def _checked(
     with progress.task("Comparing", len(pictures)) as task:
         batches = pictures.placed_batches(pair.shape[0])
         seen = compare(pair.run, batches, pair.parts, detector.convention, task=task)
+    with progress.stage("Comparing layers"):
+        odd = layer_defects(pair, pictures, threads=threads)
     real = images is not None and not pictures.synthesised
     return _result(
         pair,
@@ -286,6 +292,7 @@ def _checked(
         choice=choice,
         fit=mode if images is not None else "",
         real=real,
+        odd=odd,
         demanded=demanded,
     )
 
@@ -362,6 +369,7 @@ def _result(
     choice: InputChoice,
     fit: str,
     real: bool,
+    odd: tuple[Defect, ...],
     demanded: tuple[float | None, float | None],
 ) -> CheckResult:
     seen, truth, names = shown.comparison, shown.truth, dict(enumerate(detector.names))
@@ -389,13 +397,16 @@ def _result(
             agreement=agreed,
             pairing=pairing,
             renamed=renamed,
+            defects=[f"layer {one.layer}: {one.reason}" for one in odd],
             labelled=None if accuracy is None else accuracy[:2],
         )
     )
+    command = advice.after_check(verdict, pair, real=real, faulty=bool(renamed or odd))
     worst = () if pairing is None else pairing.pictures[:_WORST]
     return CheckResult(
         verdict=replace(
-            verdict, advice=advice.after_check(verdict, pair, real=real, faulty=bool(renamed))
+            verdict,
+            advice=advice.after_check(verdict, pair, real=real, faulty=bool(renamed or odd)),
         ),
         images=len(shown.pictures),
         pictures=shown.pictures.source,
@@ -412,6 +423,7 @@ def _result(
         agreement=agreed,
         pairing=pairing,
         worst=tuple((shown.pictures.names[index], f1) for index, f1 in worst),
+        defects=odd,
         not_compared=tuple({**pair.second.left, **pair.first.left}.items()),
         notes=tuple(notes),
         limits=limits.measured(demanded, agreed, None if accuracy is None else accuracy[:2]),

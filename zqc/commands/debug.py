@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.quantization_points import quantization_points
-from passes.analysis.topology import last_layers, weighted_layers
+from passes.analysis.topology import last_layers
 from passes.arithmetic import FLOAT_BITS
 from passes.graph import name_of
-from passes.layers import layer_of
 from zqc.commands import inputs
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
 from zqc.commands.inputs import CalibrationSource
@@ -26,8 +24,9 @@ from zqc.detection.conventions.convention import Convention, Facts
 from zqc.detection.conventions.recognise import recognise
 from zqc.detection.parts import output_parts
 from zqc.diagnosis import layerwise, ranking
-from zqc.diagnosis.counterparts import Match, channel_gains, matches, rows
+from zqc.diagnosis.counterparts import Match, channel_gains, rows
 from zqc.diagnosis.effects import Bench, Effect
+from zqc.diagnosis.layer_pairs import LayerPairs, layer_pairs
 from zqc.diagnosis.quantized_model import QuantizedModel, Rounding, read
 from zqc.diagnosis.reasons import Finding, finding, weights_db
 from zqc.diagnosis.results import DebugResult, LayerDiagnosis
@@ -37,7 +36,6 @@ from zqc.diagnosis.transplant import (
     behind_heads,
     best_rounding,
     best_weight,
-    placed,
     with_layer,
 )
 from zqc.errors import ModelError, NoBatchNormError, OptionError
@@ -54,17 +52,6 @@ from zqc.runtime import session
 
 _PICTURES = 8
 """Enough for the ranges of tensors, and for an order of the layers."""
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Both models, and their layers side by side."""
-
-    model: ir.Model
-    quantized: QuantizedModel
-    found: tuple[Match, ...]
-    places: Mapping[str, tuple[Placed, ...]]
-    not_found: tuple[str, ...]
 
 
 def debug(
@@ -148,7 +135,7 @@ def _debugged(
     batches = Batches.of(pictures, model).first(_PICTURES)
     feeds = loaded.interface.taken.feeds
     with progress.stage("Finding the layers of both"):
-        pair = _paired(model, read(part, feeds(batches[0])), names[1])
+        pair = layer_pairs(model, read(part, feeds(batches[0])), names[1])
     total = sum(map(len, batches))
     with progress.task("Running both", total) as task:
         seen = observe(
@@ -214,40 +201,8 @@ def _known_format(recipe: Recipe, quantized: Path) -> Recipe:
     )
 
 
-def _paired(model: ir.Model, quantized: QuantizedModel, name: str) -> _Pair:
-    """Find the counterparts of the layers, and where their roundings stand in the float model."""
-    nodes = weighted_layers(model.graph)
-    layers = [layer for node in nodes if (layer := layer_of(node)) is not None]
-    found = matches(layers, quantized.layers)
-    if not found:
-        raise ModelError(
-            f"no layer of {name} has anything in common with the float model; give the model that "
-            "it was made of"
-        )
-    owned = {rounding.name for layer in quantized.layers for rounding in layer.outputs}
-    points = quantization_points(model.graph)
-    squashed = {name: str(point.squashed_by) for point in points for name in point.names}
-    places = {}
-    for match in found:
-        source = match.quantized.source
-        if source is not None and source.name in owned:
-            source = None  # of the layer that it comes from
-        elif source is not None:
-            owned.add(source.name)
-        outputs = match.quantized.outputs
-        places[match.layer.node.name or ""] = placed(match, outputs, source, squashed)
-    known = set(places)
-    return _Pair(
-        model,
-        quantized,
-        tuple(found),
-        places,
-        tuple(layer.node.name or "" for layer in layers if layer.node.name not in known),
-    )
-
-
 def _layers(
-    pair: _Pair, seen: Observed, bench: Bench, progress: Progress
+    pair: LayerPairs, seen: Observed, bench: Bench, progress: Progress
 ) -> tuple[LayerDiagnosis, ...]:
     """Put every layer, as it is and as it could be, into the float model."""
     from joblib import Parallel, cpu_count, delayed

@@ -1,0 +1,100 @@
+"""Layers of a quantized model that compute something else than those of its float model.
+
+That is no question of pictures: a scale that is off by a factor of 8 is a defect, even where the
+detections in some pictures survive it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.graph import name_of
+from zqc.diagnosis.layer_pairs import LayerPairs, layer_pairs
+from zqc.diagnosis.quantized_model import exposing, read
+from zqc.diagnosis.reasons import finding
+from zqc.pictures.model_input import input_name
+from zqc.runtime import session
+
+_SAMPLES = 8192
+"""Values of a tensor that are looked at of each batch."""
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A layer that is out of order.
+
+    Attributes:
+        layer: Its name.
+        reason: What is wrong with it, in words.
+    """
+
+    layer: str
+    reason: str
+
+
+def defects(
+    model: ir.Model,
+    quantized: ir.Model,
+    batches: Sequence[NDArray[np.float32]],
+    *,
+    feeds: Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.generic]]],
+    name: str,
+    threads: int | None = None,
+) -> tuple[Defect, ...]:
+    """Find the layers of which it is certain that no rounding made them what they are.
+
+    The float model runs once; the quantized one not at all.
+
+    Args:
+        model: The prepared float model.
+        quantized: The quantized model, as far as it can be run.
+        batches: Input tensors (N, C, H, W); a few pictures are enough.
+        feeds: Makes the inputs of the quantized model from one.
+        name: What messages call it.
+        threads: Threads of ONNX Runtime.
+
+    Returns:
+        In graph order.
+
+    Raises:
+        ModelError: The two have no layer in common.
+        RuntimeFailure: ONNX Runtime failed.
+    """
+    pairs = layer_pairs(model, read(quantized, feeds(batches[0])), name)
+    samples = _samples(pairs, batches, threads)
+    layers = [match.layer for match in pairs.found]
+    found = []
+    for match in pairs.found:
+        node = match.layer.node
+        places, output = pairs.places[node.name or ""], name_of(node.outputs[0])
+        odd = finding(match, places, samples, output, layers)
+        if odd.certain:
+            found.append(Defect(node.name or "", odd.reasons[0]))
+    return tuple(found)
+
+
+def _samples(
+    pairs: LayerPairs, batches: Sequence[NDArray[np.float32]], threads: int | None
+) -> dict[str, NDArray[np.float32]]:
+    """Some values of each tensor of the float model that a layer puts out or is rounded at."""
+    source = input_name(pairs.model)
+    names = {name_of(match.layer.node.outputs[0]) for match in pairs.found}
+    names |= {place.tensor for places in pairs.places.values() for place in places}
+    computed = sorted(names - {source})
+    model = exposing(pairs.model, computed)
+    runner = session.load(model, outputs=computed, threads=threads, optimize=False)
+    generator = np.random.default_rng(0)
+    seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*computed, source)}
+    for batch in batches:
+        arrays = {**runner({source: batch}), source: batch}
+        for name, kept in seen.items():
+            flat = arrays[name].reshape(-1)
+            if flat.size > _SAMPLES:
+                flat = flat[generator.integers(0, flat.size, _SAMPLES)]
+            kept.append(flat.astype(np.float32, copy=False))
+    return {name: np.concatenate(kept) for name, kept in seen.items()}
