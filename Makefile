@@ -38,7 +38,7 @@ SOURCES := pyproject.toml MANIFEST.in README.md LICENSE \
 demo: $(VENV)/.installed
 	mkdir -p out
 	$(BIN)/zqc compile examples/detector.onnx --bits 4 -o out/detector.w4a8.onnx
-	$(BIN)/zqc check examples/detector.onnx out/detector.w4a8.onnx \
+	$(BIN)/zqc check examples/detector.onnx out/detector.w4a8.onnx --report out/report.html \
 		--images examples/scenes/heldout --labels examples/scenes/heldout.json
 
 test: lint types unit package

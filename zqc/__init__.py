@@ -6,9 +6,9 @@
     print(result)                                # what it cost and gained
     print(zqc.check("model.onnx", result.output, images="pictures"))
 
-``compile``, ``synthesize``, ``stats``, ``inspect``, ``check`` and ``bench`` do what the commands of
-the same names do. Models are paths, ``onnx.ModelProto`` or ``onnx_ir.Model``; ``help(zqc.compile)``
-says what else they take.
+``compile``, ``synthesize``, ``stats``, ``inspect``, ``check``, ``bench``, ``sensitivity`` and
+``debug`` do what the commands of the same names do. Models are paths, ``onnx.ModelProto`` or
+``onnx_ir.Model``; ``help(zqc.compile)`` says what else they take.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from zqc.commands.check import CheckResult, check
     from zqc.commands.compile import CompileResult
     from zqc.commands.compile import compile_model as compile  # noqa: A004 - the name users expect
+    from zqc.commands.debug import debug
     from zqc.commands.inspect import Inspection, inspect
+    from zqc.commands.sensitivity import sensitivity
     from zqc.commands.stats import StatsResult, stats
     from zqc.commands.synthesize import SynthesisResult
     from zqc.commands.synthesize import synthesize_to as synthesize
+    from zqc.diagnosis.results import DebugResult, SensitivityResult
     from zqc.errors import ZqcError
     from zqc.pictures.input_format import InputFormat
     from zqc.recipe.recipe import Recipe
@@ -37,9 +40,11 @@ __all__ = [
     "BenchResult",
     "CheckResult",
     "CompileResult",
+    "DebugResult",
     "InputFormat",
     "Inspection",
     "Recipe",
+    "SensitivityResult",
     "StatsResult",
     "SynthesisResult",
     "ZqcError",
@@ -47,7 +52,9 @@ __all__ = [
     "bench",
     "check",
     "compile",
+    "debug",
     "inspect",
+    "sensitivity",
     "stats",
     "synthesize",
 ]
@@ -56,17 +63,21 @@ __all__ = [
 _HOMES = {
     "BenchResult": ("zqc.benchmark.results", "BenchResult"),
     "CheckResult": ("zqc.commands.check", "CheckResult"),
+    "DebugResult": ("zqc.diagnosis.results", "DebugResult"),
     "CompileResult": ("zqc.commands.compile", "CompileResult"),
     "InputFormat": ("zqc.pictures.input_format", "InputFormat"),
     "Inspection": ("zqc.commands.inspect", "Inspection"),
     "Recipe": ("zqc.recipe.recipe", "Recipe"),
+    "SensitivityResult": ("zqc.diagnosis.results", "SensitivityResult"),
     "StatsResult": ("zqc.commands.stats", "StatsResult"),
     "SynthesisResult": ("zqc.commands.synthesize", "SynthesisResult"),
     "ZqcError": ("zqc.errors", "ZqcError"),
     "bench": ("zqc.commands.bench", "bench"),
     "check": ("zqc.commands.check", "check"),
     "compile": ("zqc.commands.compile", "compile_model"),
+    "debug": ("zqc.commands.debug", "debug"),
     "inspect": ("zqc.commands.inspect", "inspect"),
+    "sensitivity": ("zqc.commands.sensitivity", "sensitivity"),
     "stats": ("zqc.commands.stats", "stats"),
     "synthesize": ("zqc.commands.synthesize", "synthesize_to"),
 }

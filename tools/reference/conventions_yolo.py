@@ -117,7 +117,7 @@ def ultralytics_heads(random: Random) -> dict[str, Tensor]:
     made["raw_found"] = suppressed(torch.cat([boxes, logits.sigmoid()], dim=1), 3)
 
     selected = torch.zeros(1, 12, 6)
-    selected[0, :7] = made["detect_found"][:7]
+    selected[0, :7] = made["detect_found"][:7].half().float()
     made |= {"selected": selected, "selected_found": suppressed(selected, 3, end2end=True)}
     return made
 

@@ -1,71 +1,61 @@
-"""From the outputs of a network of the zoo to what it has detected."""
+"""From the outputs of a network of the zoo to what it has detected, as zqc itself reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from zqc.detection.boxes import corners_from_centres
-from zqc.detection.detections import Detections
-from zqc.detection.nms import select
+from zqc.detection.conventions.convention import Convention, Facts
+from zqc.detection.conventions.recognise import recognise
+from zqc.detection.parts import OutputPart, output_parts
+from zqc.errors import ZqcError
+from zqc.model_io import model_file
+from zqc.model_io.ends import split_file
 
-Outputs = Mapping[str, NDArray[np.floating]]
-Decode = Callable[[Outputs, int], Detections]
-"""Takes the outputs of one picture, with the batch axis, and the size of the input in pixels."""
-
-BEST = 100
-
-
-def sigmoid_queries(outputs: Outputs, size: int) -> Detections:
-    """RT-DETR and D-FINE: each class of each query has a score of its own."""
-    logits = np.asarray(outputs["logits"][0], np.float64)
-    return _best_pairs(1 / (1 + np.exp(-logits)), outputs, size)
+Outputs = Mapping[str, NDArray[np.generic]]
 
 
-def softmax_queries(outputs: Outputs, size: int) -> Detections:
-    """DETR and YOLOS: the classes of a query compete, and the last one is the background."""
-    logits = np.asarray(outputs["logits"][0], np.float64)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return _best_pairs((powers / powers.sum(axis=1, keepdims=True))[:, :-1], outputs, size)
+def convention_of(file: Path, outputs: Outputs, size: int) -> Convention | None:
+    """How zqc reads the outputs of a file.
+
+    Args:
+        file: An ONNX file.
+        outputs: What it gave for one picture.
+        size: Height and width of that in pixels.
+
+    Returns:
+        None where it knows none of what they hold.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    whole, _, _ = split_file(file)
+    for value in whole.graph.outputs:
+        value.shape = ir.Shape(outputs[value.name or ""].shape)
+    return recognise(
+        Facts(
+            {name: array.shape for name, array in outputs.items()},
+            size,
+            size,
+            metadata=dict(whole.metadata_props),
+            graph=whole.graph,
+            parts=_parts(whole, file, size),
+        )
+    )
 
 
-def chosen(outputs: Outputs, size: int) -> Detections:  # noqa: ARG001 - boxes are in pixels
-    """Torchvision's: they have been chosen in the graph."""
-    order = np.argsort(-outputs["scores"], kind="stable")[:BEST]
-    return Detections(outputs["boxes"][order], outputs["scores"][order], outputs["labels"][order])
-
-
-def rows(outputs: Outputs, size: int) -> Detections:  # noqa: ARG001 - boxes are in pixels
-    """YOLOv10 and YOLO26: rows of x1, y1, x2, y2, score, label, chosen in the graph."""
-    found = np.asarray(outputs["output0"][0], np.float64)
-    order = np.argsort(-found[:, 4], kind="stable")[:BEST]
-    return Detections(found[order, :4], found[order, 4], found[order, 5].astype(np.int64))
-
-
-def columns(outputs: Outputs, size: int) -> Detections:  # noqa: ARG001 - boxes are in pixels
-    """YOLOv8 and its relatives: x, y, width, height and the scores of classes, N x (4 + C) x A."""
-    found = np.asarray(outputs["output0"][0], np.float64).T
-    return select(corners_from_centres(found[:, :4]), found[:, 4:])
-
-
-def corners(outputs: Outputs, size: int) -> Detections:  # noqa: ARG001 - boxes are in pixels
-    """RTMDet and PP-YOLOE: boxes N x A x 4 and scores, N x A x C or N x C x A."""
-    boxes, scores = outputs["boxes"][0], outputs["scores"][0]
-    return select(boxes, scores if len(scores) == len(boxes) else scores.T)
-
-
-def _best_pairs(scores: NDArray[np.floating], outputs: Outputs, size: int) -> Detections:
-    """The best pairs of a query and a class; nothing is suppressed."""
-    best = np.argsort(-scores.reshape(-1), kind="stable")[:BEST]
-    places, labels = np.divmod(best, scores.shape[1])
-    boxes = np.asarray(outputs["pred_boxes"][0], np.float64)[places] * size
-    return Detections(corners_from_centres(boxes), scores[places, labels], labels)
-
-
-DECODERS: dict[str, Decode] = {
-    each.__name__: each
-    for each in (sigmoid_queries, softmax_queries, chosen, rows, columns, corners)
-}
-"""By name."""
+def _parts(whole: ir.Model, file: Path, size: int) -> tuple[OutputPart, ...]:
+    """Those of the outputs; where the file does not show them, those of its simplified graph."""
+    parts = output_parts(whole)
+    if all(part.kind != "raw" for part in parts):
+        return parts
+    try:
+        simplified = model_file.load(file, input_shape=(size, size)).part()
+    except ZqcError:
+        return parts
+    known = {value.name for value in simplified.graph.outputs}
+    return output_parts(simplified) if {part.output for part in parts} <= known else parts

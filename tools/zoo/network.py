@@ -44,7 +44,6 @@ class Network:
         captured: The same for torch.export, and the names of its outputs, where that cannot follow
             the whole: selections of as many objects as there are.
         loss: What its training minimises; none where only its BatchNorm statistics are measured.
-        detections: Name of the function of `tools.zoo.decoding` that reads its outputs, if any.
         ships: Writes the file that its package writes for users, where it has a way of its own.
     """
 
@@ -58,5 +57,4 @@ class Network:
     deploy: Callable[[nn.Module], nn.Module] = lambda model: model
     captured: tuple[Callable[[nn.Module], nn.Module], tuple[str, ...]] | None = None
     loss: Loss | None = None
-    detections: str = ""
     ships: Callable[[nn.Module, Path, int], None] | None = None

@@ -10,7 +10,7 @@ compared with the float model on others. Each result is kept beside its model, i
 The columns: weighted layers that run on integer kernels; SQNR of each part of the outputs, and
 what of 40 dB in the pictures is left there in the float model, for one that amplifies noise does so
 with that of quantization, too; average precision with the detections of the float model in the
-place of labels, where the zoo can read them; size and time of the file relative to the float one;
+place of labels, where zqc can read them; size and time of the file relative to the float one;
 seconds of the compilation. Messages, and reasons for layers in float, are below it.
 """
 
@@ -31,7 +31,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from tools.paths import ROOT, SCENES
-from tools.zoo.decoding import DECODERS
+from tools.zoo.decoding import convention_of
 from tools.zoo.environment import FOLDER
 from tools.zoo.exports import EXPORTS
 from tools.zoo.network import Network
@@ -167,14 +167,12 @@ def _zqc(*arguments: str) -> Result:
 
 def _agreement(network: Network, model: Path, output: Path, pictures: Path) -> float | str:
     """AP of what the compiled file finds, with what the float file finds in the place of labels."""
-    if not network.detections:
-        return ""
-    decode = DECODERS[network.detections]
-    found = []
     try:
-        for file in (model, output):
-            outputs = _outputs(file, network, pictures)
-            found.append([decode(each, network.size) for each in outputs])
+        outputs = [list(_outputs(file, network, pictures)) for file in (model, output)]
+        convention = convention_of(model, outputs[0][0], network.size)
+        if convention is None:
+            return "zqc does not know how the outputs hold boxes and scores"
+        found = [[convention.decode(each)[0] for each in of_file] for of_file in outputs]
         result = agreement(*found)
     except (ZqcError, KeyError, IndexError, ValueError) as error:
         return f"{type(error).__name__}: {error}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zqc.pictures.input_format import InputFormat
+    from zqc.pictures.input_format import FitMode, InputFormat
     from zqc.runtime.session import Runner
 
 _DTYPES = {
@@ -221,6 +221,8 @@ def picture_feeds(
     images: Path | NDArray[np.generic],
     input_format: InputFormat,
     values: Mapping[str, Sequence[float]] | None = None,
+    *,
+    mode: FitMode = "letterbox",
 ) -> dict[str, NDArray[np.generic]]:
     """Fill the inputs of a detector with the first pictures; too few are repeated.
 
@@ -236,6 +238,7 @@ def picture_feeds(
         height=height,
         width=width,
         input_format=input_format,
+        mode=mode,
         limit=batch,
         input_name=taken.picture.name,
     )

@@ -31,6 +31,8 @@ from zqc.report.json_text import json_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zqc.pictures.input_format import Fit
+
 # ONNX Runtime and everything that needs it are imported inside the commands, so that --help and a
 # mistyped option answer at once, and after a command has said what it is about.
 
@@ -200,6 +202,7 @@ def synthesize(
     help="Take fewer than 16 pictures, too: the card may then show what they looked like.",
 )
 @options.input_options
+@options.fit_option
 @options.threads_option
 @options.output_options
 def stats(
@@ -207,6 +210,7 @@ def stats(
     images: Path,
     output: Path,
     allow_few: bool,
+    fit: Fit,
     input_shape: tuple[int, int] | None,
     inputs: dict[str, tuple[float, ...]],
     threads: int | None,
@@ -225,6 +229,7 @@ def stats(
             output,
             images=images,
             input_format=options.input_format(**choices),
+            fit=fit,
             input_shape=input_shape,
             inputs=inputs,
             allow_few=allow_few,

@@ -13,18 +13,19 @@ from zqc.detection.verdict import Verdict
 from zqc.recipe.recipe import Recipe
 
 
-def after_check(verdict: Verdict, pair: Pair, *, real: bool) -> str:
+def after_check(verdict: Verdict, pair: Pair, *, real: bool, faulty: bool) -> str:
     """What to type after ``zqc check``; empty where nothing need be done.
 
     1. Nothing after *good*, unless the pictures were made up: then a look at real ones.
-    2. Below 8 bits, ``zqc sensitivity`` names the layers that hurt and what more bits gain.
+    2. Below 8 bits, ``zqc sensitivity`` names the layers that hurt and what more bits gain, unless
+       something is wrong that bits do not explain.
     3. Else ``zqc debug`` names the layer where the two models part.
     """
     float_path, quantized = (shlex.quote(str(m.path)) for m in (pair.first, pair.second))
     if verdict.word in ("good", "not judged"):
         return "" if real else f"zqc check {float_path} {quantized} --images DIR"
     recipe = pair.recipe
-    if verdict.word == "usable with care" and recipe is not None and _is_narrow(recipe):
+    if not faulty and recipe is not None and _is_narrow(recipe):
         return f"zqc sensitivity {float_path} --recipe {quantized}"
     return f"zqc debug {float_path} {quantized}"
 

@@ -66,7 +66,8 @@ def bench(
         images: Feed pictures, as ``zqc.compile`` takes them; random pixels by default.
         input_format: How pixels become input values; what the recipe in a model that zqc has
             compiled says by default, or else 0:1.
-        input_shape: Height and width, where the models leave them open.
+        input_shape: Height and width, where the models leave them open; those of the recipe by
+            default.
         inputs: Values of inputs beside the picture by name; what the recipe says by default, or
             else the usual ones.
         batch: Pictures at once, where the models leave it open; 1 by default.
@@ -130,19 +131,22 @@ def _benched(
     with steps.stage("Loading the models"):
         sizes = [onnx_file.read(path).size for path in paths]
         runners = [session.load(file, threads=threads, provider=chosen) for file in files]
+    recipes = [found for runner in runners if (found := recipe_in(runner))]
+    known = next((recipe.input_shape for recipe in recipes if recipe.input_shape), None)
     taken = model_inputs.common_inputs(
         [(p, model_inputs.inputs_of(r)) for p, r in zip(paths, runners, strict=True)],
         batch=batch,
-        size=input_shape,
+        size=input_shape or known,
     )
-    recipes = [found for runner in runners if (found := recipe_in(runner))]
     values = values or next((recipe.inputs for recipe in recipes if recipe.inputs), {})
     form, origin = _input_format(input_format, recipes)
     if images is None:
         feeds = model_inputs.random_feeds(taken, form, values)
         data = f"random in {form}{origin}"
     else:
-        feeds = model_inputs.picture_feeds(taken, images, form, values)
+        fits = [recipe.fit for recipe in recipes if recipe.fit != "auto"]
+        mode = fits[0] if fits else "letterbox"
+        feeds = model_inputs.picture_feeds(taken, images, form, values, mode=mode)
         where = images if isinstance(images, Path) else "the given pictures"
         data = f"{where}, {form}{origin}"
     with steps.task("Measuring", 2 * runs + 3) as task:

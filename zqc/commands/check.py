@@ -17,7 +17,7 @@ from zqc.commands.pair import Pair, open_pair
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy, agreement
 from zqc.detection.bootstrap import Interval
-from zqc.detection.comparison import Comparison, compare
+from zqc.detection.comparison import Comparison, Renamed, compare
 from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.labels.dataset_yaml import read_dataset
 from zqc.detection.labels.names import given_names
@@ -251,7 +251,8 @@ def _checked(
     """``check`` of files."""
     with progress.stage("Loading the models"):
         pair = open_pair(paths, input_shape=input_shape, values=values, threads=threads)
-        detector = _detector(pair, names, anchors, decoder)
+        given = given_names(names) if isinstance(names, str) else tuple(names or ())
+        detector = _detector(pair, given, anchors, decoder)
     limits.check_convention(demanded[0], detector)
     if fit == "auto" and pair.recipe is not None:
         fit = pair.recipe.fit
@@ -273,7 +274,7 @@ def _checked(
             limit=limit,
             input_name=pair.inputs.picture.name,
         )
-    truth = None if labels is None else labelled(labels, pictures, detector)
+    truth = None if labels is None else labelled(labels, pictures, detector, given)
     with progress.task("Comparing", len(pictures)) as task:
         batches = pictures.placed_batches(pair.shape[0])
         seen = compare(pair.run, batches, pair.parts, detector.convention, task=task)
@@ -306,15 +307,14 @@ def _pictures_of(labels: Path) -> Path:
 
 def _detector(
     pair: Pair,
-    names: str | Sequence[str] | None,
+    names: tuple[str, ...],
     anchors: Path | None,
     decoder: str | None,
 ) -> Detector:
     facts = pair.facts()
     if anchors is not None:
         facts = replace(facts, anchors=read_anchors(anchors), anchors_path=anchors)
-    given = given_names(names) if isinstance(names, str) else tuple(names or ())
-    return Detector.of(facts, decoder, given)
+    return Detector.of(facts, decoder, names)
 
 
 def _input_format(
@@ -365,7 +365,8 @@ def _result(
     demanded: tuple[float | None, float | None],
 ) -> CheckResult:
     seen, truth, names = shown.comparison, shown.truth, dict(enumerate(detector.names))
-    pairing, agreed, regardless, notes = None, None, None, []
+    pairing, agreed, notes = None, None, []
+    renamed: tuple[Renamed, ...] = ()
     if detector.convention is not None:
         pairing = pair_detections(seen.reference, seen.quantized, names=names)
         if extras.installed(extras.COCO):
@@ -373,7 +374,7 @@ def _result(
             agreed = agreement(seen.reference, seen.quantized, least, names=names)
         else:
             notes.append(str(extras.missing(extras.COCO, "comparing detections by AP")))
-        regardless = seen.regardless_of_class()
+        renamed = seen.renamed_classes(pairing.score_threshold, names)
         if pairing.lowered:
             notes.append(
                 f"the float model has no score above 0.3 in these pictures: detections above "
@@ -387,13 +388,15 @@ def _result(
             real=real,
             agreement=agreed,
             pairing=pairing,
-            regardless=regardless,
+            renamed=renamed,
             labelled=None if accuracy is None else accuracy[:2],
         )
     )
     worst = () if pairing is None else pairing.pictures[:_WORST]
     return CheckResult(
-        verdict=replace(verdict, advice=advice.after_check(verdict, pair, real=real)),
+        verdict=replace(
+            verdict, advice=advice.after_check(verdict, pair, real=real, faulty=bool(renamed))
+        ),
         images=len(shown.pictures),
         pictures=shown.pictures.source,
         made_up=not real,

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.quantization_points import quantization_points
 from passes.analysis.topology import last_layers, weighted_layers
 from passes.arithmetic import FLOAT_BITS
 from passes.graph import name_of
@@ -224,6 +225,8 @@ def _paired(model: ir.Model, quantized: QuantizedModel, name: str) -> _Pair:
             "it was made of"
         )
     owned = {rounding.name for layer in quantized.layers for rounding in layer.outputs}
+    points = quantization_points(model.graph)
+    squashed = {name: str(point.squashed_by) for point in points for name in point.names}
     places = {}
     for match in found:
         source = match.quantized.source
@@ -231,7 +234,8 @@ def _paired(model: ir.Model, quantized: QuantizedModel, name: str) -> _Pair:
             source = None  # of the layer that it comes from
         elif source is not None:
             owned.add(source.name)
-        places[match.layer.node.name or ""] = placed(match, match.quantized.outputs, source)
+        outputs = match.quantized.outputs
+        places[match.layer.node.name or ""] = placed(match, outputs, source, squashed)
     known = set(places)
     return _Pair(
         model,
@@ -258,7 +262,7 @@ def _layers(
         if odd.reasons:
             name = match.layer.node.name or ""
             best = tuple(
-                replace(each, rounding=_possible(each.rounding, seen.samples[each.tensor]))
+                replace(each, rounding=_possible(each, seen.samples[each.tensor]))
                 for each in pair.places[name]
             )
             jobs.append((name, best_weight(match), None, best))
@@ -296,8 +300,11 @@ def _effect(
     return bench.effect(with_layer(model, name, weight, bias, places))
 
 
-def _possible(rounding: Rounding, values: NDArray[np.float32]) -> Rounding:
-    return rounding if rounding.step.size > 1 else best_rounding(rounding, values)
+def _possible(place: Placed, values: NDArray[np.float32]) -> Rounding:
+    rounding = place.rounding
+    if rounding.step.size > 1:
+        return rounding
+    return best_rounding(rounding, values, place.seen_through)
 
 
 def _layer(
@@ -328,6 +335,7 @@ def _layer(
         alone=alone,
         possible=possible,
         reasons=odd.reasons,
+        severe=odd.severe,
     )
 
 
@@ -364,6 +372,11 @@ def _verdict(ranked: Sequence[LayerDiagnosis], *, behind: bool) -> str:
         others = sum(layer.suspect for layer in ranked) - 1
         more = f" ({others} more {'layer is' if others == 1 else 'layers are'} out of order)"
         return f"the culprit is {first.name}: {'; '.join(first.reasons)}{more if others else ''}"
+    if first.severe and not behind:
+        return (
+            f"{first.name} is out of order, though it hardly harms the outputs on these pictures: "
+            f"{'; '.join(first.reasons)}"
+        )
     if behind:
         return (
             f"no layer is out of order, but what is computed behind the last ones, such as "

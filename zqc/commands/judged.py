@@ -94,6 +94,6 @@ def judge_compiled(
         real,
         agreement=agreed,
         pairing=pairing,
-        regardless=seen.regardless_of_class(),
+        renamed=seen.renamed_classes(pairing.score_threshold, names),
     )
     return Judged(judge(evidence), detector, seen, agreed, pairing)

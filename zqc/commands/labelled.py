@@ -17,8 +17,6 @@ from zqc.detection.labels.read import read_labels
 from zqc.errors import OptionError
 from zqc.pictures.images import ImageSet
 
-_SHOWN = 5
-
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
@@ -49,8 +47,16 @@ class Labelled:
         return first, second, difference_interval(matches, others)
 
 
-def labelled(path: Path, pictures: ImageSet, detector: Detector) -> Labelled:
+def labelled(
+    path: Path, pictures: ImageSet, detector: Detector, names: tuple[str, ...] = ()
+) -> Labelled:
     """Read labels, and match their classes with the model's.
+
+    Args:
+        path: The labels.
+        pictures: The pictures that they belong to.
+        detector: The detector.
+        names: Names of the classes that the user gave; labels without names have them, too.
 
     Raises:
         LabelError: They cannot be used, or do not fit the pictures or the model.
@@ -59,18 +65,10 @@ def labelled(path: Path, pictures: ImageSet, detector: Detector) -> Labelled:
     convention = detector.convention
     if convention is None:
         raise OptionError(f"labels were given, but {detector.text}; or leave the labels out")
-    labels = read_labels(path, pictures.files, names=detector.names)
+    labels = read_labels(path, pictures.files, names=names)
     match = match_classes(labels, detector.names, convention.classes)
     truth = tuple(match.truth(labels.of(pictures.names)))
-    notes = []
-    if match.by_order:
-        notes.append("classes of the labels and of the model were matched by their order")
-    if match.unjudged:
-        notes.append(
-            f"{_classes(match.unjudged, detector.names)} of the model have no labels here: what is "
-            "found of them does not count"
-        )
-    return Labelled(truth, match.names, _kind(convention.task, truth), tuple(notes))
+    return Labelled(truth, match.names, _kind(convention.task, truth), match.notes)
 
 
 def _kind(task: str, truth: Sequence[Truth]) -> Kind:
@@ -81,9 +79,3 @@ def _kind(task: str, truth: Sequence[Truth]) -> Kind:
     if task == "pose" and all(one.keypoints is not None for one in some):
         return "keypoints"
     return "boxes"
-
-
-def _classes(indices: Sequence[int], names: Sequence[str]) -> str:
-    shown = [names[i] if i < len(names) else str(i) for i in indices[:_SHOWN]]
-    count = "1 class" if len(indices) == 1 else f"{len(indices)} classes"
-    return f"{count} ({', '.join(shown)}{', …' * (len(indices) > _SHOWN)})"

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from zqc.commands.arguments import (
 )
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.spelled import command_line, layer_options
+from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.conventions.convention import Convention, Facts
-from zqc.detection.conventions.recognise import read_anchors, recognise
+from zqc.detection.conventions.recognise import recognise
 from zqc.detection.parts import output_parts
 from zqc.diagnosis import layerwise, suggestion
 from zqc.diagnosis.cache import Cache
@@ -279,9 +281,7 @@ def _layers(
             dask=dask,
         )
     ends = np.cumsum([0, *map(len, families)])
-    (everything,), alone, spared, cumulative, restored = (
-        effects[a:b] for a, b in zip(ends, ends[1:], strict=False)
-    )
+    (everything,), alone, spared, cumulative, restored = (effects[a:b] for a, b in pairwise(ends))
     exponents = layerwise.weight_exponents(job.outcome.written.quantized)
     found = []
     for index, node in enumerate(subject.layers):
@@ -319,10 +319,12 @@ def _layer(
     name, ranges = node.name or "", job.outcome.candidate.ranges
     source = ranges.grids.get(node.inputs[0].name or "" if node.inputs[0] is not None else "")
     output = layerwise.output_tensor(node, ranges.grids)
-    grid = None if output is None else ranges.grids[output]
-    seen = None if output is None else ranges.statistics.tensors[output].histogram
+    grid, clipped, histogram = None, math.nan, None
+    if output is not None:
+        grid, seen = ranges.grids[output], ranges.statistics.tensors[output].histogram
+        clipped = layerwise.clipped_share(seen, grid)
+        histogram = layerwise.bars(seen, *grid.bounds)
     layer = layer_of(node)
-    shown = grid is not None and seen is not None
     return LayerSensitivity(
         name=name,
         op_type=node.op_type,
@@ -332,8 +334,8 @@ def _layer(
         weight_exponents=exponents[name],
         input_exponent=None if source is None else source.exponent,
         output_exponent=None if grid is None else grid.exponent,
-        clipped=layerwise.clipped_share(seen, grid) if shown else math.nan,
-        histogram=layerwise.bars(seen, *grid.bounds) if shown else None,
+        clipped=clipped,
+        histogram=histogram,
         alone=alone,
         cumulative=cumulative,
         restored=restored,

@@ -20,11 +20,12 @@ from zqc.commands.arguments import (
     name_of_model,
     progress_of,
 )
+from zqc.commands.detector import detector_of
 from zqc.errors import ModelError, OptionError, RuntimeFailure
 from zqc.files import FilePath, atomic_write, to_path
 from zqc.model_io import model_file
 from zqc.pictures.images import ImageSet, holds_tensors, open_images
-from zqc.pictures.input_format import ChannelOrder, InputFormat
+from zqc.pictures.input_format import ChannelOrder, Fit, InputFormat
 from zqc.pictures.model_input import fixed_batch, input_name, picture_shape
 from zqc.progress import Progress, Task
 from zqc.recipe.recipe import values_of
@@ -47,6 +48,7 @@ def stats(
     *,
     images: ImagesLike,
     input_format: InputFormat | ChannelOrder = "RGB",
+    fit: Fit = "auto",
     input_shape: tuple[int, int] | None = None,
     inputs: Mapping[str, Any] | None = None,
     allow_few: bool = False,
@@ -70,6 +72,7 @@ def stats(
         images: The pictures, as ``zqc.compile`` takes them.
         input_format: How pixels become input values; ``"RGB"`` or ``"BGR"`` to find it from
             BatchNorm, if there is any, for channels in this order.
+        fit: How pictures of another size get into the input.
         input_shape: Height and width for a model that leaves them open.
         inputs: Values of inputs beside the picture by name; the usual ones by default.
         allow_few: Whether fewer than ``FEWEST_PICTURES`` will do.
@@ -110,6 +113,7 @@ def stats(
         height=height,
         width=width,
         input_format=form,
+        mode=detector_of(loaded).fit(fit),
         input_name=name,
     )
     if len(pictures) < FEWEST_PICTURES and not allow_few:

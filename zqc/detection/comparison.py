@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,13 +12,33 @@ from numpy.typing import NDArray
 from zqc.detection.agreement import OutputsMeter, PartAgreement
 from zqc.detection.conventions.convention import Convention, Outputs
 from zqc.detection.detections import Detections
-from zqc.detection.pairing import Pairing, kept_pairs, pair_detections
+from zqc.detection.pairing import kept_pairs
 from zqc.detection.parts import OutputPart
 from zqc.pictures.images import PicturePlacement
 from zqc.progress import Task
 
 Run = Callable[[NDArray[np.float32]], tuple[Outputs, Outputs]]
 """Runs both models on input tensors (N, C, H, W)."""
+
+
+_FEWEST, _MOST = 4, 0.75
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A class whose boxes come out as another one.
+
+    Attributes:
+        name: The class in the float model.
+        other: The class in the quantized one.
+        boxes: How many of its boxes come out so.
+        of: How many of its boxes the quantized model has under any class.
+    """
+
+    name: str
+    other: str
+    boxes: int
+    of: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +70,30 @@ class Comparison:
     reference: tuple[Detections, ...]
     quantized: tuple[Detections, ...]
 
-    def regardless_of_class(self) -> Pairing:
-        """How the detections pair when classes count for nothing."""
-        reference, quantized = map(_of_one_class, (self.reference, self.quantized))
-        return pair_detections(reference, quantized)
+    def renamed_classes(self, threshold: float, names: Mapping[int, str]) -> tuple[Renamed, ...]:
+        """Find the classes whose boxes come out as another one, the surest first.
+
+        Rounding flips the class of a box now and then, but not of most boxes of a class, and not
+        always to the same one. Our choice: at least 4 boxes that pair regardless of their class, of
+        which three quarters have one other class.
+
+        Args:
+            threshold: Scores that count.
+            names: Names of the classes.
+        """
+        seen: dict[int, Counter[int]] = {}
+        for both in zip(self.reference, self.quantized, strict=True):
+            one, other = (found.above(threshold) for found in both)
+            for i, j, _ in kept_pairs(_of_one_class(one), _of_one_class(other)):
+                counts = seen.setdefault(int(one.labels[i]), Counter())
+                counts[int(other.labels[j])] += 1
+        found = []
+        for label, counts in seen.items():
+            (most, boxes), total = counts.most_common(1)[0], counts.total()
+            if most != label and total >= _FEWEST and boxes >= _MOST * total:
+                called, now = (names.get(each, str(each)) for each in (label, most))
+                found.append(Renamed(called, now, boxes, total))
+        return tuple(sorted(found, key=lambda each: (-each.of, each.name)))
 
     def paired(self, index: int, threshold: float) -> PairedPicture:
         """What both find in one picture with a score above a threshold, and what of it pairs."""
@@ -97,5 +138,5 @@ def compare(
     return Comparison(meter.results(), tuple(found[0]), tuple(found[1]))
 
 
-def _of_one_class(side: Sequence[Detections]) -> list[Detections]:
-    return [replace(found, labels=np.zeros_like(found.labels)) for found in side]
+def _of_one_class(found: Detections) -> Detections:
+    return replace(found, labels=np.zeros_like(found.labels))

@@ -50,7 +50,8 @@ class Detections:
     def in_picture(self, placement: PicturePlacement) -> Detections:
         """The same in pixels of the original picture, boxes cut at its borders.
 
-        Masks stay as they are: on a grid over the input.
+        What lies outside of it, so that no area is left, is gone. Masks stay as they are: on a grid
+        over the input.
         """
         boxes = to_picture(self.boxes, placement)
         offset = np.array([placement.left, placement.top])
@@ -61,4 +62,6 @@ class Detections:
             keypoints = np.concatenate([places, keypoints[..., 2:]], axis=-1)
         if corners is not None:
             corners = (corners - offset) / scale
-        return replace(self, boxes=boxes, keypoints=keypoints, corners=corners)
+        placed = replace(self, boxes=boxes, keypoints=keypoints, corners=corners)
+        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return placed if inside.all() else placed.take(inside)

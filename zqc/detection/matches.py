@@ -18,7 +18,7 @@ from zqc.detection.detections import Detections
 from zqc.detection.labels.labels import Truth
 
 _LARGEST = 1e10  # square pixels
-_CELLS = 2**22  # numbers in memory at a time, per array
+_CELLS = 2**18  # numbers in an array at a time, so that it stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,13 @@ class Matches:
         Returns:
             The mean over the classes that have labels in the sample, shape (samples, T).
         """
+        narrow = weights.astype(np.int32)
         total = np.zeros((len(weights), len(IOU_THRESHOLDS)))
         counted = np.zeros((len(weights), 1))
         for one in self.classes:
             step = max(1, _CELLS // max(1, len(one.pictures)))
             for start in range(0, len(weights), step):
-                part = weights[start : start + step]
+                part = narrow[start : start + step]
                 values, there = _average_precision(one, part)
                 total[start : start + step] += values
                 counted[start : start + step] += there[:, None]
@@ -83,52 +84,79 @@ def matches_of(
         truth: The labelled boxes of each picture.
         detections: What was found in the same pictures.
     """
+    found: dict[int, list[_InPicture]] = {label: [] for label in evaluation.classes}
+    counts = {label: np.zeros(len(truth), np.int64) for label in evaluation.classes}
+    for index, (labelled, detected) in enumerate(zip(truth, detections, strict=True)):
+        for label in np.unique(labelled.labels).tolist():
+            ignore = _ignored(labelled, labelled.labels == label, evaluation)
+            counts[label][index] = (~ignore).sum()
+        order = np.argsort(-detected.scores, kind="stable")
+        impossible = _impossible(detected.boxes) & (evaluation.kind == "boxes")
+        own = detected.labels[order]
+        for label in np.unique(own).tolist():
+            if label in found:
+                best = order[own == label][: evaluation.limit]
+                right, ignored = _judged(evaluation, label, index, labelled, len(best))
+                ignored |= ~right & impossible[best]
+                scores = detected.scores[best].astype(np.float64)
+                found[label].append(_InPicture(index, scores, right, ignored))
     return Matches(
         len(truth),
-        tuple(_class_matches(evaluation, label, truth, detections) for label in evaluation.classes),
+        tuple(_of_class(found[label], counts[label]) for label in evaluation.classes),
     )
 
 
-def _class_matches(
-    evaluation: CocoEvaluation,
-    label: int,
-    truth: Sequence[Truth],
-    detections: Sequence[Detections],
-) -> ClassMatches:
-    scores, pictures, right, ignored = [], [], [], []
-    labels = np.zeros(len(truth), np.int64)
-    for index, (labelled, found) in enumerate(zip(truth, detections, strict=True)):
-        of_class = labelled.labels == label
-        crowd = labelled.crowd[of_class]
-        ignore = crowd.copy()
-        if evaluation.kind == "keypoints" and labelled.keypoints is not None:
-            ignore |= ~(labelled.keypoints[of_class][..., 2] > 0).any(axis=1)
-        labels[index] = (~ignore).sum()
-        mine = np.flatnonzero(found.labels == label)
-        best = np.argsort(-found.scores[mine], kind="stable")[: evaluation.limit]
-        own = found.scores[mine[best]].astype(np.float64)
-        overlaps = evaluation.overlaps.get((index, label))
-        if overlaps is None:
-            overlaps = np.zeros((len(own), 0))
-            crowd, ignore = crowd[:0], ignore[:0]
-        hit, off = _matched(overlaps, crowd, ignore)
-        if evaluation.kind == "boxes":  # what finds nothing and has no size COCO does not count
-            off |= ~hit & _impossible(found.boxes[mine[best]])
-        scores.append(own)
-        pictures.append(np.full(len(own), index))
-        right.append(hit)
-        ignored.append(off)
-    order = np.argsort(-np.concatenate(scores), kind="stable")
+@dataclass(frozen=True, eq=False)
+class _InPicture:
+    """The detections of one class in one picture, best score first."""
+
+    picture: int
+    scores: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
+
+
+def _judged(
+    evaluation: CocoEvaluation, label: int, index: int, labelled: Truth, count: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """``_matched`` for one class in one picture with so many detections of it."""
+    overlaps = evaluation.overlaps.get((index, label))
+    if overlaps is None:
+        nothing = np.zeros((2, len(IOU_THRESHOLDS), count), np.bool_)
+        return nothing[0], nothing[1]
+    of_class = labelled.labels == label
+    ignore = _ignored(labelled, of_class, evaluation)
+    return _matched(overlaps, labelled.crowd[of_class], ignore)
+
+
+def _ignored(
+    labelled: Truth, which: NDArray[np.bool_], evaluation: CocoEvaluation
+) -> NDArray[np.bool_]:
+    """Which of some labels do not count: crowds, and poses without a labelled keypoint."""
+    ignore = labelled.crowd[which]
+    if evaluation.kind == "keypoints" and labelled.keypoints is not None:
+        return ignore | ~(labelled.keypoints[which][..., 2] > 0).any(axis=1)
+    return ignore
+
+
+def _of_class(found: Sequence[_InPicture], labels: NDArray[np.int64]) -> ClassMatches:
+    thresholds = len(IOU_THRESHOLDS)
+    nothing = _InPicture(0, np.zeros(0), *[np.zeros((thresholds, 0), np.bool_)] * 2)
+    every = [nothing, *found]
+    order = np.argsort(-np.concatenate([one.scores for one in every]), kind="stable")
     return ClassMatches(
-        np.concatenate(pictures)[order],
-        np.concatenate(right, axis=1)[:, order],
-        np.concatenate(ignored, axis=1)[:, order],
+        np.concatenate([np.full(len(one.scores), one.picture) for one in every])[order],
+        np.concatenate([one.right for one in every], axis=1)[:, order],
+        np.concatenate([one.ignored for one in every], axis=1)[:, order],
         labels,
     )
 
 
 def _impossible(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Boxes whose area is in none of COCO's ranges: a side is negative."""
+    """Boxes whose area is in none of COCO's ranges, as with a negative side.
+
+    Where they find nothing, COCO does not count them.
+    """
     area = np.prod(np.asarray(boxes[:, 2:] - boxes[:, :2], np.float64), axis=1)
     impossible: NDArray[np.bool_] = (area < 0) | (area > _LARGEST)
     return impossible
@@ -170,7 +198,7 @@ def _matched(
 
 
 def _average_precision(
-    one: ClassMatches, weights: NDArray[np.int64]
+    one: ClassMatches, weights: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """AP of a class, shape (samples, T), and which samples have a label of it.
 
@@ -184,18 +212,18 @@ def _average_precision(
     if not there.any() or not one.right.any():
         return result, there
     drawn = weights[:, one.pictures]
-    seen = drawn.cumsum(axis=1)
+    seen = drawn.cumsum(axis=1, dtype=np.int32)
     reached = _recalls_reached(labels)
     rows = np.arange(len(weights))[:, None]
     for index, (right, ignored) in enumerate(zip(one.right, one.ignored, strict=True)):
         places, left_out = np.flatnonzero(right), np.flatnonzero(ignored)
         if not len(places):
             continue
-        hits = drawn[:, places].cumsum(axis=1)
+        hits = drawn[:, places].cumsum(axis=1, dtype=np.int32)
         counted = seen[:, places]
         if len(left_out):
             before = np.searchsorted(left_out, places)
-            off = np.pad(drawn[:, left_out].cumsum(axis=1), ((0, 0), (1, 0)))
+            off = np.pad(drawn[:, left_out].cumsum(axis=1, dtype=np.int32), ((0, 0), (1, 0)))
             counted -= off[:, before]
         precision = hits / np.maximum(counted, 1)
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

@@ -8,19 +8,21 @@ comes out of an NMS or a TopK can be compared, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zqc.detection.detections import Detections
-from zqc.detection.overlap import overlaps
+from zqc.detection.overlap import Floats, overlaps
 
 SCORE_THRESHOLD = 0.3
 LEAST_OVERLAP = 0.5
 LEAST_SCORE = 0.1
 """Below it nothing is found, however the threshold is lowered."""
+
+_NOTHING = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -143,18 +145,22 @@ def pair_detections(
     at_threshold = None
     if not math.isnan(threshold):
         at_threshold = _counts(
-            _paired(one, other, (used, threshold))
-            for one, other in zip(reference, quantized, strict=True)
+            _together(
+                [
+                    _paired(one, other, (used, threshold))
+                    for one, other in zip(reference, quantized, strict=True)
+                ]
+            )
         )
-    labels = sorted({int(label) for pair in pairs for label in pair.labels})
-    by_picture = [(index, _counts([pair]).f1) for index, pair in enumerate(pairs)]
+    every = _together(pairs)
+    by_picture = [(index, _counts(pair).f1) for index, pair in enumerate(pairs)]
     return Pairing(
         used,
         used < score_threshold,
-        _counts(pairs),
+        _counts(every),
         threshold,
         at_threshold,
-        tuple(_of_class(label, reference, quantized, pairs, used, names or {}) for label in labels),
+        _by_class(every, reference, quantized, used, names or {}),
         tuple(sorted((p for p in by_picture if not math.isnan(p[1])), key=lambda p: (p[1], p[0]))),
     )
 
@@ -169,8 +175,7 @@ def kept_pairs(reference: Detections, quantized: Detections) -> tuple[tuple[int,
     Returns:
         Index in each of the two, and the overlap.
     """
-    wanted = overlaps(reference, quantized)
-    wanted = np.where(reference.labels[:, None] == quantized.labels[None, :], wanted, 0)
+    wanted = _overlaps_within_classes(reference, quantized)
     first, second = (np.ones(len(found), np.bool_) for found in (reference, quantized))
     pairs = _one_to_one(wanted, first, second, (reference.scores, quantized.scores))
     return tuple((i, j, float(wanted[i, j])) for i, j in pairs)
@@ -197,13 +202,18 @@ def same_count_threshold(
         quantized: Those of the quantized model.
         score_threshold: That of the float model.
     """
-    count = sum(int((found.scores > score_threshold).sum()) for found in reference)
-    scores = [np.asarray(found.scores, np.float64) for found in quantized]
-    every = -np.sort(-np.concatenate([np.zeros(0), *scores]))
-    if count == 0 or len(every) < count:
+    return _same_count(_all_scores(reference)[1], _all_scores(quantized)[1], score_threshold)
+
+
+def _same_count(
+    reference: NDArray[np.float64], quantized: NDArray[np.float64], score_threshold: float
+) -> float:
+    count = int((reference > score_threshold).sum())
+    best_first = -np.sort(-quantized)
+    if count == 0 or len(best_first) < count:
         return math.nan
-    last = float(every[count - 1])
-    after = float(every[count]) if len(every) > count else 0.0
+    last = float(best_first[count - 1])
+    after = float(best_first[count]) if len(best_first) > count else 0.0
     return score_threshold if after <= score_threshold < last else (last + after) / 2
 
 
@@ -240,11 +250,7 @@ def _paired(reference: Detections, quantized: Detections, limits: tuple[float, f
     sure, sure_too = (
         found.scores > limit for found, limit in zip((reference, quantized), limits, strict=True)
     )
-    wanted = np.zeros((len(reference), len(quantized)))
-    for label in np.intersect1d(reference.labels, quantized.labels):
-        rows = np.flatnonzero(reference.labels == label)
-        columns = np.flatnonzero(quantized.labels == label)
-        wanted[np.ix_(rows, columns)] = overlaps(reference.take(rows), quantized.take(columns))
+    wanted = _overlaps_within_classes(reference, quantized)
     order = (reference.scores, quantized.scores)
     kept = _one_to_one(wanted, sure, sure_too, order)
     lost, new = sure.copy(), sure_too.copy()
@@ -265,6 +271,19 @@ def _paired(reference: Detections, quantized: Detections, limits: tuple[float, f
         np.concatenate([wanted[first, second], np.zeros(rest)]),
         np.concatenate([scores, np.zeros(rest)]),
     )
+
+
+def _overlaps_within_classes(reference: Detections, quantized: Detections) -> Floats:
+    """Overlap of every pair, 0 where the classes differ."""
+    same = reference.labels[:, None] == quantized.labels[None, :]
+    if reference.corners is None and reference.masks is None:
+        return np.where(same, overlaps(reference, quantized), 0)
+    wanted = np.zeros(same.shape)  # what takes longer is computed for those that can be pairs
+    for label in np.intersect1d(reference.labels, quantized.labels):
+        rows = np.flatnonzero(reference.labels == label)
+        columns = np.flatnonzero(quantized.labels == label)
+        wanted[np.ix_(rows, columns)] = overlaps(reference.take(rows), quantized.take(columns))
+    return wanted
 
 
 def _one_to_one(
@@ -289,13 +308,20 @@ def _one_to_one(
     return pairs
 
 
-def _counts(pairs: Iterable[_Pairs]) -> Counts:
-    every = list(pairs)
-    kinds = np.concatenate([np.zeros(0, np.int64), *(pair.kinds for pair in every)])
-    below = np.concatenate([np.zeros(0, np.bool_), *(pair.below for pair in every)])
-    iou = np.concatenate([np.zeros(0), *(pair.iou for pair in every)])[kinds == 0]
-    shift = np.concatenate([np.zeros(0), *(pair.shift for pair in every)])[kinds == 0]
+def _together(pairs: Sequence[_Pairs]) -> _Pairs:
+    """The boxes of all pictures."""
+    nothing = _paired(_NOTHING, _NOTHING, (0, 0))
+    arrays = {
+        field.name: np.concatenate([getattr(pair, field.name) for pair in (nothing, *pairs)])
+        for field in fields(_Pairs)
+    }
+    return _Pairs(**arrays)
+
+
+def _counts(pairs: _Pairs) -> Counts:
+    kinds, below = pairs.kinds, pairs.below
     kept, lost, new = (int((kinds == kind).sum()) for kind in (0, 1, 2))
+    iou, shift = pairs.iou[kinds == 0], pairs.shift[kinds == 0]
     return Counts(
         float_boxes=kept + lost,
         kept=kept,
@@ -309,23 +335,32 @@ def _counts(pairs: Iterable[_Pairs]) -> Counts:
     )
 
 
-def _of_class(
-    label: int,
+def _by_class(
+    pairs: _Pairs,
     reference: Sequence[Detections],
     quantized: Sequence[Detections],
-    pairs: Sequence[_Pairs],
     threshold: float,
     names: Mapping[int, str],
-) -> ClassPairing:
-    first, second = (
-        [found.take(found.labels == label) for found in side] for side in (reference, quantized)
+) -> tuple[ClassPairing, ...]:
+    (labels, scores), (other_labels, other_scores) = map(_all_scores, (reference, quantized))
+    return tuple(
+        ClassPairing(
+            label,
+            names.get(label, str(label)),
+            _counts(pairs.of(label)),
+            _same_count(scores[labels == label], other_scores[other_labels == label], threshold),
+        )
+        for label in np.unique(pairs.labels).tolist()
     )
-    return ClassPairing(
-        label,
-        names.get(label, str(label)),
-        _counts(pair.of(label) for pair in pairs),
-        same_count_threshold(first, second, threshold),
-    )
+
+
+def _all_scores(
+    detections: Sequence[Detections],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Classes and scores of the detections in all pictures."""
+    labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)])
+    scores = np.concatenate([np.zeros(0), *(found.scores for found in detections)])
+    return labels, scores.astype(np.float64)
 
 
 def _ratio(part: float, whole: float) -> float:

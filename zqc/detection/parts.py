@@ -21,6 +21,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from passes.graph import constant
 from passes.operators import PAIR, RESHAPING, SQUASHING
 from zqc.detection.query_boxes import are_query_boxes
 
@@ -33,7 +34,8 @@ Kind = Literal["boxes", "scores", "raw"]
 
 # The values stay in place and in number.
 _SAME = PAIR | {"Identity", "Cast"}
-# These pick or repeat values: traced only where all of them are of one kind.
+# These pick or repeat values: traced where all of them are of one kind, and Slice and Split always
+# where their places are constant.
 _PICK = frozenset({"Slice", "Split", "Gather", "GatherND", "GatherElements", "Expand", "Tile"})
 
 
@@ -125,7 +127,34 @@ def _scores(value: ir.Value) -> NDArray[np.bool_] | None:
     shape = _shape(value)
     if node.op_type in RESHAPING and shape is not None and np.prod(shape) == source.size:
         return source.reshape(shape)
-    return np.array(source.flat[0]) if source.all() or not source.any() else None
+    if source.all() or not source.any():
+        return np.array(source.flat[0])
+    return _cut(source, value, node)
+
+
+def _cut(source: NDArray[np.bool_], value: ir.Value, node: ir.Node) -> NDArray[np.bool_] | None:
+    """What a Slice or a Split leaves of its input, where that is constant."""
+    if node.op_type == "Slice":
+        return _slice(source, node)
+    shapes = [_shape(v) for v in node.outputs[: value.index()]]
+    shape, axis = _shape(value), node.attributes.get_int("axis", 0)
+    if node.op_type != "Split" or shape is None or None in shapes:
+        return None
+    start = sum(each[axis] for each in shapes if each is not None)
+    return source.take(range(start, start + shape[axis]), axis=axis)
+
+
+def _slice(source: NDArray[np.bool_], node: ir.Node) -> NDArray[np.bool_] | None:
+    """The same of a Slice that goes forwards along given axes."""
+    given = [array for v in node.inputs[1:] if (array := constant(v)) is not None]
+    if len(given) != len(node.inputs) - 1 or len(given) < 3:
+        return None
+    if len(given) == 4 and (given[3] < 1).any():
+        return None
+    places = [slice(None)] * source.ndim
+    for start, end, axis, *step in zip(*given, strict=True):
+        places[axis] = slice(int(start), int(end), *map(int, step))
+    return source[tuple(places)]
 
 
 def _concat(parts: list[NDArray[np.bool_] | None], node: ir.Node) -> NDArray[np.bool_] | None:

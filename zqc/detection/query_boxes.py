@@ -12,7 +12,9 @@ import onnx_ir as ir
 
 from passes.operators import PAIR, SELECTING, WEIGHTED
 
-_MOVING = SELECTING | PAIR | {"Cast", "Concat", "GatherElements", "GatherND"}
+MOVING = SELECTING | PAIR | {"Cast", "Concat", "GatherElements", "GatherND"}
+"""Operators that move values, and compute none."""
+
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
 
 
@@ -36,23 +38,23 @@ def are_query_boxes(value: ir.Value, outputs: Collection[ir.Value]) -> bool:
         return False
     if not any(len(other) == 3 and other[:2] == shape[:2] for other in others):
         return False
-    squashed = list(_sources(value, _MOVING))
+    squashed = list(sources(value, MOVING))
     if not squashed or any(node is None or node.op_type != "Sigmoid" for node in squashed):
         return False
-    return {node.op_type for node in _layers(squashed)} <= _PRODUCTS
+    return {node.op_type for node in layers_before(squashed)} <= _PRODUCTS
 
 
-def _sources(value: ir.Value | None, through: Collection[str]) -> Iterator[ir.Node | None]:
+def sources(value: ir.Value | None, through: Collection[str]) -> Iterator[ir.Node | None]:
     """The nodes that a value is moved from; None for an input or a constant among them."""
     node = value.producer() if value is not None else None
     if node is None or node.op_type not in through or node.domain != "":
         yield node
         return
     for source in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
-        yield from _sources(source, through)
+        yield from sources(source, through)
 
 
-def _layers(nodes: Collection[ir.Node | None]) -> set[ir.Node]:
+def layers_before(nodes: Collection[ir.Node | None]) -> set[ir.Node]:
     """The nearest layers before some nodes."""
     found: set[ir.Node] = set()
     seen: set[ir.Node] = set()

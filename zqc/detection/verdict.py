@@ -6,14 +6,15 @@ models in ``docs/results.md``; the limits are our choice.
 1. *broken*: a layer computes something else than the float model's (``defects``).
 2. *broken*: the scores have next to no distinct values left, so that they share a scale with
    something larger, or are all the same.
-3. With labels: *broken* where average precision is less than half of the float model's, *good*
+3. *broken*: the boxes of a class come out as another one (``renamed_classes``).
+4. With labels: *broken* where average precision is less than half of the float model's, *good*
    where it lost at most 2 points. Where the float model itself finds next to nothing of what is
    labelled, labels or input are wrong, and nothing is said.
-4. On real pictures, *broken*: a class of which the float model finds 10 boxes or more is lost.
-5. By the average precision of the detections, with the float model's in the place of labels:
+5. On real pictures, *broken*: a class of which the float model finds 10 boxes or more is lost.
+6. By the average precision of the detections, with the float model's in the place of labels:
    *good* from 0.95, *broken* below 0.5. On pictures that were made up, detections are fewer and
    nearer to the threshold: from 0.85, below 0.4.
-6. Where there are no detections to compare, by the part of the outputs with the least SQNR: *good*
+7. Where there are no detections to compare, by the part of the outputs with the least SQNR: *good*
    from 15 dB, *broken* below 5 dB.
 
 What is neither good nor broken is *usable with care*.
@@ -28,6 +29,7 @@ from typing import Literal
 
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
+from zqc.detection.comparison import Renamed
 from zqc.detection.pairing import Pairing
 
 Word = Literal["good", "usable with care", "broken", "not judged"]
@@ -39,7 +41,7 @@ POINTS = 0.02
 NOTHING = 0.05
 FEWEST_BOXES = 10
 LOST_CLASS = 0.25
-RENAMED = 0.3
+RENAMED_SHOWN = 2
 REAL_LIMITS = (0.95, 0.5)
 MADE_LIMITS = (0.85, 0.4)
 PART_LIMITS = (15.0, 5.0)
@@ -70,7 +72,7 @@ class Evidence:
         agreement: Average precision of the detections against the float model's; None where no
             detections are known, or the float model has none.
         pairing: How the detections of both pair; None likewise.
-        regardless: The same regardless of classes.
+        renamed: Classes whose boxes come out as another class.
         labelled: Average precision of the float and the quantized model against labels.
         defects: Layers that compute something else than the float model's, with what, worst first.
     """
@@ -79,14 +81,14 @@ class Evidence:
     real: bool
     agreement: Accuracy | None = None
     pairing: Pairing | None = None
-    regardless: Pairing | None = None
+    renamed: Sequence[Renamed] = ()
     labelled: tuple[Accuracy, Accuracy] | None = None
     defects: Sequence[str] = ()
 
 
 def judge(evidence: Evidence) -> Verdict:
     """Judge by the rules at the top of this module; the advice is left to the commands."""
-    for rule in (_defects, _dead_scores, _labels, _lost_class, _detections, _parts):
+    for rule in (_defects, _dead_scores, _renamed, _labels, _lost_class, _detections, _parts):
         verdict = rule(evidence)
         if verdict is not None:
             return verdict
@@ -114,6 +116,18 @@ def _dead_scores(evidence: Evidence) -> Verdict | None:
     return None
 
 
+def _renamed(evidence: Evidence) -> Verdict | None:
+    if not evidence.renamed:
+        return None
+    shown = (
+        f"{one.boxes} of {one.of} boxes of class {one.name} come out as {one.other}"
+        for one in evidence.renamed[:RENAMED_SHOWN]
+    )
+    more = len(evidence.renamed) - RENAMED_SHOWN
+    others = f"; {more} more classes likewise" if more > 0 else ""
+    return Verdict("broken", "; ".join(shown) + others)
+
+
 def _labels(evidence: Evidence) -> Verdict | None:
     if evidence.labelled is None:
         return None
@@ -126,7 +140,7 @@ def _labels(evidence: Evidence) -> Verdict | None:
             "the labels belong to these pictures and that the input line is right",
         )
     if after < HALF * before:
-        return Verdict("broken", f"{said}{_renamed(evidence)}")
+        return Verdict("broken", said)
     if lost := _lost_class(evidence):
         return lost
     return Verdict("good" if before - after <= POINTS else "usable with care", said)
@@ -145,8 +159,7 @@ def _lost_class(evidence: Evidence) -> Verdict | None:
     worst = min(lost, key=lambda one: one.counts.f1)
     return Verdict(
         "broken",
-        f"of {worst.counts.float_boxes} boxes of class {worst.name} it keeps {worst.counts.kept}"
-        f"{_renamed(evidence)}",
+        f"of {worst.counts.float_boxes} boxes of class {worst.name} it keeps {worst.counts.kept}",
     )
 
 
@@ -162,7 +175,7 @@ def _detections(evidence: Evidence) -> Verdict | None:
     if not evidence.real:
         said += ", on pictures that were made up"
     if ap < broken:
-        return Verdict("broken", said + _renamed(evidence))
+        return Verdict("broken", said)
     return Verdict("good" if ap >= good else "usable with care", said)
 
 
@@ -184,14 +197,3 @@ def _parts(evidence: Evidence) -> Verdict | None:
 def _low(evidence: Evidence) -> bool:
     """Whether all detections are lost, so that no single class need be named."""
     return evidence.agreement is not None and evidence.agreement.ap < REAL_LIMITS[1]
-
-
-def _renamed(evidence: Evidence) -> str:
-    """What shows when boxes are found, but of other classes."""
-    same, any_class = evidence.pairing, evidence.regardless
-    if same is None or any_class is None or any_class.counts.kept == 0:
-        return ""
-    if any_class.counts.f1 - same.counts.f1 < RENAMED * any_class.counts.f1:
-        return ""
-    more = any_class.counts.kept - same.counts.kept
-    return f"; {more} boxes come out under another class, so classes may be in another order"

@@ -94,7 +94,9 @@ def _workers(address: str | None, subject: Quantizable, bench: Bench) -> Iterato
     from joblib import parallel_config
 
     try:
-        client = Client(address, timeout=_SECONDS, set_as_default=False)
+        client = Client(  # type: ignore[no-untyped-call]
+            address, timeout=_SECONDS, set_as_default=False
+        )
     except (OSError, ValueError) as error:
         raise OptionError(
             f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`, "

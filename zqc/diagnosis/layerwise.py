@@ -180,7 +180,7 @@ def bars(histogram: Histogram, low: float, high: float) -> ValueHistogram:
         histogram.centres, bins=_BARS, range=(least, most), weights=histogram.counts
     )
     return ValueHistogram(
-        tuple(map(float, bounds)), tuple(int(round(float(c))) for c in counts), low, high
+        tuple(map(float, bounds)), tuple(round(float(c)) for c in counts), low, high
     )
 
 

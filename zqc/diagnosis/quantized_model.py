@@ -134,8 +134,10 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
     pairs = [n for n in graph if n.op_type == "QuantizeLinear" and n.inputs[0] in moving]
     backs = {pair: _back(pair) for pair in pairs}
     wanted: list[ir.Value | None] = []
-    for node in layers:
+    products = {node: _product_behind(node, moving) for node in layers}
+    for node, product in products.items():
         wanted += node.inputs[1:3]
+        wanted += product.inputs[1:2] if product is not None else []
     for pair, back in backs.items():
         wanted += pair.inputs[1:3]
         wanted += back.inputs[1:3] if back is not None else []
@@ -167,14 +169,14 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
     for node in layers:
         weight = array(node.inputs[1])
         bias = array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-        source = _quantizer_before(node.inputs[0])
+        source, product = _quantizer_before(node.inputs[0]), products[node]
         found.append(
             QuantizedLayer(
                 node,
                 weight,
                 bias,
                 _weight_bits(node),
-                _factors_behind(node),
+                None if product is None else _factors(product, array(product.inputs[1])),
                 tuple(roundings[p] for p, (owner, _) in owners.items() if owner is node),
                 roundings.get(source) if source is not None else None,
             )
@@ -392,25 +394,28 @@ def _weight_bits(node: ir.Node) -> int:
     return 32
 
 
-def _factors_behind(layer: ir.Node) -> NDArray[np.float64] | None:
-    """Factors of the output channels in a Mul or Div by a constant behind a layer."""
+def _product_behind(layer: ir.Node, moving: set[ir.Value]) -> ir.Node | None:
+    """The Mul or Div by what does not depend on the picture, behind a layer."""
     value = layer.outputs[0]
     for _ in range(6):
         nodes = [use.node for use in value.uses()]
         if len(nodes) != 1:
             return None
         (node,) = nodes
-        other = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-        if node.op_type in ("Mul", "Div") and other is not None and node.inputs[0] is value:
-            channels = [size for size in other.shape if size > 1]
-            if len(channels) != 1:
-                return None
-            vector = other.reshape(-1).astype(np.float64)
-            return vector if node.op_type == "Mul" else 1 / vector
+        if node.op_type in ("Mul", "Div") and node.inputs[0] is value:
+            return node if node.inputs[1] not in moving else None
         if node.op_type not in _ON_THE_WAY - LAYOUT:
             return None
         value = node.outputs[0]
     return None
+
+
+def _factors(product: ir.Node, array: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Factors of the output channels, if there is one for each."""
+    if len([size for size in array.shape if size > 1]) != 1:
+        return None
+    vector = array.reshape(-1)
+    return vector if product.op_type == "Mul" else 1 / vector
 
 
 def _third(node: ir.Node) -> ir.Value | None:

@@ -59,8 +59,9 @@ def ranked(
     """Order layers: those named in ``first``, the suspects, what is odd, and the rest by harm."""
 
     def key(layer: LayerDiagnosis) -> tuple[bool, bool, bool, float]:
-        harm = avoidable(layer) if layer.suspect else layer.alone.error
-        return (layer.name not in first, not layer.suspect, False, -harm)
+        odd = layer.suspect or layer.severe
+        harm = avoidable(layer) if odd else layer.alone.error
+        return (layer.name not in first, not layer.suspect, not odd, -harm)
 
     return tuple(sorted(layers, key=key))
 

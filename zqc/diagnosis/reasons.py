@@ -21,8 +21,14 @@ compensation costs the weights 3 to 5 dB, to the good of the outputs."""
 _WORSE_TENSOR_DB = 12.0
 """Likewise of a tensor: a threshold four times too large costs 12 dB."""
 
+_SEVERE_TENSOR_DB = 17.0
+"""Beyond it no headroom explains it: that of four is worth 12 dB."""
+
 _OTHER_BIAS = 0.25
 """Of the standard deviation of an output: corrections of the bias are smaller."""
+
+_BEST_DB = 50.0
+"""What 8 bits allow a tensor that uses its whole grid; more is luck, such as a tensor of zeros."""
 
 _SAME_CHANNEL = 0.8
 """Correlation of the weights of two output channels that are one and the same."""
@@ -34,10 +40,12 @@ class Finding:
 
     Attributes:
         reasons: In sentences; empty where nothing is.
+        severe: Whether no rounding and no headroom explains it, whatever it does to the outputs.
         of_bias: Whether it is its bias alone.
     """
 
     reasons: tuple[str, ...]
+    severe: bool = False
     of_bias: bool = False
 
 
@@ -56,13 +64,15 @@ def finding(
         output: Name of the tensor that the layer itself puts out.
     """
     reasons = [*_of_weights(match)]
-    wrong_weights = bool(reasons)
+    wrong_weights = severe = bool(reasons)
     for each in places:
-        reasons += _of_tensor(each, samples[each.tensor], each.reads_only is not None)
+        found, worse = _of_tensor(each, samples[each.tensor], each.reads_only is not None)
+        reasons += found
+        severe = severe or worse > _SEVERE_TENSOR_DB
     others = bool(reasons)
     if not wrong_weights:
         reasons += _of_bias(match, samples.get(output))
-    return Finding(tuple(reasons), of_bias=bool(reasons) and not others)
+    return Finding(tuple(reasons), severe, of_bias=bool(reasons) and not others)
 
 
 def weights_db(layer: Layer, weight: NDArray[np.floating]) -> float:
@@ -91,37 +101,45 @@ def _of_weights(match: Match) -> list[str]:
     ]
 
 
-def _of_tensor(each: Placed, values: NDArray[np.float32], is_input: bool) -> list[str]:
+def _of_tensor(
+    each: Placed, values: NDArray[np.float32], is_input: bool
+) -> tuple[list[str], float]:
+    """What is odd with a grid, and by how many dB it is worse than its bits allow."""
     rounding = each.rounding
     if rounding.step.size > 1 or not len(values):
-        return []
+        return [], 0.0
     what = "its input" if is_input else "its output"
     if not np.allclose(rounding.step, rounding.step_back):
         ratio = float(rounding.step_back[0] / rounding.step[0])
-        return [f"{what} is quantized with one scale and dequantized with {_times(ratio)} that"]
-    exact = values.astype(np.float64)
-    if rounding.path == () and rounding.bounds[0] == 0:
-        exact = np.maximum(exact, 0)  # the grid stands for a ReLU
-    best = best_rounding(rounding, exact)
-    signal = float(np.sum(exact**2))
+        text = f"{what} is quantized with one scale and dequantized with {_times(ratio)} that"
+        return [text], math.inf
+    exact, through = values.astype(np.float64), each.seen_through
+    if rounding.path[-1:] in (("Sigmoid",), ("HardSigmoid",)) and rounding.bounds[1] <= 1:
+        return [], 0.0  # known before any picture was seen
+    best = best_rounding(rounding, exact, through)
+    seen = through(exact)
+    signal = float(np.sum(seen**2))
     found, possible = (
-        decibels(signal, float(np.sum((r.nearest(exact) - exact) ** 2))) for r in (rounding, best)
+        decibels(signal, float(np.sum((through(r.nearest(exact)) - seen) ** 2)))
+        for r in (rounding, best)
     )
     if not found < possible - _WORSE_TENSOR_DB:
-        return []
+        return [], 0.0
     low, high = rounding.bounds
     least, most = float(exact.min()), float(exact.max())
     clipped = float(np.mean((exact < low - rounding.step[0]) | (exact > high + rounding.step[0])))
     reach = max(abs(low), abs(high)) / max(abs(least), abs(most), 1e-12)
     if clipped > 0.001:
-        return [
+        text = (
             f"{what} is clipped: {100 * clipped:.0f} % of its values are outside "
             f"{low:.3g}…{high:.3g}, its float range is {least:.3g}…{most:.3g}"
-        ]
-    return [
-        f"the scale of {what} is {_times(reach)} what its float range {least:.3g}…{most:.3g} asks "
-        f"for: SQNR {found:.1f} dB, where {rounding.bits} bits allow {possible:.1f} dB"
-    ]
+        )
+    else:
+        text = (
+            f"the scale of {what} is {_times(reach)} what its float range {least:.3g}…{most:.3g} "
+            f"asks for: SQNR {found:.1f} dB, where {rounding.bits} bits allow {possible:.1f} dB"
+        )
+    return [text], min(possible, _BEST_DB) - min(found, _BEST_DB)
 
 
 def _of_bias(match: Match, output: NDArray[np.float32] | None) -> list[str]:

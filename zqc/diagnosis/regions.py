@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
 import onnx_ir as ir
 
-from passes.graph import constant, name_of
+from passes.graph import constant, name_of, scalar, sole_consumer
 from passes.operators import PAIR, POINTWISE
 
 _OF_ONE_TENSOR = POINTWISE | PAIR | {"Add", "Div", "Erf", "Exp", "Min", "Mul", "Neg", "Pow", "Sub"}
@@ -26,11 +27,24 @@ def own_values(layer: ir.Node) -> list[ir.Value]:
         for node in (use.node for use in waiting.pop(0).uses()):
             inputs = [value for value in node.inputs if value is not None]
             belongs = all(v in found or constant(v) is not None for v in inputs)
-            if node.domain == "" and node.op_type in _OF_ONE_TENSOR and belongs:
-                if node.outputs[0] not in found:
-                    found[node.outputs[0]] = None
-                    waiting.append(node.outputs[0])
+            computes = node.domain == "" and node.op_type in _OF_ONE_TENSOR
+            if computes and belongs and node.outputs[0] not in found:
+                found[node.outputs[0]] = None
+                waiting.append(node.outputs[0])
     return list(found)
+
+
+def bounds_of(layer: ir.Node) -> tuple[float, float]:
+    """Between which values a ReLU or a Clip right behind a layer leaves its output."""
+    low, high = -np.inf, np.inf
+    value = layer.outputs[0]
+    while (node := sole_consumer(value)) is not None and node.op_type in ("Clip", "Relu"):
+        ends = [scalar(end) for end in (*node.inputs[1:3], None, None)]
+        least = 0.0 if node.op_type == "Relu" else ends[0]
+        low = max(low, -np.inf if least is None else least)
+        high = min(high, np.inf if ends[1] is None else ends[1])
+        value = node.outputs[0]
+    return low, high
 
 
 def own_tensors(layer: ir.Node, grids: Collection[str]) -> tuple[str, ...]:

@@ -97,6 +97,7 @@ class LayerDiagnosis:
         possible: This layer alone with the same bits, rounded as well as they allow; the same as
             ``alone`` where nothing is out of order.
         reasons: What is out of order with it, in sentences; empty where nothing is.
+        severe: Whether no rounding and no headroom explains that.
         suspect: Whether it is out of order, and harms the outputs by it.
     """
 
@@ -119,6 +120,7 @@ class LayerDiagnosis:
     alone: Effect
     possible: Effect
     reasons: tuple[str, ...] = ()
+    severe: bool = False
     suspect: bool = False
 
 

@@ -15,6 +15,7 @@ from passes.graph import Namer, add_initializer, name_of
 from zqc.calibration.histogram import Histogram, add, empty
 from zqc.diagnosis.counterparts import Match
 from zqc.diagnosis.quantized_model import QuantizedModel, Rounding, exposing
+from zqc.diagnosis.regions import bounds_of
 from zqc.diagnosis.transplant import Placed
 from zqc.pictures.model_input import input_name
 from zqc.progress import Task
@@ -116,6 +117,7 @@ def observe(
     right = session.load(
         exposing(fed, [*theirs, *twins.values(), *sources]), threads=threads, optimize=False
     )
+    cut = {match.layer.node.name or "": bounds_of(match.layer.node) for match in found}
     sums = {match.layer.node.name or "": Sums() for match in found}
     samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*tensors, source)}
     last = {node.name for node in last_layers(model.graph)}
@@ -137,12 +139,12 @@ def observe(
                 exact = match.exact_output(y[twins[name]])
                 sums[name].local += _signal_and_noise(exact, output)
             if rounding is not None:
-                _look_at(sums[name], rounding, y[rounding.source])
-        for name in samples:
+                _look_at(sums[name], rounding, y[rounding.source], cut[name])
+        for name, kept_so_far in samples.items():
             flat = x[name].reshape(-1)
             if flat.size > _SAMPLES:
                 flat = flat[generator.integers(0, flat.size, _SAMPLES)]
-            samples[name].append(flat)
+            kept_so_far.append(flat.astype(np.float32, copy=False))
         expected.append({name: x[name] for name in outputs})
         got.append({name: y[name] for name in outputs if name in y})
         heads.append(ends)
@@ -162,13 +164,13 @@ def _last(roundings: Sequence[Rounding]) -> Rounding | None:
     return max(roundings, key=lambda each: len(each.path), default=None)
 
 
-def _look_at(sums: Sums, rounding: Rounding, values: NDArray[np.generic]) -> None:
-    array = np.asarray(values, np.float32)
+def _look_at(
+    sums: Sums, rounding: Rounding, values: NDArray[np.generic], bounds: tuple[float, float]
+) -> None:
+    array = np.clip(np.asarray(values, np.float32), *bounds)
     low, high = rounding.bounds
     step = float(rounding.step_back.max())
     outside = int(((array < low - step / 2) | (array > high + step / 2)).sum())
-    if rounding.path == () and low == 0:  # a ReLU that the grid stands for cuts off as much
-        outside = int((array > high + step / 2).sum())
     sums.outside += (outside, array.size)
     if np.isfinite(array).all():
         sums.histogram = add(sums.histogram, array)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from passes.arithmetic import fake_quantize, scales, weight_exponents
 from passes.graph import Namer, add_initializer, name_of, remove_unused
 from passes.layers import layer_of
+from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.diagnosis.counterparts import Match
 from zqc.diagnosis.quantized_model import Rounding
 from zqc.diagnosis.regions import own_values
@@ -20,6 +21,13 @@ _EXPONENTS = 12
 """Thresholds that are tried, each half the one before."""
 
 _BIT_LIMIT = 16
+
+SeenThrough = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+_SEEN_THROUGH: Mapping[str, SeenThrough] = {"Sigmoid": sigmoid, "Softmax": softplus}
+
+_GATED = frozenset({"Sigmoid", "HardSigmoid", "HardSwish", "Gelu", "Erf", "Swish", "Tanh", "Mish"})
+"""Functions that leave next to nothing of what is far below zero."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +38,33 @@ class Placed:
         tensor: Name of the tensor that goes through it.
         rounding: The rounding, in the units of the float model.
         reads_only: Name of the one layer that reads the result; None for all readers.
+        seen_through: The function through which its errors count.
     """
 
     tensor: str
     rounding: Rounding
     reads_only: str | None = None
+    seen_through: SeenThrough = identity
 
 
-def placed(match: Match, owned: Sequence[Rounding], source: Rounding | None) -> tuple[Placed, ...]:
+def silu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """x·σ(x): what is left of a value before SiLU, and nearly so before HardSwish, GELU, Mish."""
+    return x * sigmoid(x)
+
+
+def placed(
+    match: Match,
+    owned: Sequence[Rounding],
+    source: Rounding | None,
+    squashed: Mapping[str, str],
+) -> tuple[Placed, ...]:
     """Find where in the float model the roundings of a layer stand.
 
     Args:
         match: The layer.
         owned: The roundings of its output.
         source: The rounding of its input, if no other layer has it.
+        squashed: By name of a tensor, ``Sigmoid`` or ``Softmax`` where nothing else reads it.
     """
     values = own_values(match.layer.node)
     paths = _paths(match.layer.node, values)
@@ -54,7 +75,11 @@ def placed(match: Match, owned: Sequence[Rounding], source: Rounding | None) -> 
         other = name_of(values[-1]) if len(rounding.path) == last else None
         tensor = paths.get(_plain(rounding.path), other)
         if tensor is not None:
-            found.append(Placed(tensor, _in_units(rounding, match.factors)))
+            through = _SEEN_THROUGH.get(squashed.get(tensor, ""), identity)
+            ops = {value.producer().op_type for value in values}  # type: ignore[union-attr]
+            if len(rounding.path) < last and ops & _GATED:
+                through = silu
+            found.append(Placed(tensor, _in_units(rounding, match.factors), None, through))
     if source is not None:
         name = name_of(match.layer.node.inputs[0])
         found.append(Placed(name, source, match.layer.node.name))
@@ -96,13 +121,17 @@ def best_weight(match: Match) -> NDArray[np.float64]:
     return np.asarray(fake_quantize(weight.astype(np.float64), step, bits=bits, signed=True))
 
 
-def best_rounding(rounding: Rounding, values: NDArray[np.floating]) -> Rounding:
-    """The same rounding with the step that suits values best, of those that are powers of two
-    of the one that does not clip; its zero point is moved likewise.
+def best_rounding(
+    rounding: Rounding, values: NDArray[np.floating], seen_through: SeenThrough = identity
+) -> Rounding:
+    """The same rounding with the step and the zero point that suit values best.
+
+    The steps that are tried are that which does not clip, halved again and again.
     """
     low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
     levels = rounding.high - rounding.low
     whole = max(high - low, 1e-12) / levels
+    exact = np.asarray(values, np.float64)
     best, least = rounding, np.inf
     for halvings in range(_EXPONENTS):
         step = whole / 2**halvings
@@ -121,7 +150,7 @@ def best_rounding(rounding: Rounding, values: NDArray[np.floating]) -> Rounding:
             step_back=np.array([step]),
             zero_back=np.array([zero]),
         )
-        error = float(np.sum((tried.nearest(values) - values) ** 2))
+        error = float(np.sum((seen_through(tried.nearest(exact)) - seen_through(exact)) ** 2))
         if error < least:
             best, least = tried, error
     return best
@@ -150,7 +179,7 @@ def _paths(layer: ir.Node, values: Sequence[ir.Value]) -> dict[tuple[str, ...], 
         if node is not None and node is not layer:
             before = [known[v] for v in node.inputs if v is not None and v in known]
             known[value] = (*max(before, key=len, default=()), node.op_type)
-        found.setdefault(_plain(known[value]), name_of(value))
+        found[_plain(known[value])] = name_of(value)  # behind what the grid may stand for
     return found
 
 

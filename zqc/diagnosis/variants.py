@@ -128,4 +128,5 @@ def rounded_parameters(quantized: ir.Model) -> dict[str, Parameters]:
 
 @lru_cache(maxsize=2)
 def _parsed(content: bytes) -> ir.Model:
-    return ir.from_proto(onnx.ModelProto.FromString(content))
+    model: ir.Model = ir.from_proto(onnx.ModelProto.FromString(content))
+    return model

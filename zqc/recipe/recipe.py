@@ -158,13 +158,7 @@ class Recipe:
                 f"or {' or '.join(CHANNEL_ORDERS)} for one that is to be found"
             )
         object.__setattr__(self, "inputs", values_of(self.inputs))
-        object.__setattr__(self, "bits_of", dict(self.bits_of))
-        for pattern, bits in self.bits_of.items():
-            if bits not in WEIGHT_BITS:
-                raise OptionError(
-                    f"bits_of gives {pattern!r} {bits!r} bits, but weights have "
-                    f"{WEIGHT_BITS[0]} to {WEIGHT_BITS[-1]}; --keep-float leaves layers in float"
-                )
+        object.__setattr__(self, "bits_of", _checked_bits(self.bits_of))
         targets.check_name(self.target)
         if self.min_runtime is not None:
             self._check_runtime(self.min_runtime)
@@ -225,6 +219,17 @@ class Recipe:
         if self.bits == self.act_bits == 8:
             return "int8"
         return f"w{self.bits}a{self.act_bits}"
+
+
+def _checked_bits(bits_of: Mapping[str, int]) -> dict[str, int]:
+    """Bits of single layers, if weights can have so many."""
+    for pattern, bits in bits_of.items():
+        if bits not in WEIGHT_BITS:
+            raise OptionError(
+                f"bits_of gives {pattern!r} {bits!r} bits, but weights have {WEIGHT_BITS[0]} to "
+                f"{WEIGHT_BITS[-1]}; --keep-float leaves layers in float"
+            )
+    return dict(bits_of)
 
 
 def values_of(inputs: Mapping[str, object] | None) -> dict[str, tuple[float, ...]]:

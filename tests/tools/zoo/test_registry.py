@@ -1,6 +1,5 @@
 """The list of the zoo's networks."""
 
-from tools.zoo.decoding import DECODERS
 from tools.zoo.registry import ALL, NETWORKS
 
 
@@ -8,11 +7,6 @@ def test_names_are_unique():
     """They are names of files, too."""
     assert len(NETWORKS) == len(ALL)
     assert not any("." in name or "/" in name for name in NETWORKS)
-
-
-def test_detections_can_be_read():
-    """What a network says of its outputs is a function that there is."""
-    assert {network.detections for network in ALL} - {""} == set(DECODERS)
 
 
 def test_pictures_are_normalised_or_in_a_range():

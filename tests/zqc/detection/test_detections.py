@@ -26,6 +26,13 @@ def test_all_that_belongs_to_a_detection_is_taken_with_it():
     assert best.masks.tolist() == [[[True]]]
 
 
+def test_what_lies_outside_is_gone():
+    """A box that begins behind the border has no area left, so nothing could ever match it."""
+    placed = FOUND.in_picture(PicturePlacement(1.0, 1.0, 9, 9, width=50, height=50))
+    assert placed.boxes.tolist() == [[1, 11, 21, 31]]
+    assert placed.labels.tolist() == [3]
+
+
 def test_places_in_the_input_become_places_in_the_picture():
     """Scaled by 1/2 and moved by the padding; boxes end at the border, visibility stays."""
     placed = FOUND.in_picture(PicturePlacement(2.0, 2.0, 4, 6, width=10, height=100))

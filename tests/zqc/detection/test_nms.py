@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zqc.detection.boxes import iou_matrix
-from zqc.detection.nms import Selection, select, suppress
+from zqc.detection.nms import Selection, choose, select, suppress
 
 SHIFTED = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], np.float32)
 
@@ -69,3 +69,14 @@ def test_above_keeps_only_greater_scores():
     """A score equal to the threshold is not above it."""
     found = select(SHIFTED, np.array([[0.25], [0.0], [0.5]], np.float32))
     assert found.above(0.25).scores.tolist() == [0.5]
+
+
+def test_candidates_are_named_for_what_else_they_have():
+    """Rows and classes of the detections, by any overlap: here none, so that all are kept."""
+    scores = np.array([[0.2, 0.9], [0.0, 0.0], [0.5, 0.0005]], np.float32)
+    rows, labels = choose(SHIFTED, scores)
+    assert (rows.tolist(), labels.tolist()) == ([0, 2, 0], [1, 0, 0])
+    same = np.repeat(SHIFTED[:1], 3, axis=0)
+    kept = [len(choose(same, scores + 0.1)[0])]
+    kept.append(len(choose(same, scores + 0.1, overlap=lambda a, b: np.zeros((len(a), len(b))))[0]))
+    assert kept == [2, 6]

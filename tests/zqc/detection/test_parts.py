@@ -71,6 +71,27 @@ def test_quantized_scores_are_still_scores():
     }""") == [("boxes", "y", "boxes"), ("scores", "y", "scores")]
 
 
+def test_rows_that_are_cut_apart_are_followed():
+    """Slice and Split of boxes and scores in one: the centre and size are decoded, then joined."""
+    head = """(float[1,3,4] b, float[1,3,2] c, float[1,3,2] grid) => (float[1,3,6] y)
+      <int64[1] zero = {0}, int64[1] two = {2}, int64[1] four = {4}, int64[1] last = {-1},
+       int64[1] end = {9223372036854775807}, int64[1] one = {1}, int64[3] sizes = {2, 2, 2}> {
+        s = Sigmoid(c)  j = Concat<axis=2>(b, s) """
+    cut = """xy = Slice(j, zero, two, last)  wh = Slice(j, two, four, last, one)
+        rest = Slice(j, four, end, last, one)"""
+    split = "xy, wh, rest = Split<axis=-1>(j, sizes)"
+    join = "centre = Add(xy, grid)  size = Exp(wh)  y = Concat<axis=2>(centre, size, rest) }"
+    for lines in (cut, split):
+        boxes, scores = parts_of(f"{head} {lines} {join}")
+        assert scores.mask.tolist() == [[False] * 4 + [True] * 2] * 3
+        assert (boxes.mask == ~scores.mask).all()
+    reverse = cut.replace(
+        "rest = Slice(j, four, end, last, one)", "rest = Slice(j, end, two, last, back)"
+    )
+    backwards = head.replace("int64[1] one", "int64[1] back = {-1}, int64[1] one")
+    assert [part.kind for part in parts_of(f"{backwards} {reverse} {join}")] == ["raw"]
+
+
 def test_separate_outputs_are_boxes_and_scores():
     """An output N x A x 4 beside one of scores is boxes, anything else stays raw."""
     graph = """(float[1,5,4] b, float[1,5,2] c, float[1,5,10] k)

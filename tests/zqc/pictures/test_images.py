@@ -39,7 +39,7 @@ def open_small(path: Path, **options: object):
 @given(
     size=st.tuples(st.integers(2, 40), st.integers(2, 40)),
     target=st.tuples(st.integers(8, 40), st.integers(8, 40)),
-    mode=st.sampled_from(["letterbox", "stretch"]),
+    mode=st.sampled_from(["letterbox", "letterbox-top-left", "stretch"]),
 )
 def test_the_placement_maps_the_picture_onto_the_input(size, target, mode):
     """Corner 0,0 and corner w,h of the picture land on the borders of what is not padding."""
@@ -53,7 +53,8 @@ def test_the_placement_maps_the_picture_onto_the_input(size, target, mode):
     assert bottom == pytest.approx(placed.top + h * placed.scale_y)
     padding = fitted[(fitted != 200).any(axis=2)]
     assert (padding == 114).all()
-    assert mode == "letterbox" or not len(padding)
+    assert mode != "stretch" or not len(padding)
+    assert mode == "letterbox" or (placed.left, placed.top) == (0, 0)
 
 
 def test_shrinking_is_antialiased():
@@ -65,7 +66,7 @@ def test_shrinking_is_antialiased():
 
 def test_an_unknown_fit_mode_is_refused():
     """A misspelt mode raises instead of doing something else."""
-    with pytest.raises(OptionError, match="letterbox, stretch"):
+    with pytest.raises(OptionError, match="letterbox, letterbox-top-left, stretch"):
         fit(gradient(8, 8), 8, 8, "letterboxed")
 
 

@@ -147,8 +147,8 @@ def _yolos() -> nn.Module:
 _network = partial(Network, outputs=_OUTPUTS, deploy=_Exported, loss=_loss)
 
 NETWORKS = (
-    _network("detr", _detr, statistics=IMAGENET, detections="softmax_queries"),
-    _network("rt-detr", _rt_detr, detections="sigmoid_queries"),
-    _network("d-fine", _d_fine, detections="sigmoid_queries"),
-    _network("yolos", _yolos, statistics=IMAGENET, detections="softmax_queries"),
+    _network("detr", _detr, statistics=IMAGENET),
+    _network("rt-detr", _rt_detr),
+    _network("d-fine", _d_fine),
+    _network("yolos", _yolos, statistics=IMAGENET),
 )

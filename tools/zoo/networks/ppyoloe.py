@@ -160,4 +160,4 @@ class Ppyoloe(nn.Module):
         return torch.cat(boxes, dim=1), torch.cat(classes, dim=1).permute(0, 2, 1)
 
 
-NETWORKS = (Network("pp-yoloe", Ppyoloe, ("boxes", "scores"), detections="corners"),)
+NETWORKS = (Network("pp-yoloe", Ppyoloe, ("boxes", "scores")),)

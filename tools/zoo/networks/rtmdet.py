@@ -144,8 +144,4 @@ class Rtmdet(nn.Module):
         return torch.cat(boxes, dim=1), torch.cat(classes, dim=1)
 
 
-NETWORKS = (
-    Network(
-        "rtmdet", Rtmdet, ("boxes", "scores"), statistics=IMAGENET, bgr=True, detections="corners"
-    ),
-)
+NETWORKS = (Network("rtmdet", Rtmdet, ("boxes", "scores"), statistics=IMAGENET, bgr=True),)

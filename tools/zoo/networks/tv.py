@@ -173,7 +173,7 @@ def _loss(model: nn.Module, pictures: Tensor, objects: Objects) -> Tensor:
     return sum(model(list(pictures.unbind(0)), targets).values())
 
 
-_network = partial(Network, outputs=_OUTPUTS, deploy=_Exported, loss=_loss, detections="chosen")
+_network = partial(Network, outputs=_OUTPUTS, deploy=_Exported, loss=_loss)
 
 _BOXES_FIRST = (_Heads, ("bbox_regression", "cls_logits"))
 

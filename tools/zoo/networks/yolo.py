@@ -23,7 +23,6 @@ _DETECT = {
     "yolo12": "yolo12n.yaml",
     "yolo26": "yolo26n.yaml",
 }
-_END_TO_END = {"yolov10", "yolo26"}
 _OTHER = {
     "yolov8-seg": ("yolov8n-seg.yaml", ("output0", "output1")),
     "yolov8-pose": ("yolov8n-pose.yaml", ("output0",)),
@@ -102,7 +101,6 @@ NETWORKS = tuple(
         ("output0",),
         deploy=_Exported,
         loss=_loss,
-        detections="rows" if name in _END_TO_END else "columns",
         ships=partial(_ships, config=config),
     )
     for name, config in _DETECT.items()

@@ -154,9 +154,6 @@ def described(description: Description, facts: Facts, families: Sequence[type[Fa
 def _of_outputs(description: Description, facts: Facts) -> Described:
     boxes, scores = _names(description, facts)
     labels = description.labels
-    for key, name in (("boxes", boxes), ("scores", scores), ("labels", labels)):
-        if name and name not in facts.outputs:
-            raise OptionError(f"there is no output {name!r} for {key} in {facts.shape_text()}")
     axis = description.candidates
     box_shape, score_shape = _arranged(facts, boxes, axis), _arranged(facts, scores, axis)
     columns = box_shape[-1] if box_shape else 0
@@ -204,6 +201,9 @@ def _of_outputs(description: Description, facts: Facts) -> Described:
 def _names(description: Description, facts: Facts) -> tuple[str, str]:
     """The outputs of boxes and scores; those that are not named are told by their shapes."""
     boxes, scores, axis = description.boxes, description.scores, description.candidates
+    for key, name in (("boxes", boxes), ("scores", scores), ("labels", description.labels)):
+        if name and name not in facts.outputs:
+            raise OptionError(f"there is no output {name!r} for {key} in {facts.shape_text()}")
     if not boxes:
         found = [name for name in facts.outputs if _arranged(facts, name, axis)[-1:] == (4,)]
         found = [name for name in found if name not in (scores, description.labels)]

@@ -142,6 +142,5 @@ def _joins_selected(facts: Facts, output: str) -> bool:
         and scores.op_type == "TopK"
         and classes is not None
         and classes.op_type == "Cast"
-        and boxes is not None
-        and boxes.op_type not in ("TopK", "Cast")
+        and (boxes is None or boxes.op_type not in ("TopK", "Cast"))
     )

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from zqc.detection.conventions import described, user_decoder
+from zqc.detection.conventions.centernet import CenterNet
 from zqc.detection.conventions.convention import Convention, Facts, Family
+from zqc.detection.conventions.decoded import BoxesAndScores
 from zqc.detection.conventions.description import read_description
 from zqc.detection.conventions.end_to_end import EndToEnd
+from zqc.detection.conventions.end_to_end_candidates import EndToEndCandidates
+from zqc.detection.conventions.fcos import Fcos, TorchvisionFcos
+from zqc.detection.conventions.gfl import NanoDet, PicoDet
+from zqc.detection.conventions.queries import Detr, UltralyticsDetr
+from zqc.detection.conventions.retinanet import EfficientDet, RetinaNet
+from zqc.detection.conventions.rtmdet import RtmDet
+from zqc.detection.conventions.selected import EfficientNms, MmDeploy, Paddle, TensorFlow
 from zqc.detection.conventions.ssd import SsdLite
+from zqc.detection.conventions.text import DbNet
+from zqc.detection.conventions.torchvision import Torchvision
 from zqc.detection.conventions.yolo import Yolo
 from zqc.detection.conventions.yolo_obb import YoloObb
 from zqc.detection.conventions.yolo_objectness import YoloObjectness
@@ -21,6 +33,7 @@ from zqc.detection.conventions.yolox import YoloX
 CONVENTIONS: tuple[type[Family], ...] = (
     SsdLite,
     EndToEnd,
+    EndToEndCandidates,
     Yolo,
     YoloPose,
     YoloObb,
@@ -29,6 +42,23 @@ CONVENTIONS: tuple[type[Family], ...] = (
     YoloObjectness,
     YoloX,
     YoloV3,
+    Torchvision,
+    TensorFlow,
+    EfficientNms,
+    MmDeploy,
+    Paddle,
+    Detr,
+    UltralyticsDetr,
+    NanoDet,
+    PicoDet,
+    EfficientDet,
+    RetinaNet,
+    TorchvisionFcos,
+    Fcos,
+    RtmDet,
+    CenterNet,
+    DbNet,
+    BoxesAndScores,
 )
 """Every family, in the order in which they are asked: the first that knows its own is taken."""
 
@@ -48,7 +78,8 @@ def recognise(facts: Facts, decoder: str | None = None) -> Convention | None:
         OptionError: What the user gave, such as anchors, does not fit the outputs.
     """
     if decoder is None:
-        return next((found for family in CONVENTIONS if (found := family.of(facts))), None)
+        own = _own_outputs(facts)
+        return next((found for family in CONVENTIONS if (found := family.of(own))), None)
     if decoder.endswith(".toml"):
         return described.described(read_description(Path(decoder)), facts, CONVENTIONS)
     return user_decoder.load(decoder, facts)
@@ -74,3 +105,12 @@ def unknown(facts: Facts) -> str:
         "describe them in a file (--decoder FILE.toml), give a function that decodes them "
         "(--decoder module:function), or the anchors if this is an SSD (--anchors)"
     )
+
+
+def _own_outputs(facts: Facts) -> Facts:
+    """The same without what is an output only to be compared: what a selection reads."""
+    if facts.graph is None:
+        return facts
+    own = {value.name for value in facts.graph.outputs}
+    outputs = {name: shape for name, shape in facts.outputs.items() if name in own}
+    return replace(facts, outputs=outputs) if outputs else facts

@@ -44,7 +44,7 @@ class YoloX:
 
     @classmethod
     def of(cls, facts: Facts) -> Self | None:
-        """One output, all whose columns behind the box are scores.
+        """One output, all whose columns behind the box are scores, as far as it can be seen.
 
         The graph must show the last layers of each grid, which give 4, 1 and C numbers, and
         whether the box is raw: then nothing but the sigmoids is computed behind them. Decoded it
@@ -59,14 +59,14 @@ class YoloX:
         if strides is None or classes < 1 or not facts.may_be("detect", classes):
             return None
         seen, value = scores_along(facts, output, 2), value_of(facts, output)
-        if seen is None or not seen[4:].all() or seen[:4].any() or value is None:
+        if value is None or (seen is not None and (seen[:4].any() or not seen[4:].all())):
             return None
         sizes, computed = sizes_before(value), computed_by(value)
         if sorted(sizes) != sorted([4, 1, classes] * len(strides)):
             return None
-        if computed == {"Sigmoid"}:
+        if computed == {"Sigmoid"} and seen is not None:
             return cls(output, classes, strides, facts.height, facts.width)
-        if {"Exp", "Mul"} <= computed and "Softmax" not in computed:
+        if {"Exp", "Mul", "Sigmoid"} <= computed and "Softmax" not in computed:
             return cls(output, classes, (), facts.height, facts.width)
         return None
 

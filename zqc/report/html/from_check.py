@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zqc.pictures.images import PicturePlacement
 from zqc.report.html import images
 from zqc.report.html.from_compile import part_row
 from zqc.report.html.page import (
@@ -24,14 +26,13 @@ from zqc.report.html.page import (
     Tile,
     Verdict,
 )
+from zqc.report.html.shapes import found_shapes, label_shapes
 from zqc.report.text import bytes_text, percent_text
 from zqc.runtime import session
 from zqc.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from zqc.commands.check import CheckResult, Shown
     from zqc.detection.average_precision import Accuracy, ClassAccuracy
@@ -105,9 +106,8 @@ def _pictures(result: CheckResult) -> Pictures | None:
     shown, pairing = result.shown, result.pairing
     if shown is None or pairing is None:
         return None
-    names = dict(enumerate(result.classes))
     indices = [index for index, _ in pairing.pictures[:SHOWN_PICTURES]]
-    drawn = [_picture(shown, index, names, pairing.score_threshold) for index in indices]
+    drawn = [_picture(shown, index, result.classes, pairing.score_threshold) for index in indices]
     known = tuple(picture for picture in drawn if picture is not None)
     if not known:
         return None
@@ -115,9 +115,7 @@ def _pictures(result: CheckResult) -> Pictures | None:
     return Pictures(known, result.images, note)
 
 
-def _picture(
-    shown: Shown, index: int, names: Mapping[int, str], threshold: float
-) -> Picture | None:
+def _picture(shown: Shown, index: int, names: Sequence[str], threshold: float) -> Picture | None:
     """One picture with all that is found in it; None where its channels are no colours."""
     (tensor,), (placement,) = shown.pictures.read(index, index + 1)
     if tensor.shape[0] not in (1, 3):
@@ -126,64 +124,35 @@ def _picture(
     height = round(placement.height * placement.scale_y)
     width = round(placement.width * placement.scale_x)
     pixels = pixels[placement.top :, placement.left :][:height, :width]
-    scale = np.array([placement.scale_x, placement.scale_y] * 2)
+    smaller = PicturePlacement(
+        1 / placement.scale_x, 1 / placement.scale_y, 0, 0, pixels.shape[1], pixels.shape[0]
+    )
     found = shown.comparison.paired(index, threshold)
-    first, second = ({pair[k]: overlap for *pair, overlap in found.pairs} for k in (0, 1))
+    first = {i: iou for i, _, iou in found.pairs}
+    second = {j: iou for _, j, iou in found.pairs}
     truth = None if shown.truth is None else shown.truth.truth[index]
     return Picture(
         name=shown.pictures.names[index],
         image=images.picture_uri(pixels),
         width=pixels.shape[1],
         height=pixels.shape[0],
-        float_shapes=_shapes(found.reference, scale, names, first, "lost"),
-        quantized_shapes=_shapes(found.quantized, scale, names, second, "new"),
-        label_shapes=() if truth is None else _labels(truth, scale, names),
+        float_shapes=_shapes(found.reference.in_picture(smaller), names, first, "lost"),
+        quantized_shapes=_shapes(found.quantized.in_picture(smaller), names, second, "new"),
+        label_shapes=() if truth is None else label_shapes(_scaled(truth, placement), names),
     )
 
 
 def _shapes(
-    found: Detections,
-    scale: NDArray[np.floating],
-    names: Mapping[int, str],
-    kept: Mapping[int, float],
-    otherwise: State,
+    found: Detections, names: Sequence[str], kept: Mapping[int, float], otherwise: State
 ) -> tuple[Shape, ...]:
-    shapes = []
-    for index in range(len(found)):
-        corners = None if found.corners is None else found.corners[index] * scale[:2]
-        points = None if found.keypoints is None else found.keypoints[index, :, :2] * scale[:2]
-        label = int(found.labels[index])
-        shapes.append(
-            Shape(
-                box=_box(found.boxes[index] * scale),
-                name=names.get(label, str(label)),
-                score=float(found.scores[index]),
-                state="kept" if index in kept else otherwise,
-                corners=_points(corners),
-                keypoints=_points(points),
-                note=f"IoU {kept[index]:.2f}" if index in kept else "",
-            )
-        )
-    return tuple(shapes)
+    states: list[State] = ["kept" if i in kept else otherwise for i in range(len(found))]
+    return found_shapes(found, names, states, [kept.get(i, math.nan) for i in range(len(found))])
 
 
-def _labels(
-    truth: Truth, scale: NDArray[np.floating], names: Mapping[int, str]
-) -> tuple[Shape, ...]:
-    corners = [None] * len(truth) if truth.corners is None else list(truth.corners * scale[:2])
-    return tuple(
-        Shape(_box(box * scale), names.get(int(label), str(label)), corners=_points(corner))
-        for box, label, corner in zip(truth.boxes, truth.labels, corners, strict=True)
-    )
-
-
-def _box(box: NDArray[np.floating]) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = map(float, box)
-    return x1, y1, x2, y2
-
-
-def _points(points: NDArray[np.floating] | None) -> tuple[tuple[float, float], ...]:
-    return () if points is None else tuple((float(x), float(y)) for x, y in points)
+def _scaled(truth: Truth, placement: PicturePlacement) -> Truth:
+    scale = np.array([placement.scale_x, placement.scale_y])
+    corners = None if truth.corners is None else truth.corners * scale
+    return replace(truth, boxes=truth.boxes * np.tile(scale, 2), corners=corners)
 
 
 def _matches(result: CheckResult) -> Matches | None:
@@ -208,16 +177,14 @@ def _scores(shown: Shown | None, pairing: Pairing) -> tuple[tuple[float, float],
     """Scores of the same box in both models, of boxes that are lost or new with one of them."""
     if shown is None:
         return ()
-    points = []
+    points: list[tuple[float, float]] = []
     for index in range(len(shown.comparison.reference)):
         found = shown.comparison.paired(index, pairing.score_threshold)
-        one, other, pairs = found.reference, found.quantized, found.pairs
-        points += [(float(one.scores[i]), float(other.scores[j])) for i, j, _ in pairs]
-        kept, kept_too = ({pair[k] for pair in pairs} for k in (0, 1))
-        points += [(float(score), math.nan) for i, score in enumerate(one.scores) if i not in kept]
-        points += [
-            (math.nan, float(score)) for j, score in enumerate(other.scores) if j not in kept_too
-        ]
+        one, other = found.reference.scores.tolist(), found.quantized.scores.tolist()
+        kept, kept_too = {i for i, _, _ in found.pairs}, {j for _, j, _ in found.pairs}
+        points += [(one[i], other[j]) for i, j, _ in found.pairs]
+        points += [(score, math.nan) for i, score in enumerate(one) if i not in kept]
+        points += [(math.nan, score) for j, score in enumerate(other) if j not in kept_too]
     step = -(-len(points) // _POINTS) or 1
     return tuple(points[::step])
 

@@ -40,9 +40,9 @@ def facts_of(graph, size=64, metadata=None, **options):
     )
 
 
-def weights(*sizes, names="w"):
-    """Declarations of 1 x 1 weights from 3 channels to each of some sizes: w0, w1, …"""
-    return ", ".join(f"float[{n}, 3, 1, 1] {names}{i}" for i, n in enumerate(sizes))
+def weights(*sizes):
+    """Declarations of 1 x 1 weights from 3 channels to each of some sizes: w0 and so on."""
+    return ", ".join(f"float[{n}, 3, 1, 1] w{i}" for i, n in enumerate(sizes))
 
 
 def rows_network(*parts, size=64, prototypes=0):
@@ -54,7 +54,7 @@ def rows_network(*parts, size=64, prototypes=0):
     cells = sum((size // s) ** 2 for s in STRIDES)
     total = sum(count for _, count in parts)
     lines, names = [], []
-    for index, (kind, count) in enumerate(parts):
+    for index, (kind, _) in enumerate(parts):
         grids = []
         for stride in STRIDES:
             name = f"p{index}_{stride}"

@@ -1,5 +1,6 @@
 """Classes of labels are those of the model by name."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tests.zqc.detection.test_average_precision import BOXES, found
 from zqc.detection.average_precision import coco_accuracy
 from zqc.detection.labels.classes import match_classes
+from zqc.detection.labels.coco import read_coco
 from zqc.detection.labels.labels import LabelledObject, Labels, Truth
 from zqc.errors import LabelError
 
@@ -94,6 +96,33 @@ def test_as_many_names_as_classes():
     """Names of something else are refused."""
     with pytest.raises(LabelError, match="3 classes, but 2 names"):
         match_classes(labels(("cat",)), ("cat", "dog"), 3)
+
+
+@pytest.mark.parametrize("ids", [(0, 1, 2), (1, 2, 3), (90, 17, 44), (5, 1, 3)])
+@pytest.mark.parametrize("kept", [("cat", "dog", "cow"), ("dog",), ("cow", "cat")])
+def test_ids_in_a_file_change_nothing(tmp_path, ids, kept):
+    """From 0, from 1, with gaps and shuffled, all classes or some: each has the same AP."""
+    model = ("cat", "dog", "cow")
+    number = dict(zip(model, ids, strict=True))
+    annotations = [
+        {"image_id": 1, "category_id": number[name], "bbox": [100 * k, 0, 50, 50]}
+        for name in kept
+        for k in range(1 + model.index(name))
+    ]
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": number[name], "name": name.title()} for name in kept],
+        "annotations": annotations,
+    }
+    (tmp_path / "l.json").write_text(json.dumps(content))
+    read = read_coco(tmp_path / "l.json")
+    match = match_classes(read, model, 3)
+    every = found([[0, 0, 50, 50]] * 3, [0.9, 0.8, 0.7], [0, 1, 2])
+    accuracy = coco_accuracy(match.truth(read.of(["a.jpg"])), [every], names=match.names)
+    expected = {"cat": 1, "dog": 51 / 101, "cow": 34 / 101}
+    got = {one.name: one.ap for one in accuracy.classes}
+    assert got == pytest.approx({name: expected[name] for name in kept})
+    assert set(match.unjudged) == {model.index(name) for name in set(model) - set(kept)}
 
 
 @given(st.permutations(range(4)), st.integers(1, 4))

@@ -155,3 +155,13 @@ def test_a_report_that_cannot_be_written(tmp_path):
     with pytest.raises(OptionError, match="is the input"):
         compile_model(model, report=model)
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_channels_that_are_no_colours(tmp_path):
+    """Calibration tensors of two channels cannot be shown, and the report does without."""
+    tensors = np.random.default_rng(0).uniform(0, 1, (2, 2, 16, 16)).astype(np.float32)
+    report = tmp_path / "report.html"
+    compile_model(nets.detector(channels=2), images=tensors, report=report, threads=1)
+    html = report.read_text(encoding="utf-8")
+    assert "Calibration pictures" in html
+    assert "<img" not in html

@@ -160,3 +160,32 @@ def test_no_folder(tmp_path):
     """A folder that is missing is said so."""
     with pytest.raises(OutputError, match="does not exist"):
         write(tmp_path / "missing" / "report.html", bare())
+
+
+def luminance(colour):
+    """Relative luminance of #rrggbb or #rgb (WCAG 2.2)."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "print"])
+def test_text_can_be_read(scheme):
+    """Every colour of text has a contrast of 4.5 to every ground that it stands on."""
+    css = render(bare()).partition("</style>")[0]
+    start = {
+        "light": ":root {",
+        "dark": ':root[data-theme="dark"] {',
+        "print": "@media print",
+    }[scheme]
+    block = css[css.index(start) :].partition("}")[0]
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+);", block))
+    grounds = dict.fromkeys(("ink", "soft", "accent"), ("ground", "surface", "raised"))
+    grounds |= dict.fromkeys(("float", "quantized"), ("surface", "raised"))
+    grounds |= {n: (f"{n}-tint", "surface", "raised") for n in ("good", "care", "broken")}
+    grounds["ink"] += ("good-tint", "care-tint", "broken-tint")
+    for text, behind in grounds.items():
+        for ground in behind:
+            low, high = sorted(luminance(colours[name]) for name in (text, ground))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, f"{text} on {ground}"
