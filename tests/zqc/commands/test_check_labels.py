@@ -102,6 +102,19 @@ def test_pictures_in_several_folders_are_asked_for(tmp_path, model):
         check(model, model, labels=data)
 
 
+def test_pictures_that_a_dataset_does_not_name_do_not_count(tmp_path, model):
+    """A list of some pictures of a folder is no folder: what others show would all be wrong."""
+    data = write_yolo(tmp_path / "data", PATCHES)
+    folder = tmp_path / "data" / "images" / "val"
+    (tmp_path / "data" / "val.txt").write_text("images/val/0.png\nimages/val/1.png\n")
+    data.write_text(data.read_text().replace("val: images/val", "val: val.txt"))
+    with pytest.raises(OptionError, match=r"names 2 of the 6 pictures in .*give it as --images"):
+        check(model, model, labels=data)
+    for index in range(2, len(PATCHES)):
+        (folder / f"{index}.png").unlink()
+    assert check(model, model, labels=data).images == 2
+
+
 def test_labels_without_pictures_are_refused(tmp_path, model):
     """COCO labels do not say where the pictures are; synthesised ones have none."""
     labels = write_coco(tmp_path / "l.json", PATCHES)
