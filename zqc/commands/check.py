@@ -307,8 +307,8 @@ def _pictures_of(labels: Path) -> Path:
     count = sum(file.suffix.lower() in SUFFIXES for file in folder.iterdir())
     if count > len(dataset.pictures):
         raise OptionError(
-            f"{labels} names {len(dataset.pictures)} of the {count} pictures in {folder}; put those "
-            "into a folder of their own and give it as --images"
+            f"{labels} names {len(dataset.pictures)} of the {count} pictures in {folder}; put "
+            "these into a folder of their own and give it as --images"
         )
     return folder
 
