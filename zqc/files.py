@@ -47,11 +47,14 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 def write_text(path: Path, text: str) -> None:
     """Write a text as UTF-8, whole or not at all.
 
+    Bytes of file names that are no text, which Python holds as halves of surrogate pairs, become
+    question marks.
+
     Raises:
         OutputError: See ``atomic_write``.
     """
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="replace"))
 
 
 @contextmanager

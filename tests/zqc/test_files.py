@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zqc.errors import OutputError
-from zqc.files import atomic_directory, atomic_write, to_path
+from zqc.files import atomic_directory, atomic_write, to_path, write_text
 
 
 def entries(folder):
@@ -210,3 +210,9 @@ def test_a_string_is_a_path():
     """A string, a path and nothing become a path, the same path and nothing."""
     assert to_path("a/b.onnx") == to_path(Path("a/b.onnx")) == Path("a/b.onnx")
     assert to_path(None) is None
+
+
+def test_names_that_are_no_text_can_be_written_about(tmp_path):
+    """A byte of a file name that is no UTF-8 becomes a question mark; the rest is as it was."""
+    write_text(tmp_path / "a.txt", "größe\udc80層\n")
+    assert (tmp_path / "a.txt").read_bytes() == "größe?層\n".encode()

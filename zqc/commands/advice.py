@@ -46,7 +46,8 @@ def after_compile(
     2. Where statistics are missing: pictures, as noise knows nothing of the network.
     3. Where 8-bit weights were tried and are better: ``zqc sensitivity``, which names the layers
        that need them.
-    4. With 4-bit activations: 8 bits. Else ``zqc debug``.
+    4. With 4-bit activations, be it of the first and last layers alone: 8 bits. Else
+       ``zqc debug``.
 
     Args:
         verdict: On what was written.
@@ -66,8 +67,9 @@ def after_compile(
         return command_line("compile", model, recipe, other)
     if wide is not None and _better(wide, verdict):
         return command_line("sensitivity", model, recipe, given)
-    if recipe.act_bits < 8:
-        return command_line("compile", model, replace(recipe, act_bits=8), given)
+    if min(recipe.act_bits, recipe.first_last_bits) < 8:
+        wider = replace(recipe, act_bits=8, first_last_bits=8)
+        return command_line("compile", model, wider, given)
     return f"zqc debug {name} {written}"
 
 

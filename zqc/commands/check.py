@@ -29,7 +29,7 @@ from zqc.errors import OptionError
 from zqc.files import to_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.model_io.onnx_file import as_file
-from zqc.pictures.images import ImageSet, holds_tensors, open_images
+from zqc.pictures.images import SUFFIXES, ImageSet, holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, Fit, InputFormat, is_bgr
 from zqc.recipe.recipe import values_of
 from zqc.recipe.toml import to_toml
@@ -302,13 +302,21 @@ def _pictures_of(labels: Path) -> Path:
 
     Raises:
         LabelError: The YAML cannot be used.
-        OptionError: The labels are in another format, or the pictures in several folders.
+        OptionError: The labels are in another format, the pictures in several folders, or in one
+            with others, which would count as pictures without any object.
     """
     if labels.suffix.lower() not in (".yaml", ".yml"):
         raise OptionError("labels need the pictures that they belong to; give --images")
-    folder = read_dataset(labels).folder
+    dataset = read_dataset(labels)
+    folder = dataset.folder
     if folder is None:
         raise OptionError(f"the pictures of {labels} are in several folders; give one as --images")
+    count = sum(file.suffix.lower() in SUFFIXES for file in folder.iterdir())
+    if count > len(dataset.pictures):
+        raise OptionError(
+            f"{labels} names {len(dataset.pictures)} of the {count} pictures in {folder}; put "
+            "these into a folder of their own and give it as --images"
+        )
     return folder
 
 

@@ -124,7 +124,7 @@ def _renamed(evidence: Evidence) -> Verdict | None:
         for one in evidence.renamed[:RENAMED_SHOWN]
     )
     more = len(evidence.renamed) - RENAMED_SHOWN
-    others = f"; {more} more classes likewise" if more > 0 else ""
+    others = f"; {more} more class{'es' * (more > 1)} likewise" if more > 0 else ""
     return Verdict("broken", "; ".join(shown) + others)
 
 

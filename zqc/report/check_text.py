@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -74,7 +75,7 @@ def markdown(result: CheckResult, *, title: str) -> str:
     parts = [
         f"### {mark} {_cell(title)}: {result.verdict.word}",
         f"{_cell(result.verdict.reason)}.",
-        *([f"Next: `{result.verdict.advice}`"] if result.verdict.advice else []),
+        *([f"Next: {_code(result.verdict.advice)}"] if result.verdict.advice else []),
         f"| | |\n|---|---|\n{table}",
     ]
     if first is not None and second is not None and first.classes:
@@ -213,6 +214,13 @@ def _cell(text: str) -> str:
     for special in "\\`*_<>|[]":
         text = text.replace(special, "\\" + special)
     return " ".join(text.split())
+
+
+def _code(text: str) -> str:
+    """Text as code, between more backticks than it has in a row."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " * (text[:1] == "`" or text[-1:] == "`")
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def _percent(share: float) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
+
+_NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""XML 1.0, section 2.2, without the carriage return."""
 
 if TYPE_CHECKING:
     from zqc.commands.check import CheckResult
@@ -24,7 +28,7 @@ def junit(result: CheckResult, *, title: str) -> str:
         cases.append((limit.option.lstrip("-"), limit.met, said))
     failed = sum(not holds for _, holds, _ in cases)
     suite = ElementTree.Element(
-        "testsuite", name=title, tests=str(len(cases)), failures=str(failed), errors="0"
+        "testsuite", name=_plain(title), tests=str(len(cases)), failures=str(failed), errors="0"
     )
     for name, holds, said in cases:
         case = ElementTree.SubElement(suite, "testcase", classname="zqc.check", name=name)
@@ -38,5 +42,5 @@ def junit(result: CheckResult, *, title: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without the control characters that XML has no form for."""
-    return "".join(letter for letter in text if letter >= " " or letter in "\t\n")
+    """Without what XML has no form for: control characters and halves of surrogate pairs."""
+    return _NO_XML.sub("", text)

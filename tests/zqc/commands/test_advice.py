@@ -41,8 +41,8 @@ def pair(tmp_path, recipe=None):
 def test_what_is_good_needs_real_pictures_at_most(tmp_path, verdict):
     """Nothing is advised on real pictures; on made ones, to look at real ones."""
     both = pair(tmp_path)
-    assert after_check(verdict, both, real=True) == ""
-    words = typed(after_check(verdict, both, real=False))
+    assert after_check(verdict, both, real=True, faulty=False) == ""
+    words = typed(after_check(verdict, both, real=False, faulty=False))
     paths = [str(model.path) for model in (both.first, both.second)]
     assert words == ["check", *paths, "--images", "DIR"]
 
@@ -60,22 +60,23 @@ def test_what_is_good_needs_real_pictures_at_most(tmp_path, verdict):
 def test_fewer_bits_are_looked_at_layer_by_layer(tmp_path, recipe):
     """Below 8 bits, or with bits by layer, ``sensitivity`` says which need more."""
     both = pair(tmp_path, recipe)
-    words = typed(after_check(CARE, both, real=True))
-    assert words == ["sensitivity", str(both.first.path), "--recipe", str(both.second.path)]
+    for verdict in (CARE, BROKEN):
+        words = typed(after_check(verdict, both, real=True, faulty=False))
+        assert words == ["sensitivity", str(both.first.path), "--recipe", str(both.second.path)]
 
 
 @pytest.mark.parametrize("recipe", [None, Recipe()])
 def test_what_8_bits_do_not_explain_is_debugged(tmp_path, recipe):
     """Of 8 bits, or compiled by somebody else, the layer where the models part is wanted."""
     both = pair(tmp_path, recipe)
-    words = typed(after_check(CARE, both, real=True))
+    words = typed(after_check(CARE, both, real=True, faulty=False))
     assert words == ["debug", str(both.first.path), str(both.second.path)]
 
 
-def test_what_is_broken_is_debugged_at_any_bits(tmp_path):
-    """A layer that computes something else is no matter of bits."""
+def test_what_bits_do_not_explain_is_debugged(tmp_path):
+    """Classes in another order are a fault, however few bits there are."""
     both = pair(tmp_path, Recipe(bits=4))
-    assert typed(after_check(BROKEN, both, real=True))[0] == "debug"
+    assert typed(after_check(BROKEN, both, real=True, faulty=True))[0] == "debug"
 
 
 def compiled(verdict, recipe=None, *, model=MODEL, output=OUTPUT, real=True, wide=None, **source):
@@ -124,12 +125,11 @@ def test_more_bits_are_advised_where_they_were_tried_and_helped(verdict, wide, h
         assert words[2:] == ["--images", "my photos", "--bits", "4"]
 
 
-def test_activations_of_4_bits_get_8():
-    """Where weights are not the reason."""
-    words = typed(compiled(BROKEN, Recipe(bits=4, act_bits=4), wide=BROKEN))
-    assert words[0] == "compile"
-    assert "--act-bits" not in words  # 8 is the default
-    assert words[words.index("--bits") + 1] == "4"
+@pytest.mark.parametrize("fields", [{"act_bits": 4}, {"first_last_bits": 4}])
+def test_activations_of_4_bits_get_8(fields):
+    """Where weights are not the reason; those of the first and last layers are activations, too."""
+    words = typed(compiled(BROKEN, Recipe(bits=4, **fields), wide=BROKEN))
+    assert words == ["compile", "my models/m.onnx", "--bits", "4"]  # 8 is the default
 
 
 def test_what_8_bits_harm_is_debugged():

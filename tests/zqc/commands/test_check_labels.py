@@ -75,9 +75,7 @@ def test_labels_of_some_classes_judge_these(tmp_path, model, pictures):
     del expected["cat"]
     assert by_class(result.accuracy_float) == expected
     assert result.accuracy_float.ap == pytest.approx(sum(expected.values()) / 2)
-    assert result.notes == (
-        "1 class (cat) of the model have no labels here: what is found of them does not count",
-    )
+    assert result.notes == ("without a label, so not judged: cat",)
 
 
 def test_a_dataset_brings_its_pictures(tmp_path, model):
@@ -102,6 +100,19 @@ def test_pictures_in_several_folders_are_asked_for(tmp_path, model):
     data.write_text(data.read_text().replace("val: images/val", "val: [images/val, images/more]"))
     with pytest.raises(OptionError, match="in several folders; give one as --images"):
         check(model, model, labels=data)
+
+
+def test_pictures_that_a_dataset_does_not_name_do_not_count(tmp_path, model):
+    """A list of some pictures of a folder is no folder: what others show would all be wrong."""
+    data = write_yolo(tmp_path / "data", PATCHES)
+    folder = tmp_path / "data" / "images" / "val"
+    (tmp_path / "data" / "val.txt").write_text("images/val/0.png\nimages/val/1.png\n")
+    data.write_text(data.read_text().replace("val: images/val", "val: val.txt"))
+    with pytest.raises(OptionError, match=r"names 2 of the 6 pictures in .*give it as --images"):
+        check(model, model, labels=data)
+    for index in range(2, len(PATCHES)):
+        (folder / f"{index}.png").unlink()
+    assert check(model, model, labels=data).images == 2
 
 
 def test_labels_without_pictures_are_refused(tmp_path, model):
@@ -147,7 +158,7 @@ def test_names_of_the_model_may_be_given(tmp_path, pictures):
         assert (result.classes, result.notes) == (NAMES, ())
     by_order = check(bare, bare, images=pictures, labels=labels)
     assert by_order.accuracy_float.ap < expected.ap / 2
-    assert by_order.notes == ("classes of the labels and of the model were matched by their order",)
+    assert by_order.notes == ("classes are matched by their order, for want of names",)
 
 
 def test_labels_decide_and_the_difference_has_an_interval(tmp_path, model, pictures):

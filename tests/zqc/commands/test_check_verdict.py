@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.zqc.commands.small_detectors import (
+    NAMES,
     bright_patches,
     with_recipe,
     write_coco,
@@ -18,6 +19,7 @@ from zqc.recipe.recipe import Recipe
 from zqc.recipe.toml import from_toml
 
 PATCHES = bright_patches()
+RENAMED = (("cat", "dog"), ("dog", "bird"), ("bird", "cat"))
 
 
 @pytest.fixture
@@ -42,14 +44,17 @@ def test_a_model_is_as_good_as_itself(model, pictures):
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_permuted_classes_are_broken_and_explained(tmp_path, model, pictures, labelled):
-    """Boxes are all there under other classes: the verdict says so, with labels and without."""
+    """Boxes are all there under other classes: the verdict says which, with labels or without."""
     permuted = write_patches(tmp_path / "q.onnx", order=(1, 2, 0))
     labels = write_coco(tmp_path / "l.json", PATCHES) if labelled else None
     verdict = check(model, permuted, images=pictures, labels=labels).verdict
     assert verdict.word == "broken"
-    assert verdict.reason.endswith(
-        f"{PATCHES.sum()} boxes come out under another class, so classes may be in another order"
+    count = {name: PATCHES[:, first::3].sum() for first, name in enumerate(NAMES)}
+    said = "; ".join(
+        f"{count[name]} of {count[name]} boxes of class {name} come out as {other}"
+        for name, other in sorted(RENAMED, key=lambda pair: (-count[pair[0]], pair[0]))[:2]
     )
+    assert verdict.reason == f"{said}; 1 more class likewise"
     assert verdict.advice == f"zqc debug {model} {permuted}"
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zqc.detection.comparison import Comparison, compare
+from zqc.detection.comparison import Comparison, Renamed, compare
 from zqc.detection.detections import Detections
 from zqc.detection.parts import OutputPart
 from zqc.errors import RuntimeFailure
@@ -92,12 +92,53 @@ def test_what_pairs_in_one_picture():
     assert found.pairs == ((1, 0, 0.8),)
 
 
-def test_pairs_regardless_of_class():
-    """A box under another class is kept when classes count for nothing; both sides stay as is."""
-    box = np.array([[0.0, 0, 10, 10]])
-    first, second = (
-        Detections(box, np.array([0.9]), np.array([label], np.int64)) for label in (0, 4)
+def classes(reference, quantized, score=0.9):
+    """A comparison of boxes side by side that have these classes; -1 is no box."""
+
+    def side(labels):
+        found = np.array([(20.0 * i, 0, 20 * i + 9, 9) for i in range(len(labels))])
+        one = Detections(found, np.full(len(labels), score), np.array(labels, np.int64))
+        return one.take(one.labels >= 0)
+
+    return Comparison((), (side(reference),), (side(quantized),))
+
+
+NAMES = {0: "cat", 1: "dog"}
+
+
+def renamed(*sides, threshold=0.3, **options):
+    """What comes out as another class."""
+    return classes(*sides, **options).renamed_classes(threshold, NAMES)
+
+
+def test_classes_that_come_out_as_another_one():
+    """Each with its name, or its number, and how many boxes; that with most boxes first."""
+    found = renamed([0] * 4 + [1] * 5 + [2] * 4, [1] * 4 + [0] * 5 + [7] * 4)
+    assert found == (
+        Renamed("dog", "cat", 5, 5),
+        Renamed("2", "7", 4, 4),
+        Renamed("cat", "dog", 4, 4),
     )
-    seen = Comparison((), (first,), (second,))
-    assert seen.regardless_of_class().counts.kept == 1
-    assert seen.quantized[0].labels.tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("reference", "quantized", "found"),
+    [
+        ([0] * 3, [1] * 3, False),  # too few to say
+        ([0] * 4, [1, 1, 1, 0], True),  # three quarters
+        ([0] * 7, [1, 1, 1, 1, 1, 0, 0], False),  # five sevenths
+        ([0] * 8, [1, 1, 1, 1, 2, 2, 2, 2], False),  # not all to the same one
+        ([0] * 8, [1, 1, 1, 1, -1, -1, -1, -1], True),  # what is lost has no class
+        ([0] * 8, [0, 0, 0, 0, 0, 0, 0, 0], False),
+        ([0] * 8, [-1] * 8, False),
+    ],
+)
+def test_flips_of_rounding_are_no_other_class(reference, quantized, found):
+    """From 4 boxes on that pair, three quarters of them with one other class."""
+    assert bool(renamed(reference, quantized)) is found
+
+
+def test_only_boxes_above_the_threshold_have_a_class():
+    """Below it classes are noise."""
+    assert renamed([0] * 4, [1] * 4, score=0.31)
+    assert not renamed([0] * 4, [1] * 4, score=0.3)

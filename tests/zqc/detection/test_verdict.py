@@ -7,6 +7,7 @@ import pytest
 
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
+from zqc.detection.comparison import Renamed
 from zqc.detection.detections import Detections
 from zqc.detection.pairing import pair_detections
 from zqc.detection.verdict import Evidence, judge
@@ -34,11 +35,9 @@ def detected(labels):
 
 
 def paired(reference, quantized):
-    """How boxes of these classes pair, with classes and regardless of them."""
+    """How boxes of these classes pair."""
     names = {0: "cat", 1: "dog"}
-    same = pair_detections(detected(reference), detected(quantized), names=names)
-    alike = pair_detections(detected([0] * len(reference)), detected([0] * len(quantized)))
-    return {"pairing": same, "regardless": alike}
+    return {"pairing": pair_detections(detected(reference), detected(quantized), names=names)}
 
 
 def word(**evidence):
@@ -208,26 +207,22 @@ def test_parts_without_numbers_count_nothing():
     assert word(parts=(*silent, part("raw", 20.0))) == "good"
 
 
-def test_classes_in_another_order_are_told():
-    """Boxes that come out under another class are counted, with the sentence that explains them."""
-    pairs = paired([0, 0, 1, 1], [1, 1, 0, 1])  # one of four keeps its class
-    verdict = judge(Evidence(FINE, True, agreement=accuracy(0.2), **pairs))
-    said = "; 3 boxes come out under another class, so classes may be in another order"
-    assert verdict.reason.endswith(said)
-    against = judge(Evidence(FINE, True, labelled=(accuracy(0.8), accuracy(0.1)), **pairs))
-    assert against.reason == f"mAP 80.0 → 10.0 against the labels{said}"
+def test_renamed_classes_are_broken_whatever_the_numbers_say():
+    """Two of them are told, the surest first, and how many more; before labels and agreement."""
+    renamed = tuple(Renamed(f"c{i}", f"c{i + 1}", 8 - i, 9 - i) for i in range(4))
+    fine = {"agreement": accuracy(1.0), "labelled": (accuracy(0.8), accuracy(0.8))}
+    for real in (True, False):
+        verdict = judge(Evidence(FINE, real, renamed=renamed, **fine))
+        assert verdict.word == "broken"
+        assert verdict.reason == (
+            "8 of 9 boxes of class c0 come out as c1; 7 of 8 boxes of class c1 come out as c2; 2 "
+            "more classes likewise"
+        )
+    said = judge(Evidence(FINE, True, renamed=renamed[:1])).reason
+    assert said == "8 of 9 boxes of class c0 come out as c1"
 
 
-@pytest.mark.parametrize(("renamed", "told"), [(2, False), (3, True)])
-def test_a_few_other_classes_are_no_other_order(renamed, told):
-    """From three tenths of the boxes on it is said; below, classes are just mistaken."""
-    pairs = paired([0] * 10, [1] * renamed + [0] * (10 - renamed))
-    verdict = judge(Evidence(FINE, True, agreement=accuracy(0.2), **pairs))
-    assert ("another order" in verdict.reason) is told
-
-
-def test_lost_boxes_are_not_said_to_be_of_another_class():
-    """Where boxes are gone, no class would bring them back; nor where there are none at all."""
-    for pairs in (paired([0, 1, 1], []), paired([], [])):
-        verdict = judge(Evidence(FINE, True, agreement=accuracy(0.2), **pairs))
-        assert "another order" not in verdict.reason
+def test_dead_scores_are_told_before_renamed_classes():
+    """Where all scores are the same, so are classes, and that is not the reason."""
+    dead = (part("scores", distinct=1),)
+    assert "every score" in judge(Evidence(dead, True, renamed=(Renamed("a", "b", 4, 4),))).reason
