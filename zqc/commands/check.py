@@ -412,10 +412,7 @@ def _result(
     command = advice.after_check(verdict, pair, real=real, faulty=bool(renamed or odd))
     worst = () if pairing is None else pairing.pictures[:_WORST]
     return CheckResult(
-        verdict=replace(
-            verdict,
-            advice=advice.after_check(verdict, pair, real=real, faulty=bool(renamed or odd)),
-        ),
+        verdict=replace(verdict, advice=command),
         images=len(shown.pictures),
         pictures=shown.pictures.source,
         made_up=not real,
