@@ -139,6 +139,12 @@ def sensitivity_command(
     metavar="DIR_OR_NPZ",
     help="Pictures to compare on.  [default: synthesised, or structured noise]",
 )
+@click.option(
+    "--anchors",
+    type=PATH,
+    metavar="NPY",
+    help="Anchors of an SSD, to compare detections: cy, cx, h, w in every row.",
+)
 @options.input_options
 @options.threads_option
 @options.output_options
@@ -146,6 +152,7 @@ def debug_command(
     float_model: Path,
     quantized: Path,
     images: Path | None,
+    anchors: Path | None,
     input_shape: tuple[int, int] | None,
     inputs: dict[str, tuple[float, ...]],
     threads: int | None,
@@ -167,6 +174,7 @@ def debug_command(
             float_model,
             quantized,
             images=images,
+            anchors=anchors,
             input_format=options.input_format(**choices),
             input_shape=input_shape,
             inputs=inputs,

@@ -18,10 +18,9 @@ from passes.arithmetic import FLOAT_BITS
 from passes.graph import name_of
 from zqc.commands import inputs
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
+from zqc.commands.detector import convention_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.read_recipe import read_recipe
-from zqc.detection.conventions.convention import Convention, Facts
-from zqc.detection.conventions.recognise import recognise
 from zqc.detection.parts import output_parts
 from zqc.diagnosis import layerwise, ranking
 from zqc.diagnosis.counterparts import Match, channel_gains, rows
@@ -39,11 +38,12 @@ from zqc.diagnosis.transplant import (
     with_layer,
 )
 from zqc.errors import ModelError, NoBatchNormError, OptionError
+from zqc.files import FilePath, to_path
 from zqc.model_io.ends import split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.batches import Batches
 from zqc.pictures.input_format import ChannelOrder, InputFormat
-from zqc.pictures.model_input import input_name, picture_shape
+from zqc.pictures.model_input import input_name
 from zqc.progress import Progress
 from zqc.quantization.prepare import prepare
 from zqc.recipe.plan import Plan
@@ -59,6 +59,7 @@ def debug(
     quantized: ModelLike,
     *,
     images: ImagesLike | None = None,
+    anchors: FilePath | None = None,
     input_format: InputFormat | ChannelOrder = "RGB",
     input_shape: tuple[int, int] | None = None,
     inputs: Mapping[str, Any] | None = None,
@@ -80,6 +81,7 @@ def debug(
             or QLinear operators.
         images: Pictures; synthesised ones by default, or structured noise where there are no
             statistics.
+        anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w), to compare detections.
         input_format: How pixels become input values; what the recipe in the quantized model says by
             default, or else what shows, see ``zqc.compile``.
         input_shape: Height and width, where the model leaves them open.
@@ -107,13 +109,22 @@ def debug(
             for model in map(model_of, (float_model, quantized))
         )
         recipe = _known_format(recipe, second)
-        return _debugged((first, second), names, pixels, recipe, threads, progress_of(progress))
+        return _debugged(
+            (first, second),
+            names,
+            pixels,
+            to_path(anchors),
+            recipe,
+            threads,
+            progress_of(progress),
+        )
 
 
 def _debugged(
     paths: tuple[Path, Path],
     names: tuple[str, ...],
     images: Path | NDArray[Any] | None,
+    anchors: Path | None,
     recipe: Recipe,
     threads: int | None,
     progress: Progress,
@@ -152,7 +163,7 @@ def _debugged(
     parts = tuple(each for each in output_parts(loaded.model) if each.output in known)
     if not parts:
         raise ModelError(f"{names[1]} has none of the outputs of {names[0]}; give its float model")
-    convention = _convention(loaded.model, seen)
+    convention = convention_of(loaded, anchors)
     bench = Bench.expecting(seen.expected, parts, convention)
     bench = replace(bench, batches=tuple(batches))
     everything = bench.compared(seen.got)
@@ -305,20 +316,6 @@ def _effect_of_heads(model: ir.Model, seen: Observed, bench: Bench) -> Effect:
         feeds = {source: batch} | {f"{name}_given": array for name, array in given.items()}
         outputs.append(runner({name: array for name, array in feeds.items() if name in needed}))
     return bench.compared(outputs)
-
-
-def _convention(model: ir.Model, seen: Observed) -> Convention | None:
-    _, height, width = picture_shape(model)
-    return recognise(
-        Facts(
-            {name: value.shape for name, value in seen.expected[0].items()},
-            height,
-            width,
-            metadata=dict(model.metadata_props),
-            graph=model.graph,
-            parts=output_parts(model),
-        )
-    )
 
 
 def _joined(quantized: QuantizedModel) -> Rounding | None:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.conventions.convention import Facts
 from zqc.detection.conventions.recognise import class_names, recognise, unknown
 from zqc.detection.parts import output_parts
-from zqc.pictures.model_input import fixed_batch, picture_shape
+from zqc.pictures.model_input import fixed_batch, input_name, picture_shape
 from zqc.runtime import session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zqc.detection.conventions.convention import Convention
     from zqc.model_io.model_file import LoadedModel
     from zqc.pictures.input_format import Fit, FitMode
@@ -82,3 +85,30 @@ def detector_of(loaded: LoadedModel) -> Detector:
         parts=output_parts(model),
     )
     return Detector.of(facts)
+
+
+def convention_of(loaded: LoadedModel, anchors: Path | None = None) -> Convention | None:
+    """How detections are read from the outputs of what of a model can be run and compared.
+
+    Args:
+        loaded: The model; it is run once on zeros for the sizes of its outputs.
+        anchors: The file of an SSD's anchors.
+
+    Raises:
+        OptionError: The anchors do not fit.
+        RuntimeFailure: ONNX Runtime refuses the model.
+    """
+    model = loaded.model
+    batch, sizes = fixed_batch(model) or 1, picture_shape(model)
+    zeros = np.zeros((batch, *sizes), np.float32)
+    outputs = session.load(model, threads=1)({input_name(model): zeros})
+    facts = Facts(
+        {name: array.shape for name, array in outputs.items()},
+        *sizes[1:],
+        metadata=dict(model.metadata_props),
+        graph=model.graph,
+        parts=output_parts(model),
+        anchors=None if anchors is None else read_anchors(anchors),
+        anchors_path=anchors,
+    )
+    return recognise(facts)

@@ -28,11 +28,10 @@ from zqc.commands.arguments import (
     progress_of,
     recipe_of,
 )
+from zqc.commands.detector import convention_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.spelled import command_line, layer_options
-from zqc.detection.conventions.anchors_file import read_anchors
-from zqc.detection.conventions.convention import Convention, Facts
-from zqc.detection.conventions.recognise import recognise
+from zqc.detection.conventions.convention import Convention
 from zqc.detection.parts import output_parts
 from zqc.diagnosis import layerwise, suggestion
 from zqc.diagnosis.cache import Cache
@@ -48,7 +47,7 @@ from zqc.mixed_precision.costs import size_costs, storages
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
-from zqc.pictures.model_input import input_name, picture_shape
+from zqc.pictures.model_input import input_name
 from zqc.pipeline import Outcome
 from zqc.progress import Progress, Silent, Task
 from zqc.quantization.prepare import points_of
@@ -151,7 +150,7 @@ def sensitivity(
     plan = replace(plan, recipe=replace(asked, input_format=input_format))
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
-    convention = _convention(loaded, to_path(anchors))
+    convention = convention_of(loaded, to_path(anchors))
     pictures = inputs.gather(loaded, origin, plan, given, progress=progress)
     batches = Batches.of(pictures, prepared)
     outcome = pipeline.run(
@@ -228,28 +227,6 @@ def _job(
     parts = output_parts(loaded.model)
     bench = Bench.of(candidate.model, few, parts, convention, threads=plan.threads)
     return _Job(loaded, plan, batches, outcome, subject, bench)
-
-
-def _convention(loaded: LoadedModel, anchors: Path | None) -> Convention | None:
-    """How detections are read from the outputs of what can be run, if that is known."""
-    _, height, width = picture_shape(loaded.model)
-    runner = session.load(loaded.model)
-    shape = [
-        size if isinstance(size, int) else 1 for size in loaded.model.graph.inputs[0].shape or ()
-    ]
-    zeros = np.zeros(shape, np.float32)
-    outputs = runner({loaded.model.graph.inputs[0].name or "": zeros})
-    facts = Facts(
-        {name: value.shape for name, value in outputs.items()},
-        height,
-        width,
-        metadata=dict(loaded.model.metadata_props),
-        graph=loaded.model.graph,
-        parts=output_parts(loaded.model),
-        anchors=None if anchors is None else read_anchors(anchors),
-        anchors_path=anchors,
-    )
-    return recognise(facts)
 
 
 def _layers(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _LAYERS_SHOWN = 10
 _STEPS_SHOWN = 6
 _FEW_DETECTIONS = 10
+_KILO = 1000
 
 
 def sensitivities(result: SensitivityResult) -> Text:
@@ -111,7 +112,8 @@ def _at(bits: int) -> str:
 
 
 def _extra(count: int) -> str:
-    return f"{'+' if count >= 0 else '-'}{bytes_text(abs(count))}"
+    size = f"{abs(count)} B" if abs(count) < _KILO else bytes_text(abs(count))
+    return f"{'+' if count >= 0 else '-'}{size}"
 
 
 def _breaks(layers: Sequence[LayerSensitivity]) -> str:

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from zqc.commands.detector import detector_of
+import numpy as np
+import pytest
+
+from zqc.commands.detector import convention_of, detector_of
+from zqc.errors import OptionError
 from zqc.model_io import model_file
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "detector.onnx"
@@ -16,3 +20,12 @@ def test_the_example_is_recognised():
     assert found.names[0] == "T-shirt"
     assert (found.fit(), found.fit("stretch")) == ("letterbox", "stretch")
     assert "10 classes (T-shirt, trouser" in found.text
+
+
+def test_the_convention_is_that_of_what_can_be_compared(tmp_path):
+    """Anchors that fit no output are refused, as everywhere."""
+    loaded = model_file.load(EXAMPLE)
+    assert convention_of(loaded).name == "yolo"
+    np.save(tmp_path / "anchors.npy", np.ones((3, 4), np.float32))
+    with pytest.raises(OptionError, match="anchors"):
+        convention_of(loaded, tmp_path / "anchors.npy")
