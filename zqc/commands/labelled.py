@@ -27,12 +27,14 @@ class Labelled:
         names: Name of each class of the model that the labels have.
         kind: What is compared with them.
         notes: What should be known of them.
+        listed: Places of the pictures that count.
     """
 
     truth: tuple[Truth, ...]
     names: dict[int, str]
     kind: Kind
     notes: tuple[str, ...]
+    listed: tuple[int, ...]
 
     def accuracy(self, seen: Comparison) -> tuple[Accuracy, Accuracy, Interval]:
         """Average precision of the float model and of the quantized one, and of their difference.
@@ -41,7 +43,12 @@ class Labelled:
             LabelError: There is nothing to measure.
         """
         (first, matches), (second, others) = (
-            accuracy_and_matches(self.truth, found, names=self.names, kind=self.kind)
+            accuracy_and_matches(
+                [self.truth[i] for i in self.listed],
+                [found[i] for i in self.listed],
+                names=self.names,
+                kind=self.kind,
+            )
             for found in (seen.reference, seen.quantized)
         )
         return first, second, difference_interval(matches, others)
@@ -68,7 +75,10 @@ def labelled(
     labels = read_labels(path, pictures.files, names=names)
     match = match_classes(labels, detector.names, convention.classes)
     truth = tuple(match.truth(labels.of(pictures.names)))
-    return Labelled(truth, match.names, _kind(convention.task, truth), match.notes)
+    listed, notes = tuple(labels.listed(pictures.names)), match.notes
+    if len(listed) < len(pictures):
+        notes += (f"{len(pictures) - len(listed)} pictures are not in the labels: not counted",)
+    return Labelled(truth, match.names, _kind(convention.task, truth), notes, listed)
 
 
 def _kind(task: str, truth: Sequence[Truth]) -> Kind:

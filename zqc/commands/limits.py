@@ -9,6 +9,9 @@ from zqc.commands.detector import Detector
 from zqc.detection.average_precision import Accuracy
 from zqc.errors import OptionError
 
+_ROUNDING = 1e-9
+"""Points that a difference of two percentages may be off by."""
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -69,5 +72,5 @@ def measured(
         found.append(Limit("--min-agreement", least, value, value >= least))
     if most is not None:
         value = math.nan if accuracy is None else 100 * (accuracy[0].ap - accuracy[1].ap)
-        found.append(Limit("--max-drop", most, value, value <= most))
+        found.append(Limit("--max-drop", most, value, value <= most + _ROUNDING))
     return tuple(found)

@@ -125,6 +125,15 @@ class Labels:
         """Index of each class that has a box."""
         return frozenset(int(label) for truth in self.pictures.values() for label in truth.labels)
 
+    def listed(self, names: Sequence[str]) -> list[int]:
+        """Return the places of the pictures that are judged.
+
+        A file that lists its pictures says nothing of others. Files that stand beside pictures do:
+        a picture without one has no objects.
+        """
+        every = range(len(names))
+        return list(every if self.by_stem else (i for i in every if names[i] in self.pictures))
+
     def of(self, names: Sequence[str]) -> list[Truth]:
         """Return the boxes of these pictures, in their order; unlabelled pictures have none.
 

@@ -74,7 +74,9 @@ def compiled_page(
 
 def verdict_of(verdict: judged.Verdict) -> Verdict:
     """The verdict, its reason as a sentence."""
-    reason = f"{verdict.reason[:1].upper()}{verdict.reason[1:]}."
+    first = verdict.reason.split(" ", 1)[0]
+    capital = verdict.reason[:1].upper() if first.islower() else verdict.reason[:1]
+    reason = f"{capital}{verdict.reason[1:]}."
     return Verdict(verdict.word, reason, verdict.advice)
 
 

@@ -76,7 +76,7 @@ def test_what_a_page_says():
     assert (stem.bytes, up.reason) == (288, "no integer kernel")
     assert math.isnan(up.bytes)
     assert page.warnings == ("Calibrated with noise",)
-    assert (page.verdict.word, page.verdict.reason) == ("usable with care", "a reason")
+    assert (page.verdict.word, page.verdict.reason) == ("usable with care", "A reason.")
     assert page.verdict.command == "zqc debug a b"
     assert page.calibration.losses == (1.0, 0.5)
     assert dict(page.facts)["SHA-256 of the source"] == "abc"
