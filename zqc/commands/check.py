@@ -409,7 +409,9 @@ def _result(
             labelled=None if accuracy is None else accuracy[:2],
         )
     )
-    command = advice.after_check(verdict, pair, real=real, faulty=bool(renamed or odd))
+    command = advice.after_check(
+        verdict, pair, real=real, faulty=bool(renamed or odd), anchors=detector.facts.anchors_path
+    )
     worst = () if pairing is None else pairing.pictures[:_WORST]
     return CheckResult(
         verdict=replace(verdict, advice=command),
