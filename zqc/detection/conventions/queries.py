@@ -16,12 +16,13 @@ from zqc.detection.conventions.tracing import (
     Activation,
     array_of,
     has_operator,
+    makers,
     output_activation,
     output_value,
 )
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
-from zqc.detection.query_boxes import MOVING, layers_before, sources
+from zqc.detection.upstream import MOVING, layers_before, sources
 from zqc.pictures.input_format import FitMode
 
 
@@ -152,20 +153,16 @@ def _pair(facts: Facts) -> tuple[str, str] | None:
         return None
     boxes = [name for name, shape in shapes.items() if shape[2] == 4]
     if len(boxes) == 2:
-        boxes = [name for name in boxes if _is_squashed(output_value(facts, name))]
+        boxes = [name for name in boxes if output_activation(facts, name) == "sigmoid"]
     if len(boxes) != 1 or len({shape[1] for shape in shapes.values()}) != 1:
         return None
     (scores,) = shapes.keys() - {boxes[0]}
     return boxes[0], scores
 
 
-def _is_squashed(value: ir.Value | None) -> bool:
-    return {n.op_type if n is not None else "" for n in sources(value, MOVING)} == {"Sigmoid"}
-
-
 def _from_queries(value: ir.Value) -> bool:
     layers = layers_before(list(sources(value, MOVING)))
-    return _is_squashed(value) and {node.op_type for node in layers} <= {"Gemm", "MatMul"}
+    return makers(value) == {"Sigmoid"} and {node.op_type for node in layers} <= {"Gemm", "MatMul"}
 
 
 def _from_layer(value: ir.Value) -> bool:

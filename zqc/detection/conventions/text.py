@@ -15,7 +15,7 @@ from zqc.detection.conventions.regions import connected, grown, mean_inside, sma
 from zqc.detection.conventions.tracing import output_value
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
-from zqc.detection.query_boxes import layers_before
+from zqc.detection.upstream import layers_before
 from zqc.pictures.input_format import FitMode
 
 _TEXT = 0.3

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Shapes, Task
-from zqc.detection.conventions.yolo_grids import grid
+from zqc.detection.conventions.grids import grid_size
 from zqc.detection.conventions.yolo_rows import columns, is_layout, layout, rows_of
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, choose
@@ -82,7 +82,7 @@ class YoloSegment:
 
 def prototypes_of(facts: Facts) -> tuple[str, int] | None:
     """Name of the one output of prototypes N × P × h × w, and P."""
-    sizes = grid(facts.height, facts.width, _STRIDE)
+    sizes = grid_size(facts.size, _STRIDE)
     outputs: Shapes = facts.outputs
     found = [(name, s[1]) for name, s in outputs.items() if len(s) == 4 and s[2:] == sizes]
     return found[0] if len(found) == 1 else None
