@@ -104,14 +104,14 @@ input_options = group(
         "--input-range",
         type=_range,
         metavar="LO:HI",
-        help="Values of pixels 0 and 255, such as --input-range=-1:1."
+        help="Values of pixels 0 and 255, as --input-range=-1:1."
         "  [default: found from BatchNorm, else 0:1]",
     ),
     _input(
         "--mean",
         type=_numbers,
         metavar="M,M,M",
-        help="Mean of each channel, for inputs that are normalised.",
+        help="Mean of each channel, for normalised inputs.",
     ),
     _input(
         "--std",
@@ -124,7 +124,7 @@ input_options = group(
         "--input-shape",
         type=size,
         metavar="HxW",
-        help="Height and width, for a model that leaves them open.  [default: 640x640]",
+        help="Height and width, where open.  [default: 640x640]",
     ),
     inputs_option,
 )
@@ -134,8 +134,7 @@ fit_option = _input(
     type=click.Choice(FITS),
     default="auto",
     show_default=True,
-    help="How pictures of another size get into the input; auto is as the detector's family"
-    " usually has it.",
+    help="How pictures of another size get into the input; auto: as the detector has it.",
 )
 
 images_option = _pictures(
@@ -215,7 +214,7 @@ report_option = click.option(
     "--report",
     type=PATH,
     metavar="FILE.html",
-    help="Write a report to look at and to pass on: one HTML file.",
+    help="Write a report, one HTML file to pass on.",
 )
 
 output_options = group(

@@ -156,7 +156,7 @@ quantization_options = group(
         "--z-score",
         type=float,
         metavar="Z",
-        help="Leave out values beyond Z standard deviations; usual are 5 to 20.",
+        help="Leave out values beyond Z deviations; usual: 5–20.",
     ),
     _one_of(
         _quantization,
@@ -187,14 +187,14 @@ target_option = _target(
     shell_complete=completion.target_names,
     default=_DEFAULT.target,
     show_default=True,
-    help="What to write for, see `zqc targets`.",
+    help="What to write for: `zqc targets`.",
 )
 
 runtime_options = group(
     _target(
         "--min-runtime",
         metavar="VERSION",
-        help="The oldest ONNX Runtime that is to run it, such as 1.16.  [default: 1.23]",
+        help="The oldest ONNX Runtime to run it.  [default: 1.23]",
     ),
     _target(
         "--reduce-range/--no-reduce-range",

@@ -77,4 +77,5 @@ def _better(one: Verdict, other: Verdict) -> bool:
 
 
 def _is_narrow(recipe: Recipe) -> bool:
-    return min(recipe.bits, recipe.act_bits) < 8 or recipe.chooses_bits
+    bits = (recipe.bits, recipe.act_bits, recipe.first_last_bits, *recipe.bits_of.values())
+    return min(bits) < 8 or recipe.chooses_bits

@@ -54,14 +54,12 @@ class Shown:
         input_format: From their pixels to input tensors.
         comparison: What both models find in them.
         truth: The labelled boxes, if there are any.
-        pairs: Of each picture, the pairs among what is above the threshold, see ``kept_pairs``.
     """
 
     pictures: ImageSet
     input_format: InputFormat
     comparison: Comparison
     truth: Labelled | None
-    pairs: tuple[tuple[tuple[int, int, float], ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -377,7 +375,6 @@ def _result(
         else:
             notes.append(str(extras.missing(extras.COCO, "comparing detections by AP")))
         renamed = seen.renamed_classes(pairing.score_threshold, names)
-        shown = replace(shown, pairs=seen.pairs(pairing.score_threshold))
         if pairing.lowered:
             notes.append(
                 f"the float model has no score above 0.3 in these pictures: detections above "

@@ -41,6 +41,21 @@ class Renamed:
     of: int
 
 
+@dataclass(frozen=True, eq=False)
+class PairedPicture:
+    """What two models find in one picture.
+
+    Attributes:
+        reference: What the float model finds.
+        quantized: What the quantized one finds.
+        pairs: Index in each of the two and overlap of those that pair.
+    """
+
+    reference: Detections
+    quantized: Detections
+    pairs: tuple[tuple[int, int, float], ...]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What running both models over pictures left.
@@ -54,13 +69,6 @@ class Comparison:
     parts: tuple[PartAgreement, ...]
     reference: tuple[Detections, ...]
     quantized: tuple[Detections, ...]
-
-    def pairs(self, threshold: float) -> tuple[tuple[tuple[int, int, float], ...], ...]:
-        """Of each picture, the pairs among what both models find above a threshold."""
-        return tuple(
-            kept_pairs(one.above(threshold), other.above(threshold))
-            for one, other in zip(self.reference, self.quantized, strict=True)
-        )
 
     def renamed_classes(self, threshold: float, names: Mapping[int, str]) -> tuple[Renamed, ...]:
         """Find the classes whose boxes come out as another one, the surest first.
@@ -86,6 +94,12 @@ class Comparison:
                 called, now = (names.get(each, str(each)) for each in (label, most))
                 found.append(Renamed(called, now, boxes, total))
         return tuple(sorted(found, key=lambda each: (-each.of, each.name)))
+
+    def paired(self, index: int, threshold: float) -> PairedPicture:
+        """What both find in one picture with a score above a threshold, and what of it pairs."""
+        sides = (side[index].above(threshold) for side in (self.reference, self.quantized))
+        reference, quantized = sides
+        return PairedPicture(reference, quantized, kept_pairs(reference, quantized))
 
 
 def compare(

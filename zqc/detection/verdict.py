@@ -187,7 +187,8 @@ def _parts(evidence: Evidence) -> Verdict | None:
         return None
     worst = min(compared, key=lambda part: part.sqnr_db)
     good, broken = PART_LIMITS
-    said = f"no detections to compare; the least SQNR is {worst.sqnr_db:.1f} dB, of {worst.part}"
+    least = f"{worst.sqnr_db:.1f}".replace("inf", "∞")
+    said = f"no detections to compare; the least SQNR is {least} dB, of {worst.part}"
     if worst.sqnr_db < broken:
         return Verdict("broken", said)
     return Verdict("good" if worst.sqnr_db >= good else "usable with care", said)

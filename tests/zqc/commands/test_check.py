@@ -10,64 +10,18 @@ import onnx
 import pytest
 from PIL import Image
 
+from tests.zqc.commands.small_detectors import CELLS, write_detector
 from zqc.commands.check import check
 from zqc.errors import (
     ImageError,
     InputShapeError,
     LabelError,
+    MissingPackageError,
     ModelError,
     OptionError,
 )
 from zqc.pictures.input_format import InputFormat
 from zqc.progress import Silent
-
-# A detector in the convention of YOLO for 64 x 64 pictures (64 + 16 + 4 cells of the strides 8, 16
-# and 32) that finds one square, of one class: the score of its only candidate is the mean of the
-# picture times `gain`, and the box is constant.
-CELLS = 84
-DETECTOR = """<ir_version: 8, opset_import: ["" : 17]>
-g (float[{batch},3,{height},{width}] images) => (float[{batch},5,84] {output}) {{
-    mean = ReduceMean<axes=[1, 2, 3], keepdims=1>(images)
-    flat = Squeeze(mean, last)
-    strong = Mul(flat, gain)
-    logits = Add(strong, hidden)
-    scores = Sigmoid(logits)
-    none = Mul(flat, zero)
-    boxes = Add(none, box)
-    {output} = Concat<axis=1>(boxes, scores)
-}}"""
-
-
-def write_detector(
-    path, *, gain=8.0, batch="N", height=64, width=64, output="output0", shift=0.0, step=None
-):
-    """Write the detector; ``step`` rounds its logits to a grid as quantization would."""
-    text = DETECTOR.format(batch=batch, height=height, width=width, output=output)
-    if step is not None:
-        text = text.replace(
-            "scores = Sigmoid(logits)",
-            "q = QuantizeLinear(logits, step, middle)\n"
-            "d = DequantizeLinear(q, step, middle)\nscores = Sigmoid(d)",
-        )
-    model = onnx.parser.parse_model(text)
-    hidden = np.full((1, 1, CELLS), -17, np.float32)
-    hidden[0, 0, 5] = -4
-    box = np.zeros((1, 4, CELLS), np.float32)
-    box[0, :, 5] = [32 + shift, 32, 16, 16]
-    values = {
-        "gain": np.float32(gain),
-        "hidden": hidden,
-        "zero": np.float32(0),
-        "box": box,
-        "last": np.array([3], np.int64),
-        "step": np.float32(step or 1),
-        "middle": np.uint8(128),
-    }
-    model.graph.initializer.extend(
-        onnx.numpy_helper.from_array(np.asarray(v), k) for k, v in values.items()
-    )
-    onnx.save(model, path)
-    return path
 
 
 @pytest.fixture
@@ -199,11 +153,31 @@ def test_computed_shapes_do_not_hide_the_scores(tmp_path, pictures):
 
 
 def test_the_input_format_reaches_the_models(tmp_path, pictures):
-    """With 0:1 turned into -1:0 the mean is too low to find anything above 0.3."""
+    """With 0:1 turned into -1:0 the mean is too low to find anything at all."""
     model = write_detector(tmp_path / "m.onnx")
     assert check(model, model, images=pictures).agreement is not None
     low = InputFormat.from_range(-1, 0)
-    assert check(model, model, images=pictures, input_format=low).agreement is None
+    result = check(model, model, images=pictures, input_format=low)
+    assert (result.agreement, result.pairing.lowered) == (None, False)
+    assert "not compared: the float model finds nothing in these pictures" in str(result)
+
+
+@pytest.mark.parametrize(("gain", "lowered"), [(3.3, False), (3.0, True), (1.9, True), (1.8, None)])
+def test_a_model_that_is_never_sure_is_compared_at_a_lower_threshold(
+    tmp_path, pictures, gain, lowered
+):
+    """From a best score of 0.3 down to 0.1, half of it is the threshold, and a note says so."""
+    model = write_detector(tmp_path / "m.onnx", gain=gain)
+    result = check(model, model, images=pictures)
+    best = 1 / (1 + np.exp(4 - gain * 250 / 255))
+    assert lowered == (None if best < 0.1 else best < 0.3)
+    if lowered is None:
+        assert result.agreement is None
+        return
+    assert result.agreement.ap == pytest.approx(1)
+    assert result.pairing.lowered is lowered
+    assert result.pairing.score_threshold == pytest.approx(best / 2 if lowered else 0.3, abs=1e-5)
+    assert ("no score above 0.3" in " ".join(result.notes)) is lowered
 
 
 @pytest.mark.parametrize(
@@ -292,12 +266,18 @@ def test_progress_counts_every_picture(tmp_path, pictures):
     assert seen == [("Comparing", 3), 1, 1, 1]
 
 
-def test_without_coco_all_but_the_detections_is_compared(tmp_path, pictures, monkeypatch, caplog):
-    """A warning says what they need."""
+def test_without_coco_all_but_ap_is_compared(tmp_path, pictures, monkeypatch):
+    """Boxes are paired, parts are compared, a note says what AP needs, and labels are refused."""
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
     path = write_detector(tmp_path / "float.onnx")
     result = check(path, path, images=pictures, input_format=InputFormat())
     assert result.convention
     assert result.agreement is None
+    assert (result.pairing.counts.kept, result.verdict.word) == (2, "good")
     assert result.parts
-    assert "comparing detections needs faster_coco_eval: pip install 'zqc[coco]'" in caplog.text
+    needs = "comparing detections by AP needs faster_coco_eval: pip install 'zqc[coco]'"
+    assert result.notes == (needs,)
+    assert f"Note             {needs}" in str(result)
+    assert not check(path, path, images=pictures, min_agreement=50).passed
+    with pytest.raises(MissingPackageError, match="pip install"):
+        check(path, path, images=pictures, labels=tmp_path / "labels.json")

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from zqc.commands.check import CheckResult
 from zqc.commands.compile import CompileResult
 from zqc.commands.stats import StatsResult
 from zqc.commands.synthesize import SynthesisResult
 from zqc.detection.agreement import PartAgreement
-from zqc.detection.average_precision import Accuracy
+from zqc.detection.verdict import Verdict
 from zqc.report import text
 from zqc.runtime.executed import FloatOperators, LayerReport
 from zqc.statistics.input_choice import InputChoice
@@ -23,6 +22,7 @@ SCORES = PartAgreement("scores", "scores", 20.0, 0.98, 900, 6000)
 GIVEN = InputChoice("-1:1", "given")
 
 RESULT = CompileResult(
+    verdict=Verdict("good", "its detections agree"),
     output=Path("out/detector.w4a8.onnx"),
     precision="w4a8",
     target="ort-x86",
@@ -60,6 +60,7 @@ def test_compiled():
     """Source of the data, layers, what stays float, sizes, latencies, agreement and the file."""
     found = lines(text.compiled(RESULT))
     assert found == {
+        "Verdict": ["good: its detections agree"],
         "Input": ["-1:1"],
         "Calibration": ["64 pictures synthesised from 57 BatchNorm layers"],
         "Precision": ["w4a8 for ort-x86; first and last layers at 8 bits: stem, head"],
@@ -109,31 +110,16 @@ def test_chosen_bits():
     ]
 
 
-@pytest.mark.parametrize(
-    ("scores", "warning"),
-    [
-        (dataclasses.replace(SCORES, distinct=1, correlation=math.nan), "every score is the same"),
-        (dataclasses.replace(SCORES, correlation=0.5), "correlation with the float scores is low"),
-        (dataclasses.replace(SCORES, correlation=math.nan), "is low"),
-        (dataclasses.replace(SCORES, kind="raw", correlation=0.1), None),
-        (dataclasses.replace(SCORES, distinct=1, distinct_float=1, correlation=1.0), None),
-        (SCORES, None),
-    ],
-)
-def test_dead_scores_are_said(scores, warning):
-    """A detector whose scores died gets a warning, whatever its SQNR; a sound one gets none."""
-    result = dataclasses.replace(RESULT, agreement=(BOXES, scores))
-    warnings = lines(text.compiled(result)).get("Warning", [])
-    assert len(warnings) == (warning is not None)
-    assert all(warning in text for text in warnings)
-
-
-def test_low_correlation_asks_for_the_input_first():
-    """The warning names the likeliest cause first, and no bits that the model has already."""
-    low = dataclasses.replace(SCORES, correlation=0.5)
-    [warning] = lines(text.compiled(dataclasses.replace(RESULT, agreement=(low,))))["Warning"]
-    assert warning.index("--input-range") < warning.index("--effort") < warning.index("--images")
-    assert "--bits 8" not in warning
+def test_the_verdict_comes_first():
+    """The word, its reason and the command that helps most, in the colour of the word."""
+    verdict = Verdict("broken", "every score is the same", "zqc debug a.onnx b.onnx")
+    said = text.compiled(dataclasses.replace(RESULT, verdict=verdict))
+    assert said.plain.splitlines()[:2] == [
+        "Verdict          broken: every score is the same",
+        "Next             zqc debug a.onnx b.onnx",
+    ]
+    assert "bold red" in {str(span.style) for span in said.spans}
+    assert "Next" not in lines(text.compiled(RESULT))
 
 
 def test_long_latencies_are_whole_numbers():
@@ -190,7 +176,7 @@ def test_structured_noise_is_called_by_its_name():
     """Without statistics there is no loss to speak of, and compile warns where it names them."""
     cautious = dataclasses.replace(RESULT, caution="ranges may be far off", saturation="AVX2")
     found = text.compiled(cautious).plain.splitlines()
-    assert found[2].split() == ["Warning", "ranges", "may", "be", "far", "off"]
+    assert found[3].split() == ["Warning", "ranges", "may", "be", "far", "off"]
     result = SynthesisResult(Path("pictures"), 8, (3, 9, 9), GIVEN, "", 0, math.nan, math.nan, 1.0)
     said = lines(text.synthesized(result))
     assert said["Matched"] == ["nothing: structured noise, made without statistics"]
@@ -201,6 +187,7 @@ def test_structured_noise_is_called_by_its_name():
     ("choice", "said"),
     [
         (InputChoice("-1:1", "given"), "-1:1"),
+        (InputChoice("0:2", "recipe"), "0:2 (from the recipe in the quantized model)"),
         (InputChoice("0:1, BGR", "card"), "0:1, BGR (from the statistics card)"),
         (
             InputChoice("-1:1", "found", "--input-range=-1:1"),
@@ -232,38 +219,6 @@ def test_card_written():
         "Statistics": ["2,640 channels of 57 layers"],
         "Written": ["card.json, 45.9 kB, in 3.0 s"],
     }
-
-
-def test_checked():
-    """Agreement, and average precision of both models where there are labels."""
-    result = CheckResult(
-        images=200,
-        input_choice=GIVEN,
-        parts=(dataclasses.replace(BOXES, sqnr_db=math.inf), SCORES),
-        convention="yolov8",
-        accuracy_float=Accuracy(0.634, 0.901),
-        accuracy_quantized=Accuracy(0.612, 0.888),
-        agreement=Accuracy(0.95, 0.99),
-    )
-    found = lines(text.checked(result))
-    assert found["Agreement"][0] == "boxes: SQNR ∞ dB, correlation 0.9999"
-    assert found["Float model"] == ["AP 63.4 %, AP50 90.1 % against the labels"]
-    assert found["Quantized model"] == ["AP 61.2 %, AP50 88.8 % against the labels"]
-    assert found["Detections"] == ["AP 95.0 %, AP50 99.0 % against those of the float model"]
-
-
-def test_checked_where_the_float_model_finds_nothing():
-    """Nothing to compare is said, with its likeliest cause, rather than left out."""
-    found = lines(text.checked(CheckResult(1, GIVEN, (BOXES,), convention="yolo")))
-    assert found["Convention"] == ["yolo"]
-    assert "finds nothing in these pictures" in found["Detections"][0]
-
-
-def test_checked_without_convention():
-    """Without a known convention nothing is said about detections but why."""
-    found = lines(text.checked(CheckResult(1, GIVEN, (BOXES,))))
-    assert set(found) == {"Input", "Pictures", "Agreement", "Detections"}
-    assert "no known convention" in found["Detections"][0]
 
 
 def test_hanging():

@@ -127,20 +127,17 @@ def _picture(shown: Shown, index: int, names: Sequence[str], threshold: float) -
     smaller = PicturePlacement(
         1 / placement.scale_x, 1 / placement.scale_y, 0, 0, pixels.shape[1], pixels.shape[0]
     )
-    reference, quantized = (
-        side[index].above(threshold)
-        for side in (shown.comparison.reference, shown.comparison.quantized)
-    )
-    pairs = shown.pairs[index]
-    first, second = {i: iou for i, _, iou in pairs}, {j: iou for _, j, iou in pairs}
+    found = shown.comparison.paired(index, threshold)
+    first = {i: iou for i, _, iou in found.pairs}
+    second = {j: iou for _, j, iou in found.pairs}
     truth = None if shown.truth is None else shown.truth.truth[index]
     return Picture(
         name=shown.pictures.names[index],
         image=images.picture_uri(pixels),
         width=pixels.shape[1],
         height=pixels.shape[0],
-        float_shapes=_shapes(reference.in_picture(smaller), names, first, "lost"),
-        quantized_shapes=_shapes(quantized.in_picture(smaller), names, second, "new"),
+        float_shapes=_shapes(found.reference.in_picture(smaller), names, first, "lost"),
+        quantized_shapes=_shapes(found.quantized.in_picture(smaller), names, second, "new"),
         label_shapes=() if truth is None else label_shapes(_scaled(truth, placement), names),
     )
 
@@ -181,15 +178,11 @@ def _scores(shown: Shown | None, pairing: Pairing) -> tuple[tuple[float, float],
     if shown is None:
         return ()
     points: list[tuple[float, float]] = []
-    seen = shown.comparison
-    for reference, quantized, pairs in zip(
-        seen.reference, seen.quantized, shown.pairs, strict=True
-    ):
-        one, other = (
-            found.above(pairing.score_threshold).scores.tolist() for found in (reference, quantized)
-        )
-        kept, kept_too = {i for i, _, _ in pairs}, {j for _, j, _ in pairs}
-        points += [(one[i], other[j]) for i, j, _ in pairs]
+    for index in range(len(shown.comparison.reference)):
+        found = shown.comparison.paired(index, pairing.score_threshold)
+        one, other = found.reference.scores.tolist(), found.quantized.scores.tolist()
+        kept, kept_too = {i for i, _, _ in found.pairs}, {j for _, j, _ in found.pairs}
+        points += [(one[i], other[j]) for i, j, _ in found.pairs]
         points += [(score, math.nan) for i, score in enumerate(one) if i not in kept]
         points += [(math.nan, score) for j, score in enumerate(other) if j not in kept_too]
     step = -(-len(points) // _POINTS) or 1

@@ -12,6 +12,7 @@ from tests import nets
 from zqc.calibration.histogram import add, empty
 from zqc.commands.compile import CompileResult, compile_model
 from zqc.detection.agreement import PartAgreement
+from zqc.detection.verdict import Verdict
 from zqc.errors import OptionError, OutputError
 from zqc.quantization.layer_facts import InputRange, LayerFacts
 from zqc.report.html.from_compile import compiled_page, distribution
@@ -20,6 +21,7 @@ from zqc.runtime.executed import FloatOperators, LayerReport
 from zqc.statistics.input_choice import InputChoice
 
 RESULT = CompileResult(
+    verdict=Verdict("usable with care", "a reason", "zqc debug a b"),
     output=Path("out dir/detector.w4a8.onnx"),
     precision="w4a8",
     target="ort-x86",
@@ -73,9 +75,9 @@ def test_what_a_page_says():
     assert (stem.weight_exponents, stem.act_exponent, stem.clipped) == ((-9, -7), -6, 0.25)
     assert (stem.bytes, up.reason) == (288, "no integer kernel")
     assert math.isnan(up.bytes)
-    caution, low = page.warnings
-    assert caution == "Calibrated with noise"
-    assert "correlation with the float scores is low" in low
+    assert page.warnings == ("Calibrated with noise",)
+    assert (page.verdict.word, page.verdict.reason) == ("usable with care", "a reason")
+    assert page.verdict.command == "zqc debug a b"
     assert page.calibration.losses == (1.0, 0.5)
     assert dict(page.facts)["SHA-256 of the source"] == "abc"
     assert page.command == (

@@ -1,0 +1,99 @@
+"""Labels are matched with what the model calls its classes, and compared as what they are."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.zqc.commands.small_detectors import NAMES, bright_patches, write_coco, write_pictures
+from zqc.commands.detector import Detector
+from zqc.commands.labelled import labelled
+from zqc.detection.comparison import Comparison
+from zqc.detection.conventions.convention import Facts
+from zqc.detection.conventions.yolo import Yolo
+from zqc.detection.conventions.yolo_pose import YoloPose
+from zqc.detection.detections import Detections
+from zqc.errors import LabelError, OptionError
+from zqc.pictures.images import open_images
+from zqc.pictures.input_format import InputFormat
+
+PATCHES = bright_patches(3)
+
+
+def detector(names=NAMES, classes=3):
+    """A detector of the YOLO family."""
+    return Detector(Yolo("output0", classes), names, Facts({}, 64, 64))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Three pictures."""
+    folder = write_pictures(tmp_path / "pictures", PATCHES)
+    return open_images(folder, channels=3, height=64, width=64, input_format=InputFormat())
+
+
+def test_boxes_have_the_classes_of_the_model(tmp_path, pictures):
+    """The numbers are the model's, the names too, and pictures come in their order."""
+    path = write_coco(tmp_path / "l.json", PATCHES, ((9, "bird"), (4, "cat"), (5, "dog")))
+    found = labelled(path, pictures, detector())
+    assert (found.kind, found.notes, found.names) == ("boxes", (), dict(enumerate(NAMES)))
+    for truth, bright in zip(found.truth, PATCHES, strict=True):
+        patches = np.flatnonzero(bright)
+        assert truth.labels.tolist() == (patches % 3).tolist()
+        assert truth.boxes[:, 0].tolist() == (32.0 * (patches % 4)).tolist()
+
+
+def test_what_a_reader_should_know(tmp_path, pictures):
+    """Classes that were matched by their order, and those without any label, up to five by name."""
+    path = write_coco(tmp_path / "l.json", PATCHES, only=NAMES[:1])
+    (note,) = labelled(path, pictures, detector()).notes
+    assert note.startswith("2 classes (dog, bird) of the model have no labels here")
+    (note, _) = labelled(path, pictures, detector(names=())).notes
+    assert note == "classes of the labels and of the model were matched by their order"
+    many = detector(names=(*NAMES, *(f"c{i}" for i in range(6))), classes=9)
+    (note,) = labelled(path, pictures, many).notes
+    assert note.startswith("8 classes (dog, bird, c0, c1, c2, …) of the model")
+
+
+def test_without_a_convention_there_is_nothing_to_label(tmp_path, pictures):
+    """The error says what is unknown, and that labels may be left out."""
+    unknown = Detector.of(Facts({"y": (1, 7)}, 64, 64))
+    with pytest.raises(OptionError, match=r"labels were given, but .*; or leave the labels out"):
+        labelled(tmp_path / "none.json", pictures, unknown)
+
+
+def test_labels_of_unknown_classes_are_refused(tmp_path, pictures):
+    """A box of a class that the model does not know is no box of another class."""
+    path = write_coco(tmp_path / "l.json", PATCHES)
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = "horse"
+    path.write_text(json.dumps(content))
+    with pytest.raises(LabelError, match="the model knows no class horse"):
+        labelled(path, pictures, detector())
+
+
+def test_accuracy_of_both_and_of_their_difference(tmp_path, pictures):
+    """A model that finds every box but those of one picture; the difference has an interval."""
+    found = labelled(write_coco(tmp_path / "l.json", PATCHES), pictures, detector())
+    every = tuple(Detections(t.boxes, np.full(len(t), 0.9), t.labels) for t in found.truth)
+    some = (*every[:2], every[2].take([]))
+    first, second, spread = found.accuracy(Comparison((), every, some))
+    assert first.ap == pytest.approx(1)
+    assert spread.difference == pytest.approx(second.ap - 1)
+    assert spread.low <= spread.difference <= spread.high
+    assert {one.name for one in second.classes} == set(NAMES)
+
+
+@pytest.mark.parametrize(("annotated", "kind"), [(True, "keypoints"), (False, "boxes")])
+def test_poses_are_compared_by_keypoints_where_the_labels_have_them(
+    tmp_path, pictures, annotated, kind
+):
+    """Labels that are boxes alone are compared with the boxes."""
+    path = write_coco(tmp_path / "l.json", PATCHES, only=NAMES[:1])
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": 0, "name": "cat"}]
+    for one in content["annotations"] if annotated else ():
+        one["keypoints"] = [1, 2, 2] * 17
+    path.write_text(json.dumps(content))
+    pose = Detector(YoloPose("output0", 1, (17, 3)), NAMES[:1], Facts({}, 64, 64))
+    assert labelled(path, pictures, pose).kind == kind

@@ -1,0 +1,103 @@
+"""Two models are run side by side, and what comes out is kept for the comparison."""
+
+import numpy as np
+import pytest
+
+from zqc.detection.comparison import Comparison, compare
+from zqc.detection.detections import Detections
+from zqc.detection.parts import OutputPart
+from zqc.errors import RuntimeFailure
+from zqc.pictures.images import PicturePlacement
+from zqc.progress import Silent
+
+HALF = PicturePlacement(0.5, 0.5, 0, 8, 64, 32)
+"""A picture of 64 x 32 in an input of 32 x 32."""
+
+
+class OneBox:
+    """A convention: every picture has one box, whose score is what the output says."""
+
+    name, task, mode, classes = "one", "detect", "letterbox", 1
+
+    def decode(self, outputs):
+        """One detection a picture."""
+        box, label = np.array([[4.0, 12.0, 8.0, 16.0]]), np.zeros(1, np.int64)
+        return [Detections(box, np.array([float(row[0])]), label) for row in outputs["y"]]
+
+
+class Counting(Silent):
+    """Counts the steps."""
+
+    def __init__(self):
+        self.steps = []
+
+    def advance(self, note="", steps=1):
+        """Keep the number of steps."""
+        self.steps.append(steps)
+
+
+def tensors(count):
+    """Pictures whose pixels are their number."""
+    return np.arange(count, dtype=np.float32)[:, None, None, None] * np.ones((1, 3, 2, 2))
+
+
+def run(batch):
+    """The mean of each picture, and half of it."""
+    values = batch.mean(axis=(1, 2, 3))[:, None]
+    return {"y": values}, {"y": values / 2}
+
+
+BATCHES = [(tensors(3)[:2], (HALF, HALF)), (tensors(3)[2:], (HALF,))]
+PARTS = (OutputPart("scores", "y", "scores"),)
+
+
+def test_parts_and_detections_of_all_batches():
+    """All pictures count, in their order; boxes are in pixels of the pictures."""
+    task = Counting()
+    seen = compare(run, BATCHES, PARTS, OneBox(), task=task)
+    assert task.steps == [2, 1]
+    assert [found.scores.tolist() for found in seen.reference] == [[0], [1], [2]]
+    assert [found.scores.tolist() for found in seen.quantized] == [[0], [0.5], [1]]
+    assert seen.reference[0].boxes.tolist() == [[8, 8, 16, 16]]
+    # Half of the values is missing: 10·log10(1 / ¼).
+    assert seen.parts[0].sqnr_db == pytest.approx(6.0206, abs=1e-4)
+
+
+def test_without_a_convention_the_parts_are_compared():
+    """No detections on either side, the same parts."""
+    seen = compare(run, BATCHES, PARTS, None, task=Counting())
+    assert (seen.reference, seen.quantized) == ((), ())
+    assert seen.parts[0].distinct_float == 3
+
+
+def test_a_model_that_fails_is_not_passed_over():
+    """What the models raise comes out, whatever was compared before."""
+
+    def fails(batch):
+        raise RuntimeFailure("no such kernel")
+
+    with pytest.raises(RuntimeFailure, match="no such kernel"):
+        compare(fails, BATCHES, PARTS, None, task=Counting())
+
+
+def test_what_pairs_in_one_picture():
+    """Only what is above the threshold, with the index of both boxes and their overlap."""
+    boxes = np.array([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]])
+    first = Detections(boxes, np.array([0.9, 0.8, 0.2]), np.zeros(3, np.int64))
+    second = Detections(
+        boxes[1:] + np.array([0, 0, 0, 2.5]), np.array([0.7, 0.6]), np.zeros(2, np.int64)
+    )
+    found = Comparison((), (first, first), (second, second)).paired(1, 0.3)
+    assert (len(found.reference), len(found.quantized)) == (2, 2)
+    assert found.pairs == ((1, 0, 0.8),)
+
+
+def test_pairs_regardless_of_class():
+    """A box under another class is kept when classes count for nothing; both sides stay as is."""
+    box = np.array([[0.0, 0, 10, 10]])
+    first, second = (
+        Detections(box, np.array([0.9]), np.array([label], np.int64)) for label in (0, 4)
+    )
+    seen = Comparison((), (first,), (second,))
+    assert seen.regardless_of_class().counts.kept == 1
+    assert seen.quantized[0].labels.tolist() == [4]
