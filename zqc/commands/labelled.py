@@ -41,7 +41,9 @@ class Labelled:
             LabelError: There is nothing to measure.
         """
         (first, matches), (second, others) = (
-            accuracy_and_matches(self.truth, found, names=self.names, kind=self.kind)
+            accuracy_and_matches(
+                self.truth, found, names=self.names, kind=self.kind, windows=seen.windows
+            )
             for found in (seen.reference, seen.quantized)
         )
         return first, second, difference_interval(matches, others)
@@ -68,13 +70,18 @@ def labelled(
     labels = read_labels(path, pictures.files, names=names)
     match = match_classes(labels, detector.names, convention.classes)
     truth = tuple(match.truth(labels.of(pictures.names)))
-    return Labelled(truth, match.names, _kind(convention.task, truth), match.notes)
+    kind, notes = _kind(convention.task, truth), match.notes
+    if convention.task == "segment" and kind == "boxes":
+        notes = (*notes, "boxes are compared with the labels, not masks: they have no outlines")
+    return Labelled(truth, match.names, kind, notes)
 
 
 def _kind(task: str, truth: Sequence[Truth]) -> Kind:
-    """What labels of this kind are compared with: rotated boxes and poses where both have them."""
+    """What labels are compared by: masks, rotated boxes and poses where both sides have them."""
     some = [one for one in truth if len(one)]
     if task == "obb" and all(one.corners is not None for one in some):
+        return "outlines"
+    if task == "segment" and all(one.outlines is not None for one in some):
         return "outlines"
     if task == "pose" and all(one.keypoints is not None for one in some):
         return "keypoints"

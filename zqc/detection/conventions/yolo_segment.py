@@ -13,6 +13,7 @@ from zqc.detection.conventions.convention import Facts, Outputs, Shapes, Task
 from zqc.detection.conventions.grids import grid_size
 from zqc.detection.conventions.yolo_rows import columns, is_layout, layout, rows_of
 from zqc.detection.detections import Detections
+from zqc.detection.masks import Masks
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, choose
 from zqc.pictures.input_format import FitMode
 
@@ -94,7 +95,7 @@ def masks_of(
     boxes: NDArray[np.floating],
     height: int,
     width: int,
-) -> NDArray[np.bool_]:
+) -> Masks:
     """Masks on the grid of the prototypes, cut at the boxes.
 
     Args:
@@ -103,9 +104,6 @@ def masks_of(
         boxes: (x1, y1, x2, y2) in input pixels, shape (n, 4).
         height: Height of the input in pixels.
         width: Its width.
-
-    Returns:
-        Shape (n, h, w).
     """
     _, high, wide = prototypes.shape
     x1, y1, x2, y2 = (boxes * (np.array([wide, high] * 2) / ([width, height] * 2))).T
@@ -114,4 +112,4 @@ def masks_of(
     down = (y >= y1[:, None]) & (y < y2[:, None])
     covered: NDArray[np.bool_] = np.tensordot(coefficients, prototypes, 1) > 0
     covered &= down[:, :, None] & across[:, None, :]
-    return covered
+    return Masks.of(covered)
