@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from zqc.detection.boxes import iou_matrix
 from zqc.detection.detections import Detections
+from zqc.detection.rotated import upright
 
 Floats = NDArray[np.floating]
 
@@ -59,7 +60,7 @@ def rotated_iou(first: Floats, second: Floats) -> Floats:
     areas = (np.array([_area(q) for q in quads]) for quads in (one, two))
     of_first, of_second = areas
     result = np.zeros((len(one), len(two)))
-    touching = iou_matrix(_upright(one), _upright(two)) > 0
+    touching = iou_matrix(upright(one), upright(two)) > 0
     for i, j in zip(*np.nonzero(touching), strict=True):
         shared = _area(_clipped(one[i], two[j]))
         union = of_first[i] + of_second[j] - shared
@@ -124,9 +125,3 @@ def _anticlockwise(corners: Floats) -> Floats:
     if not len(corners):
         return corners.reshape(0, 4, 2)
     return np.stack([q if _signed_area(q) >= 0 else q[::-1] for q in corners])
-
-
-def _upright(corners: Floats) -> Floats:
-    if not len(corners):
-        return np.zeros((0, 4))
-    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 import onnx_ir as ir
 
+from passes.graph import producer_of
 from passes.operators import PAIR, SELECTING, WEIGHTED
 
 PICKED = SELECTING | PAIR | {"GatherElements", "GatherND"}
@@ -42,7 +43,7 @@ def moved_inputs(node: ir.Node) -> Values:
 
 def sources(value: ir.Value | None, through: Collection[str]) -> Iterator[ir.Node | None]:
     """The nodes that a value is moved from; None for an input or a constant among them."""
-    node = value.producer() if value is not None else None
+    node = producer_of(value)
     if node is None or node.op_type not in through or node.domain != "":
         yield node
         return
@@ -64,5 +65,5 @@ def is_layer(node: ir.Node) -> bool:
 
 def _producers(values: Values) -> list[ir.Node]:
     """The nodes behind values, the last first, as a stack takes them."""
-    nodes = [value.producer() for value in values if value is not None]
+    nodes = [producer_of(value) for value in values]
     return [node for node in nodes[::-1] if node is not None]

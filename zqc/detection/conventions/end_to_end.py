@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from passes.graph import producer_of
 from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.ranking import ranked
 from zqc.detection.conventions.tracing import is_picked, moved_from, output_value
@@ -129,8 +130,7 @@ def _behind(facts: Facts, task: Task) -> int | None:
 
 def _joins_selected(facts: Facts, output: str) -> bool:
     """Case 2: a Concat of boxes, scores that TopK gives, and classes that were whole numbers."""
-    value = output_value(facts, output)
-    node = None if value is None else value.producer()
+    node = producer_of(output_value(facts, output))
     if node is None or node.op_type != "Concat" or len(node.inputs) != 3:
         return False
     if node.attributes.get_int("axis") not in (-1, 2):

@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from passes.graph import producer_of
 from zqc.detection.conventions.convention import Facts, Outputs, Size, Task
 from zqc.detection.conventions.functions import sigmoid
 from zqc.detection.conventions.grids import (
@@ -150,8 +151,7 @@ class Fcos:
 def in_pixels(facts: Facts, boxes: tuple[str, ...], strides: tuple[int, ...]) -> bool:
     """Whether the last thing done to the distances of each level is to multiply by its stride."""
     for name, stride in zip(boxes, strides, strict=True):
-        value = output_value(facts, name)
-        node = value.producer() if value is not None else None
+        node = producer_of(output_value(facts, name))
         if node is None or node.op_type != "Mul":
             return False
         factors = [array for each in node.inputs if (array := array_of(each)) is not None]

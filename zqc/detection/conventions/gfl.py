@@ -18,7 +18,7 @@ from zqc.detection.conventions.grids import (
     joined_rows,
     strides_of_cells,
 )
-from zqc.detection.conventions.tracing import are_logits, makers, output_value
+from zqc.detection.conventions.tracing import are_logits, makers, output_value, scores_along
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
@@ -65,10 +65,10 @@ class NanoDet:
         classes = shape[2] - 4 * _BINS
         size = facts.size
         strides = strides_of_cells(size, shape[1], (_LEVELS, _LEVELS[:3]))
-        scores = next((part.mask for part in facts.parts if part.kind == "scores"), None)
-        if not strides or scores is None or scores.shape != shape[1:]:
+        scores = scores_along(facts, name, 2)
+        if not strides or scores is None:
             return None
-        if not scores[:, :classes].all() or scores[:, classes:].any():
+        if not scores[:classes].all() or scores[classes:].any():
             return None
         return cls(name, strides, classes, size)
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_ir as ir
 
+from passes.graph import producer_of
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.functions import sigmoid, softmax
@@ -168,13 +169,13 @@ def _from_queries(value: ir.Value) -> bool:
 def _from_layer(value: ir.Value) -> bool:
     """Whether boxes are the sigmoid of what a layer gives, with no more than its bias added."""
     for squashing in sources(value, MOVING):
-        node = squashing.inputs[0].producer() if squashing and squashing.inputs[0] else None
+        node = producer_of(squashing.inputs[0]) if squashing is not None else None
         if node is not None and node.op_type == "Add":
             bias = [array for v in node.inputs if (array := array_of(v)) is not None]
             rest = [v for v in node.inputs if array_of(v) is None]
-            if len(bias) != 1 or bias[0].size != 4 or rest[0] is None:
+            if len(bias) != 1 or bias[0].size != 4:
                 return False
-            node = rest[0].producer()
+            node = producer_of(rest[0])
         if node is None or node.op_type not in ("Gemm", "MatMul"):
             return False
     return True

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import int_attribute, is_silu
+from passes.graph import int_attribute, is_silu, producer_of
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.functions import sigmoid
@@ -192,9 +192,9 @@ def _anchor_scale(facts: Facts, name: str) -> float | None:
     width = weight.shape[1]
     if int_attribute(depthwise, "group", 1) != width or kernel.shape[:2] != (width, 1):
         return None
-    before = depthwise.inputs[0].producer() if depthwise.inputs[0] is not None else None
-    if before is not None and before.op_type == "Pad" and before.inputs[0] is not None:
-        before = before.inputs[0].producer()
+    before = producer_of(depthwise.inputs[0])
+    if before is not None and before.op_type == "Pad":
+        before = producer_of(before.inputs[0])
     if before is not None and before.op_type == "Clip":
         return _LITE_SCALES.get(width)
     if before is None or not (before.op_type == "Swish" or is_silu(before)):
@@ -205,5 +205,5 @@ def _anchor_scale(facts: Facts, name: str) -> float | None:
 
 
 def _producer(value: ir.Value | None, *types: str) -> ir.Node | None:
-    node = value.producer() if value is not None else None
+    node = producer_of(value)
     return node if node is not None and node.op_type in types else None

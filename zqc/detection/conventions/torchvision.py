@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import ints
+from passes.graph import ints, producer_of
 from passes.operators import PICKING, RESHAPING, SQUASHING
 from zqc.detection.conventions.convention import Facts, Outputs, Size, Task
 from zqc.detection.conventions.grids import cell_points, grid_size
@@ -125,18 +125,18 @@ def _is_whole(value: ir.Value) -> bool:
 
 
 def _scales_columns(value: ir.Value | None) -> bool:
-    node = value.producer() if value is not None else None
+    node = producer_of(value)
     if node is None or node.op_type != "Concat" or len(node.inputs) != 4:
         return False
     columns = [_before_reshaping(column) for column in node.inputs]
-    split = columns[0].producer() if columns[0] is not None else None
+    split = producer_of(columns[0])
     if split is not None and split.op_type == "Split" and list(split.outputs) == columns:
         return True
     return all(makers(column) == {"Mul"} for column in node.inputs)
 
 
 def _before_reshaping(value: ir.Value | None) -> ir.Value | None:
-    while value is not None and (node := value.producer()) is not None:
+    while (node := producer_of(value)) is not None:
         if node.op_type not in RESHAPING:
             break
         value = node.inputs[0]

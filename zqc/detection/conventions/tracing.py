@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import constant
+from passes.graph import constant, producer_of
 from passes.operators import PICKING, WEIGHTED
 from zqc.detection.conventions.convention import Facts
 from zqc.detection.upstream import MOVING, PICKED, Values, sources, walk
@@ -100,7 +100,7 @@ def has_operator(facts: Facts, *types: str) -> bool:
 
 def array_of(value: ir.Value | None) -> NDArray[Any] | None:
     """A constant as exporters write it: an initializer, a Constant, or what is moved from one."""
-    while value is not None and (node := value.producer()) is not None:
+    while (node := producer_of(value)) is not None:
         if node.op_type == "Constant" and "value" in node.attributes:
             return np.asarray(node.attributes["value"].as_tensor().numpy())
         if node.op_type not in ("Identity", "Transpose", "DequantizeLinear"):

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from passes.graph import producer_of
 from zqc.detection.conventions.anchor_heads import AnchorHeads, Head, classes_of, grid_of
 from zqc.detection.conventions.convention import Facts
 from zqc.detection.conventions.grids import grid_size
@@ -89,5 +90,5 @@ def _is_darknet(facts: Facts) -> bool:
 
 def _joined(node: ir.Node) -> set[str]:
     """The operators that give what a Concat joins."""
-    producers = (value.producer() for value in node.inputs if value is not None)
-    return {producer.op_type for producer in producers if producer is not None}
+    nodes = map(producer_of, node.inputs)
+    return {each.op_type for each in nodes if each is not None}
