@@ -387,7 +387,9 @@ def _result(
         pairing = pair_detections(seen.reference, seen.quantized, names=names)
         if extras.installed(extras.COCO):
             least = pairing.score_threshold
-            agreed = agreement(seen.reference, seen.quantized, least, names=names)
+            agreed = agreement(
+                seen.reference, seen.quantized, least, names=names, windows=seen.windows
+            )
         else:
             notes.append(str(extras.missing(extras.COCO, "comparing detections by AP")))
         renamed = seen.renamed_classes(pairing.score_threshold, names)

@@ -89,7 +89,13 @@ def judge_compiled(
     pairing = pair_detections(seen.reference, seen.quantized, names=names)
     agreed = None
     if extras.installed(extras.COCO):
-        agreed = agreement(seen.reference, seen.quantized, pairing.score_threshold, names=names)
+        agreed = agreement(
+            seen.reference,
+            seen.quantized,
+            pairing.score_threshold,
+            names=names,
+            windows=seen.windows,
+        )
     evidence = Evidence(
         parts,
         real,

@@ -48,6 +48,7 @@ class Labelled:
                 [found[i] for i in self.listed],
                 names=self.names,
                 kind=self.kind,
+                windows=[seen.windows[i] for i in self.listed],
             )
             for found in (seen.reference, seen.quantized)
         )
@@ -75,16 +76,22 @@ def labelled(
     labels = read_labels(path, pictures.files, names=names)
     match = match_classes(labels, detector.names, convention.classes)
     truth = tuple(match.truth(labels.of(pictures.names)))
-    listed, notes = tuple(labels.listed(pictures.names)), match.notes
+    kind, notes = _kind(convention.task, truth), match.notes
+    if convention.task == "segment" and kind == "boxes":
+        notes = (*notes, "boxes are compared with the labels, not masks: they have no outlines")
+    listed = tuple(labels.listed(pictures.names))
     if len(listed) < len(pictures):
-        notes += (f"{len(pictures) - len(listed)} pictures are not in the labels: not counted",)
-    return Labelled(truth, match.names, _kind(convention.task, truth), notes, listed)
+        left = len(pictures) - len(listed)
+        notes = (*notes, f"{left} pictures are not in the labels: not counted")
+    return Labelled(truth, match.names, kind, notes, listed)
 
 
 def _kind(task: str, truth: Sequence[Truth]) -> Kind:
-    """What labels of this kind are compared with: rotated boxes and poses where both have them."""
+    """What labels are compared by: masks, rotated boxes and poses where both sides have them."""
     some = [one for one in truth if len(one)]
     if task == "obb" and all(one.corners is not None for one in some):
+        return "outlines"
+    if task == "segment" and all(one.outlines is not None for one in some):
         return "outlines"
     if task == "pose" and all(one.keypoints is not None for one in some):
         return "keypoints"
