@@ -76,8 +76,9 @@ def labelled(
     match = match_classes(labels, detector.names, convention.classes)
     truth = tuple(match.truth(labels.of(pictures.names)))
     listed, notes = tuple(labels.listed(pictures.names)), match.notes
-    if len(listed) < len(pictures):
-        notes += (f"{len(pictures) - len(listed)} pictures are not in the labels: not counted",)
+    if left := len(pictures) - len(listed):
+        said = "1 picture is" if left == 1 else f"{left} pictures are"
+        notes += (f"{said} not in the labels: not counted",)
     return Labelled(truth, match.names, _kind(convention.task, truth), notes, listed)
 
 
