@@ -80,9 +80,9 @@ def labelled(
     if convention.task == "segment" and kind == "boxes":
         notes = (*notes, "boxes are compared with the labels, not masks: they have no outlines")
     listed = tuple(labels.listed(pictures.names))
-    if len(listed) < len(pictures):
-        left = len(pictures) - len(listed)
-        notes = (*notes, f"{left} pictures are not in the labels: not counted")
+    if left := len(pictures) - len(listed):
+        said = "1 picture is" if left == 1 else f"{left} pictures are"
+        notes = (*notes, f"{said} not in the labels: not counted")
     return Labelled(truth, match.names, kind, notes, listed)
 
 

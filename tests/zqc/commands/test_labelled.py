@@ -82,6 +82,38 @@ def test_accuracy_of_both_and_of_their_difference(tmp_path, pictures):
     assert {one.name for one in second.classes} == set(NAMES)
 
 
+@pytest.mark.parametrize("unlisted", [0, 1, 2])
+def test_pictures_that_a_coco_file_does_not_list_are_not_counted(tmp_path, pictures, unlisted):
+    """Boxes in them are no mistakes, and a note says how many there are."""
+    path = write_coco(tmp_path / "l.json", PATCHES)
+    content = json.loads(path.read_text())
+    kept = set(range(3 - unlisted))
+    content["images"] = [one for one in content["images"] if one["id"] in kept]
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in kept]
+    path.write_text(json.dumps(content))
+    whole = labelled(write_coco(tmp_path / "whole.json", PATCHES), pictures, detector())
+    every = tuple(Detections(t.boxes, np.full(len(t), 0.9), t.labels) for t in whole.truth)
+    found = labelled(path, pictures, detector())
+    assert found.listed == tuple(kept)
+    said = {0: (), 1: ("1 picture is",), 2: ("2 pictures are",)}[unlisted]
+    assert found.notes == tuple(f"{each} not in the labels: not counted" for each in said)
+    first, second, _ = found.accuracy(Comparison((), every, every))
+    assert (first.ap, second.ap) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_a_listed_picture_without_labels_counts(tmp_path, pictures):
+    """It has no objects, so that each box in it is a mistake."""
+    path = write_coco(tmp_path / "l.json", PATCHES)
+    content = json.loads(path.read_text())
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] != 1]
+    path.write_text(json.dumps(content))
+    whole = labelled(write_coco(tmp_path / "whole.json", PATCHES), pictures, detector())
+    every = tuple(Detections(t.boxes, np.full(len(t), 0.9), t.labels) for t in whole.truth)
+    found = labelled(path, pictures, detector())
+    assert (found.listed, found.notes) == ((0, 1, 2), ())
+    assert found.accuracy(Comparison((), every, every))[0].ap < 0.95
+
+
 @pytest.mark.parametrize(("annotated", "kind"), [(True, "keypoints"), (False, "boxes")])
 def test_poses_are_compared_by_keypoints_where_the_labels_have_them(
     tmp_path, pictures, annotated, kind
