@@ -42,13 +42,14 @@ class Labelled:
         Raises:
             LabelError: There is nothing to measure.
         """
+        windows = [seen.windows[i] for i in self.listed] if seen.windows else None
         (first, matches), (second, others) = (
             accuracy_and_matches(
                 [self.truth[i] for i in self.listed],
                 [found[i] for i in self.listed],
                 names=self.names,
                 kind=self.kind,
-                windows=[seen.windows[i] for i in self.listed],
+                windows=windows,
             )
             for found in (seen.reference, seen.quantized)
         )
