@@ -25,7 +25,7 @@ import numpy as np
 import zqc
 from tools.study import spoil
 from tools.study.cases import EXAMPLE, Case, shared_cases
-from zqc.commands.check import CheckResult
+from zqc.commands.check_result import CheckResult
 
 WORDS = ("good", "usable with care", "broken", "not judged")
 QUICK: Mapping[str, object] = {"effort": "quick"}
