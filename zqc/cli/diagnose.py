@@ -59,6 +59,7 @@ _anchors_option = _evaluation(
     metavar="FILE",
     help="Keep the evaluations in this file, for --resume.",
 )
+@options.report_option
 @recipe_options.recipe_option
 @recipe_options.precision_options
 @options.images_option
@@ -81,6 +82,7 @@ def sensitivity_command(
     dask: str | None,
     resume: bool,
     cache: Path | None,
+    report: Path | None,
     threads: int | None,
     as_json: bool,
     verbose: int,
@@ -94,9 +96,11 @@ def sensitivity_command(
     screen.log(verbose)
     recipe = recipe_of(**choices)
     with working("Taking apart", model) as progress:
+        from zqc.commands.arguments import check_outputs
         from zqc.commands.sensitivity import cache_path, sensitivity
         from zqc.report import diagnosis_text
 
+        check_outputs((report, cache), model, images, statistics, anchors)
         kept = cache_path(model, cache)
         try:
             result = sensitivity(
@@ -122,6 +126,11 @@ def sensitivity_command(
                     "with --resume goes on from there"
                 )
             return fail(error, message, EXIT_INTERRUPTED, as_json=as_json)
+        if report is not None:
+            from zqc.report.html import from_sensitivity, render
+
+            with progress.stage(f"Writing {report}"):
+                render.write(report, from_sensitivity.sensitivity_page(result))
     print_result(result, diagnosis_text.sensitivities, as_json=as_json)
     return 0
 
@@ -145,6 +154,7 @@ def sensitivity_command(
     metavar="NPY",
     help="Anchors of an SSD, to compare detections: cy, cx, h, w in every row.",
 )
+@options.report_option
 @options.input_options
 @options.threads_option
 @options.output_options
@@ -153,6 +163,7 @@ def debug_command(
     quantized: Path,
     images: Path | None,
     anchors: Path | None,
+    report: Path | None,
     input_shape: tuple[int, int] | None,
     inputs: dict[str, tuple[float, ...]],
     threads: int | None,
@@ -167,9 +178,11 @@ def debug_command(
     """
     screen.log(verbose)
     with working("Debugging", quantized) as progress:
+        from zqc.commands.arguments import check_outputs
         from zqc.commands.debug import debug
         from zqc.report import diagnosis_text
 
+        check_outputs((report,), float_model, quantized, images, anchors)
         result = debug(
             float_model,
             quantized,
@@ -181,4 +194,9 @@ def debug_command(
             threads=threads,
             progress=progress,
         )
+        if report is not None:
+            from zqc.report.html import from_debug, render
+
+            with progress.stage(f"Writing {report}"):
+                render.write(report, from_debug.debugged_page(result))
     print_result(result, diagnosis_text.debugged, as_json=as_json)

@@ -57,7 +57,7 @@ def test_what_stands_above(labelled):
     page = checked_page(dataclasses.replace(labelled, notes=("what is to be known",)))
     assert (page.model, page.kind) == ("q.onnx", "Check")
     verdict = labelled.verdict
-    assert (page.verdict.word, page.verdict.reason) == (verdict.word, verdict.reason)
+    assert (page.verdict.word, page.verdict.reason) == (verdict.word, f"{verdict.reason}.")
     assert page.verdict.command == verdict.advice != ""
     assert page.warnings == ("What is to be known.",)
     tiles = {tile.label: tile for tile in page.tiles}
