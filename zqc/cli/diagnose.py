@@ -15,13 +15,6 @@ from zqc.cli.sections import SectionedCommand, option_of
 
 _evaluation = option_of("Evaluation")
 
-_anchors_option = _evaluation(
-    "--anchors",
-    type=PATH,
-    metavar="NPY",
-    help="Anchors of an SSD, to compare detections: cy, cx, h, w in every row.",
-)
-
 
 @click.command(
     "sensitivity",
@@ -32,7 +25,7 @@ _anchors_option = _evaluation(
     ),
 )
 @click.argument("model", type=PATH)
-@_anchors_option
+@options.anchors_option
 @_evaluation(
     "--budget",
     type=float,

@@ -19,7 +19,7 @@ from passes.arithmetic import FLOAT_BITS
 from passes.graph import name_of
 from zqc.commands import inputs
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
-from zqc.commands.detector import convention_of
+from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.read_recipe import read_recipe
 from zqc.commands.spelled import command_line
@@ -151,7 +151,8 @@ def _debugged(
         plan = replace(plan, recipe=replace(recipe, input_format=form))
         model = prepare(loaded.model, plan)
         _, part, _ = split_file(paths[1])
-    pictures = inputs.gather(loaded, origin, plan, given, progress=progress)
+    detector = detector_of(loaded, anchors=anchors, whole=False)
+    pictures = inputs.gather(loaded, origin, plan, given, detector=detector, progress=progress)
     batches = Batches.of(pictures, model).first(_PICTURES)
     feeds = loaded.interface.taken.feeds
     with progress.stage("Finding the layers of both"):
@@ -172,7 +173,7 @@ def _debugged(
     parts = tuple(each for each in output_parts(loaded.model) if each.output in known)
     if not parts:
         raise ModelError(f"{names[1]} has none of the outputs of {names[0]}; give its float model")
-    convention = convention_of(loaded, anchors)
+    convention = detector.convention
     bench = Bench.expecting(seen.expected, parts, convention)
     bench = replace(bench, batches=tuple(batches))
     everything = bench.compared(seen.got)

@@ -10,7 +10,7 @@ from zqc.detection.average_precision import Accuracy
 from zqc.errors import OptionError
 
 _ROUNDING = 1e-9
-"""Points that a difference of two percentages may be off by."""
+"""Points that a percentage, or a difference of two, may be off by."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def measured(
     found = []
     if least is not None:
         value = math.nan if agreed is None else 100 * agreed.ap
-        found.append(Limit("--min-agreement", least, value, value >= least))
+        found.append(Limit("--min-agreement", least, value, value >= least - _ROUNDING))
     if most is not None:
         value = math.nan if accuracy is None else 100 * (accuracy[0].ap - accuracy[1].ap)
         found.append(Limit("--max-drop", most, value, value <= most + _ROUNDING))

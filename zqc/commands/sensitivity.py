@@ -29,7 +29,7 @@ from zqc.commands.arguments import (
     progress_of,
     recipe_of,
 )
-from zqc.commands.detector import convention_of
+from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.spelled import command_line, layer_options
 from zqc.detection.conventions.convention import Convention
@@ -152,8 +152,9 @@ def sensitivity(
     plan = replace(plan, recipe=replace(asked, input_format=input_format))
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
-    convention = convention_of(loaded, to_path(anchors))
-    pictures = inputs.gather(loaded, origin, plan, given, progress=progress)
+    detector = detector_of(loaded, anchors=to_path(anchors), whole=False)
+    convention = detector.convention
+    pictures = inputs.gather(loaded, origin, plan, given, detector=detector, progress=progress)
     batches = Batches.of(pictures, prepared)
     outcome = pipeline.run(
         loaded,

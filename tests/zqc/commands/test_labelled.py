@@ -12,6 +12,7 @@ from zqc.detection.comparison import Comparison
 from zqc.detection.conventions.convention import Facts
 from zqc.detection.conventions.yolo import Yolo
 from zqc.detection.conventions.yolo_pose import YoloPose
+from zqc.detection.conventions.yolo_segment import YoloSegment
 from zqc.detection.detections import Detections
 from zqc.errors import LabelError, OptionError
 from zqc.pictures.images import open_images
@@ -81,6 +82,38 @@ def test_accuracy_of_both_and_of_their_difference(tmp_path, pictures):
     assert {one.name for one in second.classes} == set(NAMES)
 
 
+@pytest.mark.parametrize("unlisted", [0, 1, 2])
+def test_pictures_that_a_coco_file_does_not_list_are_not_counted(tmp_path, pictures, unlisted):
+    """Boxes in them are no mistakes, and a note says how many there are."""
+    path = write_coco(tmp_path / "l.json", PATCHES)
+    content = json.loads(path.read_text())
+    kept = set(range(3 - unlisted))
+    content["images"] = [one for one in content["images"] if one["id"] in kept]
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in kept]
+    path.write_text(json.dumps(content))
+    whole = labelled(write_coco(tmp_path / "whole.json", PATCHES), pictures, detector())
+    every = tuple(Detections(t.boxes, np.full(len(t), 0.9), t.labels) for t in whole.truth)
+    found = labelled(path, pictures, detector())
+    assert found.listed == tuple(kept)
+    said = {0: (), 1: ("1 picture is",), 2: ("2 pictures are",)}[unlisted]
+    assert found.notes == tuple(f"{each} not in the labels: not counted" for each in said)
+    first, second, _ = found.accuracy(Comparison((), every, every))
+    assert (first.ap, second.ap) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_a_listed_picture_without_labels_counts(tmp_path, pictures):
+    """It has no objects, so that each box in it is a mistake."""
+    path = write_coco(tmp_path / "l.json", PATCHES)
+    content = json.loads(path.read_text())
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] != 1]
+    path.write_text(json.dumps(content))
+    whole = labelled(write_coco(tmp_path / "whole.json", PATCHES), pictures, detector())
+    every = tuple(Detections(t.boxes, np.full(len(t), 0.9), t.labels) for t in whole.truth)
+    found = labelled(path, pictures, detector())
+    assert (found.listed, found.notes) == ((0, 1, 2), ())
+    assert found.accuracy(Comparison((), every, every))[0].ap < 0.95
+
+
 @pytest.mark.parametrize(("annotated", "kind"), [(True, "keypoints"), (False, "boxes")])
 def test_poses_are_compared_by_keypoints_where_the_labels_have_them(
     tmp_path, pictures, annotated, kind
@@ -94,3 +127,18 @@ def test_poses_are_compared_by_keypoints_where_the_labels_have_them(
     path.write_text(json.dumps(content))
     pose = Detector(YoloPose("output0", 1, (17, 3)), NAMES[:1], Facts({}, 64, 64))
     assert labelled(path, pictures, pose).kind == kind
+
+
+@pytest.mark.parametrize("outlined", [True, False])
+def test_masks_are_compared_where_the_labels_have_outlines(tmp_path, pictures, outlined):
+    """Labels that are boxes alone are compared with the boxes, and a note says so."""
+    path = write_coco(tmp_path / "l.json", PATCHES)
+    content = json.loads(path.read_text())
+    for one in content["annotations"] if outlined else ():
+        one["segmentation"] = [[0, 0, 9, 0, 9, 9]]
+    path.write_text(json.dumps(content))
+    segment = Detector(YoloSegment("output0", "output1", 3, 64, 64), NAMES, Facts({}, 64, 64))
+    found = labelled(path, pictures, segment)
+    assert found.kind == ("outlines" if outlined else "boxes")
+    assert ["not masks" in note for note in found.notes] == ([] if outlined else [True])
+    assert labelled(path, pictures, detector()).kind == "boxes"

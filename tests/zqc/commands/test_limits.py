@@ -58,6 +58,15 @@ def test_both_sides_of_a_limit(least, most, met):
     assert [limit.value for limit in found] == [87.5, 3.125]
 
 
+def test_rounding_of_binary_fractions_breaks_no_limit():
+    """What is reached in decimals holds, though it is missed in binary; a millionth is too much."""
+    assert 100 * 0.57 < 57
+    assert 100 * (0.8 - 0.79) > 1
+    for miss, holds in ((0.0, True), (1e-8, False)):
+        exact = Accuracy(0.57 - miss, 0.9), (Accuracy(0.8, 0.9), Accuracy(0.79 - miss, 0.9))
+        assert [limit.met for limit in measured((57, 1), *exact)] == [holds, holds]
+
+
 def test_only_what_was_demanded_is_held():
     """Nothing demanded, nothing said; a gain is no drop."""
     assert measured((None, None), Accuracy(0, 0), None) == ()

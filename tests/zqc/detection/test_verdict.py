@@ -166,9 +166,69 @@ def test_all_lost_names_no_class():
 )
 def test_detections(real, ap, expected):
     """Limits of the agreement by AP; pictures that were made up have lower ones, and it says so."""
-    verdict = judge(Evidence(FINE, real, agreement=accuracy(ap)))
+    verdict = judge(Evidence(FINE, real, agreement=accuracy(ap), **paired([0] * 9, [0] * 9)))
     assert verdict.word == expected
+    assert "(AP); of 9 boxes 0 are lost" in verdict.reason
     assert ("made up" in verdict.reason) is not real
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (3, "good"),  # of 9 boxes: F1 6 / 12, the limit itself
+        (2, "usable with care"),  # 4 / 11
+    ],
+)
+@pytest.mark.parametrize("real", [True, False])
+def test_scores_that_have_all_fallen_are_no_good_agreement(real, kept, expected):
+    """AP asks for the order of scores alone: half of the boxes must be kept at the threshold."""
+    pairs = paired([0] * 9, [0] * kept)
+    assert word(real=real, agreement=accuracy(1.0), **pairs) == expected
+
+
+@pytest.mark.parametrize(
+    ("boxes", "kept", "expected"),
+    [
+        (14, 2, "usable with care"),  # F1 4 / 16, the limit itself
+        (15, 2, "broken"),  # 4 / 17
+        (10, 1, "broken"),  # 2 / 11
+        (9, 1, "usable with care"),  # too few boxes to say
+    ],
+)
+def test_boxes_that_are_nearly_all_lost_are_broken(boxes, kept, expected):
+    """An F1 below a quarter, of 10 boxes or more, whatever the AP."""
+    pairs = paired([0] * boxes, [0] * kept)
+    assert word(real=False, agreement=accuracy(1.0), **pairs) == expected
+
+
+@pytest.mark.parametrize(
+    ("real", "boxes", "kept", "new", "expected"),
+    [
+        (True, 20, 19, 1, "good"),  # F1 38 / 40 = 0.95
+        (True, 20, 18, 0, "usable with care"),  # 36 / 38 = 0.947
+        (True, 9, 3, 0, "usable with care"),  # 6 / 12 = 0.5
+        (True, 9, 3, 1, "broken"),  # 6 / 13
+        (False, 20, 17, 3, "good"),  # 34 / 40 = 0.85
+        (False, 20, 14, 0, "usable with care"),  # 28 / 34 = 0.82
+        (False, 8, 2, 0, "usable with care"),  # 4 / 10 = 0.4
+        (False, 9, 2, 0, "broken"),  # 4 / 11
+    ],
+)
+def test_f1_stands_in_for_an_ap_that_cannot_be_measured(real, boxes, kept, new, expected):
+    """By the same limits, and the reason says which of the two it is."""
+    pairs = paired([0] * boxes, [0] * kept + [1] * new)
+    verdict = judge(Evidence(FINE, real, **pairs))
+    assert verdict.word == expected
+    lost = f"(F1); of {boxes} boxes {boxes - kept} are lost, and {new} are new"
+    assert lost in verdict.reason
+
+
+def test_agreement_without_boxes_says_nothing():
+    """Without a pairing, or without a box of the float model, the parts are judged by."""
+    for pairs in ({}, paired([], []), paired([], [0])):
+        verdict = judge(Evidence(FINE, True, agreement=accuracy(0.0), **pairs))
+        assert verdict.word == "good"
+        assert verdict.reason.startswith("no detections to compare; the least SQNR is 30.0 dB")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,15 @@ def test_pictures_go_by_their_stems_where_labels_stand_beside_them():
         labels.of([])
 
 
+def test_a_file_that_lists_its_pictures_says_nothing_of_others():
+    """COCO lists them; a picture without a file beside it has no objects, and is judged."""
+    known = {"a.png": Truth.of_objects([one()]), "c.png": Truth.of_objects([])}
+    names = ["a.png", "b.png", "c.png"]
+    assert Labels(Path("l"), ("x", "y"), known).listed(names) == [0, 2]
+    beside = {"a": known["a.png"]}
+    assert Labels(Path("l"), ("x", "y"), beside, by_stem=True).listed(names) == [0, 1, 2]
+
+
 def test_the_box_around_points():
     """Least and greatest x and y."""
     assert box_around(np.array([[3, 1], [0, 5], [2, 2]])) == (0, 1, 3, 5)
