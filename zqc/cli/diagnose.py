@@ -52,6 +52,7 @@ _evaluation = option_of("Evaluation")
     metavar="FILE",
     help="Keep the evaluations in this file, for --resume.",
 )
+@options.report_option
 @recipe_options.recipe_option
 @recipe_options.precision_options
 @options.images_option
@@ -74,6 +75,7 @@ def sensitivity_command(
     dask: str | None,
     resume: bool,
     cache: Path | None,
+    report: Path | None,
     threads: int | None,
     as_json: bool,
     verbose: int,
@@ -87,9 +89,11 @@ def sensitivity_command(
     screen.log(verbose)
     recipe = recipe_of(**choices)
     with working("Taking apart", model) as progress:
+        from zqc.commands.arguments import check_outputs
         from zqc.commands.sensitivity import cache_path, sensitivity
         from zqc.report import diagnosis_text
 
+        check_outputs((report, cache), model, images, statistics, anchors)
         kept = cache_path(model, cache)
         try:
             result = sensitivity(
@@ -115,6 +119,11 @@ def sensitivity_command(
                     "with --resume goes on from there"
                 )
             return fail(error, message, EXIT_INTERRUPTED, as_json=as_json)
+        if report is not None:
+            from zqc.report.html import from_sensitivity, render
+
+            with progress.stage(f"Writing {report}"):
+                render.write(report, from_sensitivity.sensitivity_page(result))
     print_result(result, diagnosis_text.sensitivities, as_json=as_json)
     return 0
 
@@ -138,6 +147,7 @@ def sensitivity_command(
     metavar="NPY",
     help="Anchors of an SSD, to compare detections: cy, cx, h, w in every row.",
 )
+@options.report_option
 @options.input_options
 @options.threads_option
 @options.output_options
@@ -146,6 +156,7 @@ def debug_command(
     quantized: Path,
     images: Path | None,
     anchors: Path | None,
+    report: Path | None,
     input_shape: tuple[int, int] | None,
     inputs: dict[str, tuple[float, ...]],
     threads: int | None,
@@ -160,9 +171,11 @@ def debug_command(
     """
     screen.log(verbose)
     with working("Debugging", quantized) as progress:
+        from zqc.commands.arguments import check_outputs
         from zqc.commands.debug import debug
         from zqc.report import diagnosis_text
 
+        check_outputs((report,), float_model, quantized, images, anchors)
         result = debug(
             float_model,
             quantized,
@@ -174,4 +187,9 @@ def debug_command(
             threads=threads,
             progress=progress,
         )
+        if report is not None:
+            from zqc.report.html import from_debug, render
+
+            with progress.stage(f"Writing {report}"):
+                render.write(report, from_debug.debugged_page(result))
     print_result(result, diagnosis_text.debugged, as_json=as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -49,6 +50,7 @@ from zqc.progress import Progress, Silent, Task
 from zqc.quantization.prepare import points_of
 from zqc.quantization.quantize import quantize, refit
 from zqc.recipe.plan import Plan
+from zqc.recipe.toml import to_toml
 from zqc.runtime import session
 
 _PICTURES = 8
@@ -151,6 +153,9 @@ def sensitivity(
     with progress.task("Trying what is suggested", len(batches)) as task:
         advice = _tried(job, best or Step((), 0, everything), convention, task)
     line = command_line("compile", source, asked, given, advice.options)
+    same = [] if anchors is None else [f"--anchors {shlex.quote(str(anchors))}"]
+    if budget != DEFAULT_BUDGET:
+        same.append(f"--budget {budget:g}")
     result = SensitivityResult(
         model=name_of_model(source),
         precision=plan.recipe.precision,
@@ -168,6 +173,8 @@ def sensitivity(
         suggestion=replace(advice, command=line),
         seconds=time.monotonic() - started,
         cache=kept if cache is not None else None,
+        recipe=to_toml(plan.recipe),
+        command=command_line("sensitivity", source, asked, given, same),
     )
     if cache is None:
         store.remove()
