@@ -152,8 +152,8 @@ def sensitivity(
     steps, best = evaluated_steps(evaluator, prices, everything, spent)
     with progress.task("Trying what is suggested", len(batches)) as task:
         advice = _tried(job, best or Step((), 0, everything), convention, task)
-    line = command_line("compile", source, asked, given, advice.options)
     same = [] if anchors is None else [f"--anchors {shlex.quote(str(anchors))}"]
+    line = command_line("compile", source, asked, given, [*advice.options, *same])
     if budget != DEFAULT_BUDGET:
         same.append(f"--budget {budget:g}")
     result = SensitivityResult(
