@@ -47,18 +47,8 @@ detector_options = group(
         metavar="NAMES",
         help="The model's classes in order, such as cat,dog, or a file with one in each line.",
     ),
-    _detector(
-        "--anchors",
-        type=PATH,
-        metavar="NPY",
-        help="Anchors of an SSD: cy, cx, h, w in every row.",
-    ),
-    _detector(
-        "--decoder",
-        metavar="MODULE:FUNCTION",
-        help="What reads outputs of no known convention: a Python function, or a .toml that"
-        " describes them.",
-    ),
+    options.anchors_option,
+    options.decoder_option,
 )
 
 limit_options = group(

@@ -15,13 +15,6 @@ from zqc.cli.sections import SectionedCommand, option_of
 
 _evaluation = option_of("Evaluation")
 
-_anchors_option = _evaluation(
-    "--anchors",
-    type=PATH,
-    metavar="NPY",
-    help="Anchors of an SSD, to compare detections: cy, cx, h, w in every row.",
-)
-
 
 @click.command(
     "sensitivity",
@@ -32,7 +25,7 @@ _anchors_option = _evaluation(
     ),
 )
 @click.argument("model", type=PATH)
-@_anchors_option
+@options.anchors_option
 @_evaluation(
     "--budget",
     type=float,
@@ -59,6 +52,7 @@ _anchors_option = _evaluation(
     metavar="FILE",
     help="Keep the evaluations in this file, for --resume.",
 )
+@options.report_option
 @recipe_options.recipe_option
 @recipe_options.precision_options
 @options.images_option
@@ -81,6 +75,7 @@ def sensitivity_command(
     dask: str | None,
     resume: bool,
     cache: Path | None,
+    report: Path | None,
     threads: int | None,
     as_json: bool,
     verbose: int,
@@ -94,9 +89,11 @@ def sensitivity_command(
     screen.log(verbose)
     recipe = recipe_of(**choices)
     with working("Taking apart", model) as progress:
+        from zqc.commands.arguments import check_outputs
         from zqc.commands.sensitivity import cache_path, sensitivity
         from zqc.report import diagnosis_text
 
+        check_outputs((report, cache), model, images, statistics, anchors)
         kept = cache_path(model, cache)
         try:
             result = sensitivity(
@@ -122,6 +119,11 @@ def sensitivity_command(
                     "with --resume goes on from there"
                 )
             return fail(error, message, EXIT_INTERRUPTED, as_json=as_json)
+        if report is not None:
+            from zqc.report.html import from_sensitivity, render
+
+            with progress.stage(f"Writing {report}"):
+                render.write(report, from_sensitivity.sensitivity_page(result))
     print_result(result, diagnosis_text.sensitivities, as_json=as_json)
     return 0
 
@@ -145,6 +147,7 @@ def sensitivity_command(
     metavar="NPY",
     help="Anchors of an SSD, to compare detections: cy, cx, h, w in every row.",
 )
+@options.report_option
 @options.input_options
 @options.threads_option
 @options.output_options
@@ -153,6 +156,7 @@ def debug_command(
     quantized: Path,
     images: Path | None,
     anchors: Path | None,
+    report: Path | None,
     input_shape: tuple[int, int] | None,
     inputs: dict[str, tuple[float, ...]],
     threads: int | None,
@@ -167,9 +171,11 @@ def debug_command(
     """
     screen.log(verbose)
     with working("Debugging", quantized) as progress:
+        from zqc.commands.arguments import check_outputs
         from zqc.commands.debug import debug
         from zqc.report import diagnosis_text
 
+        check_outputs((report,), float_model, quantized, images, anchors)
         result = debug(
             float_model,
             quantized,
@@ -181,4 +187,9 @@ def debug_command(
             threads=threads,
             progress=progress,
         )
+        if report is not None:
+            from zqc.report.html import from_debug, render
+
+            with progress.stage(f"Writing {report}"):
+                render.write(report, from_debug.debugged_page(result))
     print_result(result, diagnosis_text.debugged, as_json=as_json)

@@ -70,6 +70,8 @@ def cli() -> None:
 @recipe_options.precision_options
 @options.images_option
 @options.statistics_options
+@options.anchors_option
+@options.decoder_option
 @recipe_options.synthesis_options
 @options.input_options
 @options.fit_option
@@ -86,6 +88,8 @@ def compile_command(
     images: Path | None,
     statistics: Path | None,
     no_statistics: bool,
+    anchors: Path | None,
+    decoder: str | None,
     dry_run: bool,
     threads: int | None,
     report: Path | None,
@@ -119,6 +123,8 @@ def compile_command(
                 images=images,
                 statistics=statistics,
                 no_statistics=no_statistics,
+                anchors=anchors,
+                decoder=decoder,
                 progress=progress,
                 threads=threads,
                 report=report,

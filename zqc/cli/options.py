@@ -137,6 +137,22 @@ fit_option = _input(
     help="How pictures of another size get into the input; auto: as the detector has it.",
 )
 
+_detector = option_of("Detector")
+
+anchors_option = _detector(
+    "--anchors",
+    type=PATH,
+    metavar="NPY",
+    help="Anchors of an SSD: cy, cx, h, w in every row.",
+)
+
+decoder_option = _detector(
+    "--decoder",
+    metavar="TOML",
+    help="What reads outputs of no known convention: a .toml, or module:function.",
+)
+
+
 images_option = _pictures(
     "--images",
     type=PATH,

@@ -13,21 +13,31 @@ from zqc.detection.verdict import Verdict
 from zqc.recipe.recipe import Recipe
 
 
-def after_check(verdict: Verdict, pair: Pair, *, real: bool, faulty: bool) -> str:
+def after_check(
+    verdict: Verdict, pair: Pair, *, real: bool, faulty: bool, anchors: Path | None = None
+) -> str:
     """What to type after ``zqc check``; empty where nothing need be done.
 
     1. Nothing after *good*, unless the pictures were made up: then a look at real ones.
     2. Below 8 bits, ``zqc sensitivity`` names the layers that hurt and what more bits gain, unless
        something is wrong that bits do not explain.
     3. Else ``zqc debug`` names the layer where the two models part.
+
+    Args:
+        verdict: On the quantized model.
+        pair: Both models.
+        real: Whether the pictures are real.
+        faulty: Whether something is wrong that bits do not explain.
+        anchors: The file of an SSD's anchors, which the command needs, too.
     """
+    more = _options(anchors)
     float_path, quantized = (shlex.quote(str(m.path)) for m in (pair.first, pair.second))
     if verdict.word in ("good", "not judged"):
-        return "" if real else f"zqc check {float_path} {quantized} --images DIR"
+        return "" if real else f"zqc check {float_path} {quantized} --images DIR{more}"
     recipe = pair.recipe
     if not faulty and recipe is not None and _is_narrow(recipe):
-        return f"zqc sensitivity {float_path} --recipe {quantized}"
-    return f"zqc debug {float_path} {quantized}"
+        return f"zqc sensitivity {float_path} --recipe {quantized}{more}"
+    return f"zqc debug {float_path} {quantized}{more}"
 
 
 def after_compile(
@@ -39,6 +49,7 @@ def after_compile(
     *,
     real: bool,
     wide: Verdict | None,
+    anchors: Path | None = None,
 ) -> str:
     """What to type after ``zqc compile``.
 
@@ -57,20 +68,26 @@ def after_compile(
         given: Where the calibration pictures came from.
         real: Whether they are real.
         wide: The verdict on the same with 8-bit weights, where that was tried.
+        anchors: The file of an SSD's anchors, which the command needs, too.
     """
+    more = _options(anchors)
     name = shlex.quote(str(model)) if isinstance(model, Path) else "MODEL"
     written = shlex.quote(str(output)) if output is not None else "QUANTIZED"
     if verdict.word in ("good", "not judged"):
-        return "" if real else f"zqc check {name} {written} --images DIR"
+        return "" if real else f"zqc check {name} {written} --images DIR{more}"
     if given.no_statistics:
         other = CalibrationSource(images=Path("DIR"))
-        return command_line("compile", model, recipe, other)
+        return command_line("compile", model, recipe, other) + more
     if wide is not None and _better(wide, verdict):
-        return command_line("sensitivity", model, recipe, given)
+        return command_line("sensitivity", model, recipe, given) + more
     if min(recipe.act_bits, recipe.first_last_bits) < 8:
         wider = replace(recipe, act_bits=8, first_last_bits=8)
-        return command_line("compile", model, wider, given)
-    return f"zqc debug {name} {written}"
+        return command_line("compile", model, wider, given) + more
+    return f"zqc debug {name} {written}{more}"
+
+
+def _options(anchors: Path | None) -> str:
+    return "" if anchors is None else f" --anchors {shlex.quote(str(anchors))}"
 
 
 def _better(one: Verdict, other: Verdict) -> bool:

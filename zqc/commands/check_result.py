@@ -152,7 +152,9 @@ def result_of(
         pairing = pair_detections(seen.reference, seen.quantized, names=names)
         if extras.installed(extras.COCO):
             least = pairing.score_threshold
-            agreed = agreement(seen.reference, seen.quantized, least, names=names)
+            agreed = agreement(
+                seen.reference, seen.quantized, least, names=names, windows=seen.windows
+            )
         else:
             notes.append(str(extras.missing(extras.COCO, "comparing detections by AP")))
         renamed = seen.renamed_classes(pairing.score_threshold, names)
@@ -174,7 +176,9 @@ def result_of(
             labelled=None if accuracy is None else accuracy[:2],
         )
     )
-    command = advice.after_check(verdict, pair, real=real, faulty=bool(renamed or odd))
+    command = advice.after_check(
+        verdict, pair, real=real, faulty=bool(renamed or odd), anchors=detector.facts.anchors_path
+    )
     worst = () if pairing is None else pairing.pictures[:_WORST]
     return CheckResult(
         verdict=replace(verdict, advice=command),

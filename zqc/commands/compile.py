@@ -27,6 +27,7 @@ from zqc.commands.arguments import (
     progress_of,
     recipe_of,
 )
+from zqc.commands.detector import Detector, detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.judged import Judged, judge_compiled
 from zqc.commands.origin import Origin
@@ -161,6 +162,8 @@ def compile_model(
     images: ImagesLike | None = None,
     statistics: FilePath | None = None,
     no_statistics: bool = False,
+    anchors: FilePath | None = None,
+    decoder: str | None = None,
     progress: Progress | bool | None = None,
     threads: int | None = None,
     report: FilePath | None = None,
@@ -184,6 +187,8 @@ def compile_model(
             after another, or ONNX Runtime's ``CalibrationDataReader``.
         statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
         no_statistics: Whether structured noise will do, for a model without any statistics.
+        anchors: The anchors of an SSD, to judge its detections by.
+        decoder: What reads its outputs, for the same, see ``zqc.check``.
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
         report: The HTML file to write a report to; none by default.
@@ -207,7 +212,10 @@ def compile_model(
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})
     job = _begin(model, output, asked, given, threads, progress, to_path(report))
-    pictures = inputs.gather(job.loaded, job.origin, job.plan, given, progress=progress)
+    detector = detector_of(job.loaded, anchors=to_path(anchors), decoder=decoder)
+    pictures = inputs.gather(
+        job.loaded, job.origin, job.plan, given, detector=detector, progress=progress
+    )
     outcome = pipeline.run(
         job.loaded,
         job.prepared,
@@ -220,7 +228,9 @@ def compile_model(
     with progress.stage("Loading the result in ONNX Runtime, and timing it"):
         proof = _prove(job, outcome, pictures)
     real = pixels is not None and not pictures.synthesised
-    judged = _judge(job, outcome, pictures, asked, given, real=real, progress=progress)
+    judged = _judge(
+        job, outcome, pictures, asked, given, detector=detector, real=real, progress=progress
+    )
     if job.output is not None:
         with atomic_write(job.output) as file:
             file.write(outcome.written.content)
@@ -380,6 +390,7 @@ def _judge(
     asked: Recipe,
     given: CalibrationSource,
     *,
+    detector: Detector,
     real: bool,
     progress: Progress,
 ) -> Judged:
@@ -391,7 +402,14 @@ def _judge(
         content = file.content if loaded.ends_run else file.compared
         with progress.task("Comparing detections", len(pictures)) as task:
             return judge_compiled(
-                loaded, content, pictures, parts, real=real, threads=plan.threads, task=task
+                loaded,
+                content,
+                pictures,
+                parts,
+                detector=detector,
+                real=real,
+                threads=plan.threads,
+                task=task,
             )
 
     found, wide = judged(outcome), None
@@ -407,6 +425,7 @@ def _judge(
         given,
         real=real,
         wide=wide,
+        anchors=detector.facts.anchors_path,
     )
     return replace(found, verdict=replace(found.verdict, advice=advice))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from passes.analysis.topology import last_layers
 from zqc.commands import inputs
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
-from zqc.commands.detector import convention_of
+from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.read_recipe import read_recipe
+from zqc.commands.spelled import command_line
 from zqc.detection.parts import output_parts
 from zqc.diagnosis import ranking
 from zqc.diagnosis.culprit import culprit
@@ -38,6 +40,7 @@ from zqc.progress import Progress
 from zqc.quantization.prepare import prepare
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe, values_of
+from zqc.recipe.toml import to_toml
 from zqc.runtime import session
 
 _PICTURES = 8
@@ -87,27 +90,33 @@ def debug(
     """
     pixels, beside = images_of(images)
     with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
-        recipe = Recipe(
+        asked = Recipe(
             input_format=input_format,
             input_shape=input_shape,
             inputs={**beside, **values_of(inputs)},
-            samples=_PICTURES,
-            effort="quick",
         )
         names = tuple(
             model.name if isinstance(model, Path) else "the model"
             for model in map(model_of, (float_model, quantized))
         )
-        recipe = _known_format(recipe, second)
-        return _debugged(
+        made_with = _recipe_in(second)
+        result, given = _debugged(
             (first, second),
             names,
             pixels,
             to_path(anchors),
-            recipe,
+            replace(_known_format(asked, made_with), samples=_PICTURES, effort="quick"),
             threads,
             progress_of(progress),
         )
+    models = model_of(float_model), model_of(quantized)
+    command, next_command = _commands(result, models, asked, given, anchors)
+    return replace(
+        result,
+        recipe="" if made_with is None else to_toml(made_with),
+        command=command,
+        next_command=next_command,
+    )
 
 
 def _debugged(
@@ -118,7 +127,7 @@ def _debugged(
     recipe: Recipe,
     threads: int | None,
     progress: Progress,
-) -> DebugResult:
+) -> tuple[DebugResult, CalibrationSource]:
     started = time.monotonic()
     plan = Plan.of(recipe, threads=threads)
     with progress.stage("Loading the models"):
@@ -132,7 +141,8 @@ def _debugged(
         plan = replace(plan, recipe=replace(recipe, input_format=form))
         model = prepare(loaded.model, plan)
         _, part, _ = split_file(paths[1])
-    pictures = inputs.gather(loaded, origin, plan, given, progress=progress)
+    detector = detector_of(loaded, anchors=anchors, whole=False)
+    pictures = inputs.gather(loaded, origin, plan, given, detector=detector, progress=progress)
     batches = Batches.of(pictures, model).first(_PICTURES)
     feeds = loaded.interface.taken.feeds
     with progress.stage("Finding the layers of both"):
@@ -153,7 +163,7 @@ def _debugged(
     parts = tuple(each for each in output_parts(loaded.model) if each.output in known)
     if not parts:
         raise ModelError(f"{names[1]} has none of the outputs of {names[0]}; give its float model")
-    convention = convention_of(loaded, anchors)
+    convention = detector.convention
     bench = Bench.expecting(seen.expected, parts, convention)
     bench = replace(bench, batches=tuple(batches))
     everything = bench.compared(seen.got)
@@ -170,7 +180,7 @@ def _debugged(
             for each in layers
         )
     ranked = ranking.ranked(layers, last if behind else ())
-    return DebugResult(
+    result = DebugResult(
         float_model=names[0],
         quantized=names[1],
         input_choice=choice,
@@ -183,16 +193,44 @@ def _debugged(
         parts_at=ranking.parts_at(layers),
         verdict=culprit(ranked, pair.quantized, behind=behind),
         seconds=time.monotonic() - started,
+        behind=behind,
     )
+    return result, given
 
 
-def _known_format(recipe: Recipe, quantized: Path) -> Recipe:
-    """The recipe with the input format of the one in a compiled model, if there is one."""
-    if isinstance(recipe.input_format, InputFormat):
-        return recipe
+def _commands(
+    result: DebugResult,
+    models: tuple[object, object],
+    asked: Recipe,
+    given: CalibrationSource,
+    anchors: FilePath | None,
+) -> tuple[str, str]:
+    """The commands that find the same again, and that say what to do where no layer is to blame."""
+    more = [] if anchors is None else [f"--anchors {shlex.quote(str(anchors))}"]
+    shown, (float_model, quantized) = CalibrationSource(images=given.images), models
+    same = command_line("debug", float_model, asked, shown, more, beside=[quantized])
+    first = result.ranked[0]
+    if result.behind or first.suspect or first.severe:
+        return same, ""
+    asked = replace(
+        asked,
+        bits=min([8, *(max(layer.weight_bits, 2) for layer in result.layers)]),
+        act_bits=4 if any(layer.act_bits == 4 for layer in result.layers) else 8,
+    )
+    return same, command_line("sensitivity", float_model, asked, given, more)
+
+
+def _recipe_in(quantized: Path) -> Recipe | None:
+    """What a file was compiled with; None where it does not say."""
     try:
-        made_with = read_recipe(quantized) if quantized.suffix == ".onnx" else Recipe()
+        return read_recipe(quantized) if quantized.suffix == ".onnx" else None
     except OptionError:
+        return None
+
+
+def _known_format(recipe: Recipe, made_with: Recipe | None) -> Recipe:
+    """The recipe with the input format of the one in a compiled model, if there is one."""
+    if isinstance(recipe.input_format, InputFormat) or made_with is None:
         return recipe
     return replace(
         recipe,

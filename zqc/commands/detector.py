@@ -67,48 +67,38 @@ class Detector:
         return f"{self.convention.name}, {self.convention.task}, {classes}{named}"
 
 
-def detector_of(loaded: LoadedModel) -> Detector:
+def detector_of(
+    loaded: LoadedModel,
+    *,
+    anchors: Path | None = None,
+    decoder: str | None = None,
+    whole: bool = True,
+) -> Detector:
     """Recognise a detector that was loaded; it is run once on zeros for the sizes of its outputs.
 
+    Args:
+        loaded: The model.
+        anchors: The file of an SSD's anchors.
+        decoder: What reads its outputs as the user says, see ``recognise``.
+        whole: Whether its own outputs are read, or those of what of it can be compared.
+
     Raises:
+        OptionError: The anchors or the decoder do not fit.
         RuntimeFailure: ONNX Runtime refuses it.
     """
-    model = loaded.model
-    batch, sizes = fixed_batch(model) or 1, picture_shape(model)
-    runner = session.load(loaded.runnable(), threads=1)
-    outputs = runner(loaded.interface.taken.feeds(np.zeros((batch, *sizes), np.float32)))
-    facts = Facts(
-        {name: array.shape for name, array in outputs.items()},
-        *sizes[1:],
-        metadata=dict(loaded.whole().metadata_props),
-        graph=loaded.whole().graph,
-        parts=output_parts(model),
-    )
-    return Detector.of(facts)
-
-
-def convention_of(loaded: LoadedModel, anchors: Path | None = None) -> Convention | None:
-    """How detections are read from the outputs of what of a model can be run and compared.
-
-    Args:
-        loaded: The model; it is run once on zeros for the sizes of its outputs.
-        anchors: The file of an SSD's anchors.
-
-    Raises:
-        OptionError: The anchors do not fit.
-        RuntimeFailure: ONNX Runtime refuses the model.
-    """
-    model = loaded.model
+    model, taken = loaded.model, loaded.interface.taken
     batch, sizes = fixed_batch(model) or 1, picture_shape(model)
     zeros = np.zeros((batch, *sizes), np.float32)
-    outputs = session.load(model, threads=1)({input_name(model): zeros})
+    feeds = taken.feeds(zeros) if whole else {input_name(model): zeros}
+    outputs = session.load(loaded.runnable() if whole else model, threads=1)(feeds)
+    shown = loaded.whole() if whole else model
     facts = Facts(
         {name: array.shape for name, array in outputs.items()},
         *sizes[1:],
-        metadata=dict(model.metadata_props),
-        graph=model.graph,
+        metadata=dict(shown.metadata_props),
+        graph=shown.graph,
         parts=output_parts(model),
         anchors=None if anchors is None else read_anchors(anchors),
         anchors_path=anchors,
     )
-    return recognise(facts)
+    return Detector.of(facts, decoder)

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import weighted_layers
-from zqc.commands.detector import detector_of
+from zqc.commands.detector import Detector, detector_of
 from zqc.commands.origin import Origin, find_statistics
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
 from zqc.model_io import model_file
@@ -117,22 +117,29 @@ def gather(
     plan: Plan,
     source: CalibrationSource,
     *,
+    detector: Detector | None = None,
     progress: Progress,
 ) -> ImageSet:
     """Open the given pictures, or make some; the plan knows the input format.
 
-    Those for an input of 8-bit pixels are whole numbers.
+    Those for an input of 8-bit pixels are whole numbers. How pictures of another size get into the
+    input, the detector says where the recipe does not.
 
     Raises:
         ZqcError: Pictures cannot be used, or the synthesis failed.
         KeyboardInterrupt: Ctrl-C came during the synthesis.
     """
-    found = _gather(loaded, origin, plan, source, progress)
+    found = _gather(loaded, origin, plan, source, detector, progress)
     return found.rounded() if loaded.interface.taken.picture.holds_pixels else found
 
 
 def _gather(
-    loaded: LoadedModel, origin: Origin, plan: Plan, source: CalibrationSource, progress: Progress
+    loaded: LoadedModel,
+    origin: Origin,
+    plan: Plan,
+    source: CalibrationSource,
+    detector: Detector | None,
+    progress: Progress,
 ) -> ImageSet:
     model, recipe = loaded.model, plan.recipe
     picture = picture_shape(model)
@@ -146,7 +153,7 @@ def _gather(
             height=height,
             width=width,
             input_format=input_format,
-            mode=detector_of(loaded).fit(recipe.fit),
+            mode=(detector or detector_of(loaded)).fit(recipe.fit),
             limit=recipe.samples,
             input_name=input_name(model),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zqc.commands.detector import Detector, detector_of
+from zqc.commands.detector import Detector
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy, agreement
 from zqc.detection.comparison import Comparison, compare
@@ -49,6 +49,7 @@ def judge_compiled(
     pictures: ImageSet,
     parts: Sequence[PartAgreement],
     *,
+    detector: Detector,
     real: bool,
     threads: int | None,
     task: Task,
@@ -60,6 +61,7 @@ def judge_compiled(
         content: The file, as far as it can be run.
         pictures: What it was calibrated with.
         parts: Agreement of its outputs on them.
+        detector: How detections are read from its outputs.
         real: Whether these are real pictures.
         threads: Threads of ONNX Runtime.
         task: Advanced by the number of pictures.
@@ -67,7 +69,6 @@ def judge_compiled(
     Raises:
         ZqcError: A model cannot be run, or its outputs not be read.
     """
-    detector = detector_of(loaded)
     if detector.convention is None:
         return Judged(judge(Evidence(parts, real)), detector, Comparison((), (), ()), None, None)
     runners = [session.load(each, threads=threads) for each in (loaded.runnable(), content)]
@@ -88,7 +89,13 @@ def judge_compiled(
     pairing = pair_detections(seen.reference, seen.quantized, names=names)
     agreed = None
     if extras.installed(extras.COCO):
-        agreed = agreement(seen.reference, seen.quantized, pairing.score_threshold, names=names)
+        agreed = agreement(
+            seen.reference,
+            seen.quantized,
+            pairing.score_threshold,
+            names=names,
+            windows=seen.windows,
+        )
     evidence = Evidence(
         parts,
         real,

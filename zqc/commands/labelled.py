@@ -42,12 +42,14 @@ class Labelled:
         Raises:
             LabelError: There is nothing to measure.
         """
+        windows = [seen.windows[i] for i in self.listed] if seen.windows else None
         (first, matches), (second, others) = (
             accuracy_and_matches(
                 [self.truth[i] for i in self.listed],
                 [found[i] for i in self.listed],
                 names=self.names,
                 kind=self.kind,
+                windows=windows,
             )
             for found in (seen.reference, seen.quantized)
         )
@@ -75,17 +77,22 @@ def labelled(
     labels = read_labels(path, pictures.files, names=names)
     match = match_classes(labels, detector.names, convention.classes)
     truth = tuple(match.truth(labels.of(pictures.names)))
-    listed, notes = tuple(labels.listed(pictures.names)), match.notes
+    kind, notes = _kind(convention.task, truth), match.notes
+    if convention.task == "segment" and kind == "boxes":
+        notes = (*notes, "boxes are compared with the labels, not masks: they have no outlines")
+    listed = tuple(labels.listed(pictures.names))
     if left := len(pictures) - len(listed):
         said = "1 picture is" if left == 1 else f"{left} pictures are"
-        notes += (f"{said} not in the labels: not counted",)
-    return Labelled(truth, match.names, _kind(convention.task, truth), notes, listed)
+        notes = (*notes, f"{said} not in the labels: not counted")
+    return Labelled(truth, match.names, kind, notes, listed)
 
 
 def _kind(task: str, truth: Sequence[Truth]) -> Kind:
-    """What labels of this kind are compared with: rotated boxes and poses where both have them."""
+    """What labels are compared by: masks, rotated boxes and poses where both sides have them."""
     some = [one for one in truth if len(one)]
     if task == "obb" and all(one.corners is not None for one in some):
+        return "outlines"
+    if task == "segment" and all(one.outlines is not None for one in some):
         return "outlines"
     if task == "pose" and all(one.keypoints is not None for one in some):
         return "keypoints"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from zqc.commands.arguments import (
     progress_of,
     recipe_of,
 )
-from zqc.commands.detector import convention_of
+from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.sensitivity_job import Evaluator, Job
 from zqc.commands.sensitivity_layers import evaluated_layers, evaluated_steps, extra_bytes
@@ -49,6 +50,7 @@ from zqc.progress import Progress, Silent, Task
 from zqc.quantization.prepare import points_of
 from zqc.quantization.quantize import quantize, refit
 from zqc.recipe.plan import Plan
+from zqc.recipe.toml import to_toml
 from zqc.runtime import session
 
 _PICTURES = 8
@@ -126,8 +128,9 @@ def sensitivity(
     plan = replace(plan, recipe=replace(asked, input_format=input_format))
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
-    convention = convention_of(loaded, to_path(anchors))
-    pictures = inputs.gather(loaded, origin, plan, given, progress=progress)
+    detector = detector_of(loaded, anchors=to_path(anchors), whole=False)
+    convention = detector.convention
+    pictures = inputs.gather(loaded, origin, plan, given, detector=detector, progress=progress)
     batches = Batches.of(pictures, prepared)
     outcome = pipeline.run(
         loaded,
@@ -150,6 +153,9 @@ def sensitivity(
     with progress.task("Trying what is suggested", len(batches)) as task:
         advice = _tried(job, best or Step((), 0, everything), convention, task)
     line = command_line("compile", source, asked, given, advice.options)
+    same = [] if anchors is None else [f"--anchors {shlex.quote(str(anchors))}"]
+    if budget != DEFAULT_BUDGET:
+        same.append(f"--budget {budget:g}")
     result = SensitivityResult(
         model=name_of_model(source),
         precision=plan.recipe.precision,
@@ -167,6 +173,8 @@ def sensitivity(
         suggestion=replace(advice, command=line),
         seconds=time.monotonic() - started,
         cache=kept if cache is not None else None,
+        recipe=to_toml(plan.recipe),
+        command=command_line("sensitivity", source, asked, given, same),
     )
     if cache is None:
         store.remove()

@@ -23,6 +23,8 @@ def command_line(
     recipe: Recipe,
     given: CalibrationSource,
     more: Sequence[str] = (),
+    *,
+    beside: Sequence[object] = (),
 ) -> str:
     """Write a call as a command.
 
@@ -32,8 +34,10 @@ def command_line(
         recipe: What was asked for: what differs from the defaults is written.
         given: Where calibration pictures come from; what is no path is called DIR.
         more: Further options, quoted already.
+        beside: What follows the model: the paths of other models.
     """
-    parts = ["zqc", command, shlex.quote(str(model)) if isinstance(model, Path) else "MODEL"]
+    models = [shlex.quote(str(m)) if isinstance(m, Path) else "MODEL" for m in (model, *beside)]
+    parts = ["zqc", command, *models]
     if given.images is not None:
         images = given.images if isinstance(given.images, Path) else "DIR"
         parts += ["--images", shlex.quote(str(images))]

@@ -109,25 +109,49 @@ def agreement(
     score_threshold: float = 0.3,
     *,
     names: Mapping[int, str] | None = None,
+    windows: Sequence[Window] | None = None,
 ) -> Accuracy | None:
     """Average precision with another model's confident detections in the place of labels.
 
-    Rotated boxes are compared as outlines and poses by their keypoints, the rest as boxes.
+    Masks and rotated boxes are compared as outlines and poses by their keypoints, the rest as
+    boxes. Masks that cover nothing, as small boxes on a coarse grid may have, overlap with nothing,
+    not even with themselves, so their detections are left out on both sides.
 
     Args:
         reference: Detections of the float model after NMS.
         detections: Detections of the quantized model in the same pictures.
         score_threshold: Detections of the reference count when their score is greater.
         names: Names of classes.
+        windows: Where the grid of each picture's masks lies, if there are masks; without it what is
+            small, medium and large goes by cells of the grid.
 
     Returns:
         None when the float model found nothing with such a score.
     """
     confident = [found.above(score_threshold) for found in reference]
+    every = [found for found in (*confident, *detections) if len(found)]
+    masked = _are_masks(every)
+    if masked:
+        confident, detections = ([_covering(d) for d in side] for side in (confident, detections))
     if not any(len(found) for found in confident):
         return None
-    kind = _kind([found for found in (*confident, *detections) if len(found)])
-    return coco_accuracy([_truth(found) for found in confident], detections, names=names, kind=kind)
+    return coco_accuracy(
+        [_truth(found, masked=masked) for found in confident],
+        detections,
+        names=names,
+        kind="outlines" if masked else _kind(every),
+        windows=windows if masked else None,
+    )
+
+
+def _are_masks(found: Sequence[Detections]) -> bool:
+    """Whether all have masks, on one grid."""
+    grids = {None if one.masks is None else one.masks.grid for one in found}
+    return len(grids) == 1 and None not in grids
+
+
+def _covering(found: Detections) -> Detections:
+    return found if found.masks is None else found.take(found.masks.areas > 0)
 
 
 def _kind(found: Sequence[Detections]) -> Kind:
@@ -137,7 +161,7 @@ def _kind(found: Sequence[Detections]) -> Kind:
     return "keypoints" if all(one.keypoints is not None for one in found) else "boxes"
 
 
-def _truth(found: Detections) -> Truth:
+def _truth(found: Detections, *, masked: bool) -> Truth:
     """Detections in the place of labels; where no keypoint is seen, all count."""
     keypoints, sides = found.keypoints, found.boxes[:, 2:] - found.boxes[:, :2]
     if keypoints is not None:
@@ -150,6 +174,7 @@ def _truth(found: Detections) -> Truth:
         areas=share * sides.prod(axis=1),
         corners=found.corners,
         keypoints=keypoints,
+        masks=found.masks if masked else None,
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zqc.detection.detections import Detections
 from zqc.detection.labels.labels import Outline, Truth
+from zqc.detection.masks import Masks
 from zqc.detection.overlap import oks_sigmas
 from zqc.errors import LabelError
 from zqc.runtime import extras
@@ -65,7 +66,8 @@ def evaluate(
         detections: What was found in the same pictures, in the same pixels.
         kind: What is compared. Rotated boxes are outlines.
         windows: Where the grid of each picture's masks lies, if there are masks: outlines are then
-            compared on that grid.
+            compared on that grid. Labels that are masks need none, but without windows their sizes
+            are in cells.
 
     Raises:
         LabelError: There is no labelled box at all, or the labels or the detections do not have
@@ -75,12 +77,14 @@ def evaluate(
     extras.require(extras.COCO, "average precision")
     from faster_coco_eval import COCO, COCOeval_faster
 
-    masked = windows is not None and any(len(d) and d.masks is not None for d in detections)
+    masked = any(t.masks is not None for t in truth) or (
+        windows is not None and any(len(d) and d.masks is not None for d in detections)
+    )
     _check(truth, detections, kind, masked=masked)
     classes = tuple(sorted({int(label) for t in truth for label in t.labels}))
     canvases = [_Canvas()] * len(truth)
     if kind == "outlines":
-        canvases = _grids(detections, windows or ()) if masked else _frames(truth, detections)
+        canvases = _grids(truth, detections, windows) if masked else _frames(truth, detections)
     labelled = [
         {"image_id": index, **one}
         for index, (picture, canvas) in enumerate(zip(truth, canvases, strict=True))
@@ -160,7 +164,7 @@ def _check(
             raise LabelError(
                 "the labels and the detections do not have the same keypoints; compare boxes"
             )
-    elif any(t.outlines is None and t.corners is None for t in labelled) or any(
+    elif any(t.outlines is None and t.corners is None and t.masks is None for t in labelled) or any(
         (d.masks if masked else d.corners) is None for d in found
     ):
         raise LabelError(
@@ -175,7 +179,12 @@ def _labelled(picture: Truth, kind: Kind, canvas: _Canvas) -> list[dict[str, Any
         {"category_id": int(label), "bbox": box, "area": area, "iscrowd": int(crowd)}
         for label, box, area, crowd in zip(picture.labels, boxes, areas, picture.crowd, strict=True)
     ]
-    if kind == "outlines":
+    if kind == "outlines" and picture.masks is not None:
+        cell = 1 / float(np.prod(canvas.scale))
+        drawn = _encoded(picture.masks)
+        for row, one, cells in zip(rows, drawn, picture.masks.areas, strict=True):
+            row |= {"segmentation": one, "area": float(cells) * cell}
+    elif kind == "outlines":
         for row, outline in zip(rows, _outlines(picture), strict=True):
             row["segmentation"] = canvas.run_lengths(outline)
     elif kind == "keypoints" and picture.keypoints is not None:
@@ -207,13 +216,17 @@ def _found(
 
 
 def _drawn(found: Detections, canvas: _Canvas) -> list[dict[str, Any]]:
-    from faster_coco_eval.core import mask
-
     if found.corners is not None:
         return [canvas.run_lengths((corners,)) for corners in found.corners]
-    if found.masks is None or not len(found):
+    return [] if found.masks is None else _encoded(found.masks)
+
+
+def _encoded(masks: Masks) -> list[dict[str, Any]]:
+    from faster_coco_eval.core import mask
+
+    if not len(masks):
         return []
-    stacked = np.asfortranarray(np.moveaxis(found.masks, 0, -1).astype(np.uint8))
+    stacked = np.asfortranarray(np.moveaxis(masks.arrays(), 0, -1).astype(np.uint8))
     drawn: list[dict[str, Any]] = mask.encode(stacked)
     return drawn
 
@@ -237,11 +250,15 @@ def _frames(truth: Sequence[Truth], detections: Sequence[Detections]) -> list[_C
     return canvases
 
 
-def _grids(detections: Sequence[Detections], windows: Sequence[Window]) -> list[_Canvas]:
+def _grids(
+    truth: Sequence[Truth], detections: Sequence[Detections], windows: Sequence[Window] | None
+) -> list[_Canvas]:
     """The grid of each picture's masks."""
     canvases = []
-    for found, (x1, y1, x2, y2) in zip(detections, windows, strict=True):
-        height, width = (1, 1) if found.masks is None else found.masks.shape[1:]
+    for index, (labelled, found) in enumerate(zip(truth, detections, strict=True)):
+        masks = labelled.masks if found.masks is None else found.masks
+        height, width = (1, 1) if masks is None else masks.grid
+        x1, y1, x2, y2 = windows[index] if windows else (0, 0, width, height)
         scale = np.array([width / (x2 - x1), height / (y2 - y1)])
         canvases.append(_Canvas(np.array([x1, y1]), scale, height, width))
     return canvases

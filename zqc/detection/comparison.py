@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.detection.agreement import OutputsMeter, PartAgreement
+from zqc.detection.coco_evaluation import Window
 from zqc.detection.conventions.convention import Convention, Outputs
 from zqc.detection.detections import Detections
 from zqc.detection.pairing import kept_pairs
@@ -64,11 +65,14 @@ class Comparison:
         parts: Agreement of the outputs, part by part.
         reference: What the float model detects in each picture; nothing without a convention.
         quantized: What the quantized one does.
+        windows: What rectangle of each picture, in its pixels, the input covers, and so the grid of
+            the masks.
     """
 
     parts: tuple[PartAgreement, ...]
     reference: tuple[Detections, ...]
     quantized: tuple[Detections, ...]
+    windows: tuple[Window, ...] = ()
 
     def renamed_classes(self, threshold: float, names: Mapping[int, str]) -> tuple[Renamed, ...]:
         """Find the classes whose boxes come out as another one, the surest first.
@@ -124,10 +128,12 @@ def compare(
     """
     meter = OutputsMeter.of(parts)
     found: tuple[list[Detections], list[Detections]] = ([], [])
+    windows: list[Window] = []
     for tensors, placements in batches:
         outputs = run(tensors)
         meter.update(*outputs)
         if convention is not None:
+            windows += [placement.window(*tensors.shape[2:]) for placement in placements]
             for side, values in zip(found, outputs, strict=True):
                 decoded = convention.decode(values)
                 side.extend(
@@ -135,7 +141,7 @@ def compare(
                     for one, placement in zip(decoded, placements, strict=True)
                 )
         task.advance(steps=len(tensors))
-    return Comparison(meter.results(), tuple(found[0]), tuple(found[1]))
+    return Comparison(meter.results(), tuple(found[0]), tuple(found[1]), tuple(windows))
 
 
 def _of_one_class(found: Detections) -> Detections:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.detection.boxes import to_picture
+from zqc.detection.masks import Masks
 from zqc.pictures.images import PicturePlacement
 
 
@@ -24,8 +25,8 @@ class Detections:
         keypoints: (x, y, visibility) in pixels, shape (n, K, 3); None but for poses.
         corners: The corners of rotated boxes in order, (x, y) in pixels, shape (n, 4, 2); None but
             for those.
-        masks: Which pixels of the input are covered, on a grid of any size over the whole input,
-            shape (n, h, w); None but for segmentation.
+        masks: Which pixels of the input are covered, on a grid of any size over the whole input;
+            None but for segmentation.
     """
 
     boxes: NDArray[np.floating]
@@ -33,7 +34,7 @@ class Detections:
     labels: NDArray[np.int64]
     keypoints: NDArray[np.floating] | None = None
     corners: NDArray[np.floating] | None = None
-    masks: NDArray[np.bool_] | None = None
+    masks: Masks | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

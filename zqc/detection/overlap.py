@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from zqc.detection.boxes import iou_matrix
 from zqc.detection.detections import Detections
+from zqc.detection.rotated import upright
 
 Floats = NDArray[np.floating]
 
@@ -22,22 +23,25 @@ _SEEN = 0.5  # least visibility of a keypoint that counts
 def overlaps(reference: Detections, other: Detections) -> Floats:
     """Overlap of every pair in 0…1, shape (len(reference), len(other)).
 
-    1. Masks on one grid: IoU of their cells.
+    1. Masks on one grid: IoU of their cells; of their boxes where neither covers any.
     2. Corners: IoU of the rotated boxes.
     3. Keypoints: object keypoint similarity (COCO), with the reference in the place of labels:
        mean of exp(-d² / (2·area·(2σ)²)) over its visible keypoints, area 0.53 of its box; over all
        of them if none is visible.
     4. Else IoU of the upright boxes.
     """
-    first, second = (reference.masks, other.masks)
-    if first is not None and second is not None and first.shape[1:] == second.shape[1:]:
-        return mask_iou(first, second)
+    boxes, other_boxes = (np.asarray(d.boxes, np.float64) for d in (reference, other))
+    first, second = reference.masks, other.masks
+    if first is not None and second is not None and first.grid == second.grid:
+        nothing = (first.areas == 0)[:, None] & (second.areas == 0)
+        shared = mask_iou(first.arrays(), second.arrays())
+        return np.where(nothing, iou_matrix(boxes, other_boxes), shared)
     if reference.corners is not None and other.corners is not None:
         return rotated_iou(reference.corners, other.corners)
     points, others = reference.keypoints, other.keypoints
     if points is not None and others is not None and points.shape[1:] == others.shape[1:]:
         return keypoint_similarity(points, reference.boxes, others)
-    return iou_matrix(reference.boxes.astype(np.float64), other.boxes.astype(np.float64))
+    return iou_matrix(boxes, other_boxes)
 
 
 def mask_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Floats:
@@ -56,7 +60,7 @@ def rotated_iou(first: Floats, second: Floats) -> Floats:
     areas = (np.array([_area(q) for q in quads]) for quads in (one, two))
     of_first, of_second = areas
     result = np.zeros((len(one), len(two)))
-    touching = iou_matrix(_upright(one), _upright(two)) > 0
+    touching = iou_matrix(upright(one), upright(two)) > 0
     for i, j in zip(*np.nonzero(touching), strict=True):
         shared = _area(_clipped(one[i], two[j]))
         union = of_first[i] + of_second[j] - shared
@@ -121,9 +125,3 @@ def _anticlockwise(corners: Floats) -> Floats:
     if not len(corners):
         return corners.reshape(0, 4, 2)
     return np.stack([q if _signed_area(q) >= 0 else q[::-1] for q in corners])
-
-
-def _upright(corners: Floats) -> Floats:
-    if not len(corners):
-        return np.zeros((0, 4))
-    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)

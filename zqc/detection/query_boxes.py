@@ -6,14 +6,11 @@ over queries. Boxes of detectors with anchors come from a Conv, and rarely from 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import onnx_ir as ir
 
-from passes.operators import PAIR, SELECTING, WEIGHTED
-
-MOVING = SELECTING | PAIR | {"Cast", "Concat", "GatherElements", "GatherND"}
-"""Operators that move values, and compute none."""
+from zqc.detection.upstream import MOVING, layers_before, sources
 
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
 
@@ -42,34 +39,6 @@ def are_query_boxes(value: ir.Value, outputs: Collection[ir.Value]) -> bool:
     if not squashed or any(node is None or node.op_type != "Sigmoid" for node in squashed):
         return False
     return {node.op_type for node in layers_before(squashed)} <= _PRODUCTS
-
-
-def sources(value: ir.Value | None, through: Collection[str]) -> Iterator[ir.Node | None]:
-    """The nodes that a value is moved from; None for an input or a constant among them."""
-    node = value.producer() if value is not None else None
-    if node is None or node.op_type not in through or node.domain != "":
-        yield node
-        return
-    for source in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
-        yield from sources(source, through)
-
-
-def layers_before(nodes: Collection[ir.Node | None]) -> set[ir.Node]:
-    """The nearest layers before some nodes."""
-    found: set[ir.Node] = set()
-    seen: set[ir.Node] = set()
-    waiting = [node for node in nodes if node is not None]
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node.op_type in WEIGHTED and node.domain == "":
-            found.add(node)
-            continue
-        producers = (value.producer() for value in node.inputs if value is not None)
-        waiting += [producer for producer in producers if producer is not None]
-    return found
 
 
 def _shape(value: ir.Value) -> tuple[int | str | None, ...]:

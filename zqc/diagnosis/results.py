@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from zqc.diagnosis.effects import Effect
@@ -141,6 +142,11 @@ class DebugResult(Printable):
         parts_at: Names of the first layers where the two models part.
         verdict: The culprit and why, or that no layer is out of order, in a sentence.
         seconds: Wall time.
+        behind: Whether what is computed behind the last layers is out of order, and no layer.
+        recipe: What the quantized model was compiled with, as TOML; empty where it does not say.
+        command: The command that finds the same again, ready for a shell.
+        next_command: The command that says which layers to spare; empty where something is out of
+            order, which sparing does not mend.
     """
 
     text_by = ("zqc.report.diagnosis_text", "debugged")
@@ -157,6 +163,10 @@ class DebugResult(Printable):
     parts_at: tuple[str, ...]
     verdict: str
     seconds: float = math.nan
+    behind: bool = False
+    recipe: str = ""
+    command: str = ""
+    next_command: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,6 +234,8 @@ class SensitivityResult(Printable):
         suggestion: What to do.
         seconds: Wall time.
         cache: The file in which the evaluations are kept, if they are.
+        recipe: What it was quantized with, as TOML.
+        command: The command that finds the same again, ready for a shell.
     """
 
     text_by = ("zqc.report.diagnosis_text", "sensitivities")
@@ -244,8 +256,17 @@ class SensitivityResult(Printable):
     suggestion: Suggestion
     seconds: float = math.nan
     cache: Path | None = None
+    recipe: str = ""
+    command: str = ""
 
     @property
     def ranked(self) -> tuple[LayerSensitivity, ...]:
         """The layers, those whose quantization alone harms the outputs most first."""
         return tuple(sorted(self.layers, key=lambda layer: -layer.alone.error))
+
+    @property
+    def breaks_at(self) -> int:
+        """Place of the layer with which the error of the outputs grows most, all before it, too."""
+        errors = [0.0, *(layer.cumulative.error for layer in self.layers)]
+        growth = [after - before for before, after in pairwise(errors)]
+        return max(range(len(growth)), key=growth.__getitem__)

@@ -56,6 +56,23 @@ class PicturePlacement:
     width: int
     height: int
 
+    def window(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """What rectangle the whole input covers, in pixels of the picture.
+
+        Args:
+            height: Height of the input.
+            width: Its width.
+
+        Returns:
+            (x1, y1, x2, y2), beyond the picture where there is padding.
+        """
+        return (
+            -self.left / self.scale_x,
+            -self.top / self.scale_y,
+            (width - self.left) / self.scale_x,
+            (height - self.top) / self.scale_y,
+        )
+
 
 @dataclass(frozen=True)
 class ImageSet:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -40,7 +39,7 @@ def sensitivities(result: SensitivityResult) -> Text:
         line("Evaluated", f"on {pictures}; {_detections(result)}"),
         line("All quantized", f"{result.precision}: {effect_text(result.everything)}"),
         *_labelled("Hurts most", [_layer(layer) for layer in shown]),
-        line("Breaks at", _breaks(result.layers)),
+        line("Breaks at", _breaks(result.layers, result.breaks_at)),
         *_labelled("Layers spared", [_step(step, result.suggestion.bits) for step in _few(result)]),
         *_advice(result.suggestion, result),
     ]
@@ -60,6 +59,8 @@ def debugged(result: DebugResult) -> Text:
     ]
     if result.not_found:
         lines.append(line("Not found", f"{', '.join(result.not_found)} in {result.quantized}"))
+    if result.next_command:
+        lines.append(line("Next", result.next_command, "bold"))
     return Text("\n").join(lines)
 
 
@@ -116,11 +117,7 @@ def _extra(count: int) -> str:
     return f"{'+' if count >= 0 else '-'}{size}"
 
 
-def _breaks(layers: Sequence[LayerSensitivity]) -> str:
-    """The layer at which the error of the outputs grows most, with all before it quantized."""
-    errors = [0.0, *(layer.cumulative.error for layer in layers)]
-    growth = [after - before for before, after in pairwise(errors)]
-    worst = max(range(len(layers)), key=growth.__getitem__)
+def _breaks(layers: Sequence[LayerSensitivity], worst: int) -> str:
     layer = layers[worst]
     before = effect_text(layers[worst - 1].cumulative) if worst else "nothing lost before"
     return f"{layer.name}: {before} → {effect_text(layer.cumulative)} (all up to it quantized)"

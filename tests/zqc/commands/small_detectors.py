@@ -103,6 +103,41 @@ def write_patches(path, *, order=(0, 1, 2), names=NAMES, gain=8.0, shift=2.0):
     return path
 
 
+def write_segments(path, *, rows=4):
+    """Write the detector of patches with masks: the upper ``rows`` of the 4 rows of cells of each.
+
+    Of its prototypes one is positive everywhere, the other one in these rows.
+    """
+    model = onnx.load(write_patches(path, shift=0.0))
+    node = onnx.helper.make_node
+    *before, last = model.graph.node
+    last.input.append("coefficients")
+    quarter = {"kernel_shape": [4, 4], "strides": [4, 4]}
+    nodes = [
+        *before,
+        node("Add", ["none", "chosen"], ["coefficients"]),
+        last,
+        node("AveragePool", ["images"], ["small"], **quarter),
+        node("ReduceMean", ["small"], ["shade"], axes=[1], keepdims=1),
+        node("Mul", ["shade", "zero"], ["nothing"]),
+        node("Add", ["nothing", "grids"], ["output1"]),
+    ]
+    grids, chosen = np.ones((1, 2, 16, 16), np.float32), np.zeros((1, 2, CELLS), np.float32)
+    grids[0, 1, np.arange(16) % 4 >= rows] = -1
+    chosen[0, 0 if rows == 4 else 1] = 1
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(v, k) for k, v in (("grids", grids), ("chosen", chosen))
+    )
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 9
+    sizes = ["N", 2, 16, 16]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("output1", 1, sizes))
+    model.metadata_props.add(key="task", value="segment")
+    onnx.save(model, path)
+    return path
+
+
 # Three layers whose mean moves every logit by a thousandth: whatever is wrong with them, the
 # detections agree.
 SIDE = """<ir_version: 8, opset_import: ["" : 17]>

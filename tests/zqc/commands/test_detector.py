@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zqc.commands.detector import convention_of, detector_of
+from zqc.commands.detector import detector_of
 from zqc.errors import OptionError
 from zqc.model_io import model_file
 
@@ -25,7 +25,7 @@ def test_the_example_is_recognised():
 def test_the_convention_is_that_of_what_can_be_compared(tmp_path):
     """Anchors that fit no output are refused, as everywhere."""
     loaded = model_file.load(EXAMPLE)
-    assert convention_of(loaded).name == "yolo"
+    assert detector_of(loaded, whole=False).convention.name == "yolo"
     np.save(tmp_path / "anchors.npy", np.ones((3, 4), np.float32))
     with pytest.raises(OptionError, match="anchors"):
-        convention_of(loaded, tmp_path / "anchors.npy")
+        detector_of(loaded, whole=False, anchors=tmp_path / "anchors.npy")

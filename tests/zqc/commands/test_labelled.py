@@ -12,6 +12,7 @@ from zqc.detection.comparison import Comparison
 from zqc.detection.conventions.convention import Facts
 from zqc.detection.conventions.yolo import Yolo
 from zqc.detection.conventions.yolo_pose import YoloPose
+from zqc.detection.conventions.yolo_segment import YoloSegment
 from zqc.detection.detections import Detections
 from zqc.errors import LabelError, OptionError
 from zqc.pictures.images import open_images
@@ -126,3 +127,18 @@ def test_poses_are_compared_by_keypoints_where_the_labels_have_them(
     path.write_text(json.dumps(content))
     pose = Detector(YoloPose("output0", 1, (17, 3)), NAMES[:1], Facts({}, 64, 64))
     assert labelled(path, pictures, pose).kind == kind
+
+
+@pytest.mark.parametrize("outlined", [True, False])
+def test_masks_are_compared_where_the_labels_have_outlines(tmp_path, pictures, outlined):
+    """Labels that are boxes alone are compared with the boxes, and a note says so."""
+    path = write_coco(tmp_path / "l.json", PATCHES)
+    content = json.loads(path.read_text())
+    for one in content["annotations"] if outlined else ():
+        one["segmentation"] = [[0, 0, 9, 0, 9, 9]]
+    path.write_text(json.dumps(content))
+    segment = Detector(YoloSegment("output0", "output1", 3, 64, 64), NAMES, Facts({}, 64, 64))
+    found = labelled(path, pictures, segment)
+    assert found.kind == ("outlines" if outlined else "boxes")
+    assert ["not masks" in note for note in found.notes] == ([] if outlined else [True])
+    assert labelled(path, pictures, detector()).kind == "boxes"

@@ -24,6 +24,15 @@ def test_defaults_are_not_said():
     assert command_line("compile", object(), Recipe(), CalibrationSource()) == "zqc compile MODEL"
 
 
+def test_models_beside_it_follow():
+    """Before the options, quoted as well."""
+    models = Path("a.onnx"), Path("b c.onnx")
+    said = command_line(
+        "debug", models[0], Recipe(bits=4), CalibrationSource(), ["--more"], beside=models[1:]
+    )
+    assert said == "zqc debug a.onnx 'b c.onnx' --bits 4 --more"
+
+
 @pytest.mark.parametrize(
     ("fields", "options"),
     [

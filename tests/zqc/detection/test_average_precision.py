@@ -6,10 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from zqc.detection.average_precision import agreement, coco_accuracy
+from zqc.detection.average_precision import accuracy_and_matches, agreement, coco_accuracy
 from zqc.detection.detections import Detections
 from zqc.detection.labels.labels import Truth
+from zqc.detection.masks import Masks
 from zqc.errors import LabelError
+from zqc.pictures.images import PicturePlacement
 
 BOXES = np.array([[0, 0, 40, 40], [100, 100, 160, 180]], float)
 
@@ -172,3 +174,70 @@ def test_agreement_compares_what_the_detections_are():
         assert different.ap75 == pytest.approx(0)
         assert agreement([one], [plain]).kind == "boxes"
         assert agreement([one], [found([], [])]).ap == 0
+
+
+def segmented(*masks, boxes=((0, 0, 100, 100),), score=0.9):
+    """Detections of class 0 with masks on one grid."""
+    count = len(masks)
+    every = np.repeat(np.asarray(boxes, float), count, axis=0)[:count]
+    plain = found(every, [score - 0.01 * i for i in range(count)])
+    return dataclasses.replace(plain, masks=Masks.of(np.stack(masks).astype(bool)))
+
+
+def band(rows, grid=(50, 40)):
+    """A mask of the first so many rows of a grid."""
+    mask = np.zeros(grid, bool)
+    mask[:rows] = True
+    return mask
+
+
+def test_agreement_compares_masks_on_their_grid():
+    """Equal boxes whose masks have an IoU of 36/50 = 0.72: five of ten thresholds."""
+    whole, less = segmented(band(50)), segmented(band(36))
+    same, different = agreement([whole], [whole]), agreement([whole], [less])
+    assert (same.ap, same.kind, different.kind) == (pytest.approx(1), "outlines", "outlines")
+    assert (different.ap, different.ap50, different.ap75) == pytest.approx((0.5, 1, 0))
+    nothing = whole.take([])
+    assert agreement([whole], [nothing]).ap == 0
+    assert agreement([nothing], [whole]) is None
+    boxes = agreement([whole], [dataclasses.replace(less, masks=None)])
+    assert (boxes.ap, boxes.kind) == (pytest.approx(1), "boxes")
+
+
+@pytest.mark.parametrize(("side", "size"), [(20.0, "small"), (60.0, "medium"), (200.0, "large")])
+def test_the_size_of_a_mask_is_in_pixels_of_the_picture(side, size):
+    """A mask that fills its window has the area of the window, not that of its cells."""
+    whole = segmented(band(50))
+    accuracy = agreement([whole], [whole], windows=[(0.0, 0.0, side, side)])
+    sizes = {name: getattr(accuracy, name) for name in ("small", "medium", "large")}
+    assert sizes.pop(size) == pytest.approx(1)
+    assert all(math.isnan(other) for other in sizes.values())
+
+
+def test_masks_that_cover_nothing_are_left_out():
+    """They could not be found again; the other detection of the picture is, without a mistake."""
+    one = segmented(band(0), band(20))
+    assert agreement([one], [one]).ap == pytest.approx(1)
+    assert agreement([segmented(band(0))], [one]) is None
+
+
+def test_masks_find_labelled_outlines_in_their_window():
+    """A picture of 200 x 100 in a square input; the mask covers 36 of the label's 50 rows.
+
+    The matches, which the interval comes from, say the same.
+    """
+    placement = PicturePlacement(0.5, 0.5, 0, 25, 200, 100)
+    outline = np.array([[0, 0], [200, 0], [200, 100], [0, 100]], float)
+    box = np.array([[0, 0, 200, 100]], float)
+    labelled = dataclasses.replace(truth(box, (0,), (False,)), outlines=((outline,),))
+    mask = np.zeros((100, 100), bool)
+    mask[25 : 25 + 36] = True
+    accuracy, matches = accuracy_and_matches(
+        [labelled],
+        [segmented(mask, boxes=box)],
+        kind="outlines",
+        windows=[placement.window(100, 100)],
+    )
+    assert (accuracy.ap, accuracy.large) == pytest.approx((0.5, 0.5))
+    weights = np.ones((1, 1), np.int64)
+    assert matches.average_precision(weights).mean() == pytest.approx(0.5)

@@ -10,6 +10,7 @@ from zqc.detection.average_precision import coco_accuracy
 from zqc.detection.coco_evaluation import IOU_THRESHOLDS, evaluate
 from zqc.detection.detections import Detections
 from zqc.detection.labels.labels import EMPTY, Truth
+from zqc.detection.masks import Masks
 from zqc.errors import LabelError
 
 CORNERS = np.array([[40, 20], [120, 20], [120, 80], [40, 80]], float)
@@ -39,7 +40,7 @@ def pycocotools_stats(truth, detections, kind, capsys):
                 row["keypoints"] = d.keypoints[i].reshape(-1).tolist()
             elif kind == "segm":
                 mask = pytest.importorskip("pycocotools.mask")
-                row["segmentation"] = mask.encode(np.asfortranarray(d.masks[i], np.uint8))
+                row["segmentation"] = mask.encode(np.asfortranarray(d.masks.arrays()[i], np.uint8))
             else:
                 row["bbox"] = [x1, y1, x2 - x1, y2 - y1]
             found.append(row)
@@ -111,7 +112,7 @@ def masked_scenes(seed):
         for t in truth
     ]
     found = [
-        dataclasses.replace(d, masks=np.stack([disc(box, (440, 440)) for box in d.boxes]))
+        dataclasses.replace(d, masks=Masks.of(np.stack([disc(box, (440, 440)) for box in d.boxes])))
         for d in detections
     ]
     return outlined, found
@@ -135,7 +136,7 @@ def test_masks_lie_in_their_window():
     truth = Truth(box, np.array([0]), np.array([False]), outlines=((CORNERS,),))
     mask = np.zeros((1, 50, 50), bool)
     mask[0, 17:33, 10:30] = True  # y: 20 + 50 above it, in cells of four pixels: 17.5 to 32.5
-    found = Detections(box, np.array([0.9]), np.array([0]), masks=mask)
+    found = Detections(box, np.array([0.9]), np.array([0]), masks=Masks.of(mask))
     nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
     windows = [(0.0, -50.0, 200.0, 150.0)] * 2
     a = coco_accuracy([truth, EMPTY], [found, nothing], kind="outlines", windows=windows)

@@ -59,6 +59,7 @@ def test_parts_and_detections_of_all_batches():
     assert [found.scores.tolist() for found in seen.reference] == [[0], [1], [2]]
     assert [found.scores.tolist() for found in seen.quantized] == [[0], [0.5], [1]]
     assert seen.reference[0].boxes.tolist() == [[8, 8, 16, 16]]
+    assert seen.windows == ((0, -16, 4, -12),) * 3  # of an input of 2 x 2
     # Half of the values is missing: 10·log10(1 / ¼).
     assert seen.parts[0].sqnr_db == pytest.approx(6.0206, abs=1e-4)
 
@@ -66,7 +67,7 @@ def test_parts_and_detections_of_all_batches():
 def test_without_a_convention_the_parts_are_compared():
     """No detections on either side, the same parts."""
     seen = compare(run, BATCHES, PARTS, None, task=Counting())
-    assert (seen.reference, seen.quantized) == ((), ())
+    assert (seen.reference, seen.quantized, seen.windows) == ((), (), ())
     assert seen.parts[0].distinct_float == 3
 
 

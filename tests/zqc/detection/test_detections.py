@@ -3,6 +3,7 @@
 import numpy as np
 
 from zqc.detection.detections import Detections
+from zqc.detection.masks import Masks
 from zqc.pictures.images import PicturePlacement
 
 FOUND = Detections(
@@ -11,7 +12,7 @@ FOUND = Detections(
     np.array([3, 1]),
     keypoints=np.array([[[20.0, 30, 1]], [[4, 4, 0.5]]]),
     corners=np.array([[[10.0, 20], [30, 20], [30, 40], [10, 40]]] * 2),
-    masks=np.array([[[True]], [[False]]]),
+    masks=Masks.of(np.array([[[True]], [[False]]])),
 )
 
 
@@ -23,7 +24,7 @@ def test_all_that_belongs_to_a_detection_is_taken_with_it():
     assert best.labels.tolist() == [3]
     assert best.keypoints.tolist() == [[[20, 30, 1]]]
     assert best.corners[0, 2].tolist() == [30, 40]
-    assert best.masks.tolist() == [[[True]]]
+    assert best.masks.arrays().tolist() == [[[True]]]
 
 
 def test_what_lies_outside_is_gone():

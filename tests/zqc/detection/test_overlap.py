@@ -8,6 +8,7 @@ import pytest
 
 from tests.zqc.detection.test_average_precision import found
 from zqc.detection.boxes import iou_matrix
+from zqc.detection.masks import Masks
 from zqc.detection.overlap import (
     keypoint_similarity,
     mask_iou,
@@ -62,6 +63,16 @@ def test_masks():
     assert iou == pytest.approx(np.array([[1, 4 / 12, 0], [0, 0, 0]]))
 
 
+def test_masks_without_a_cell_are_compared_by_their_boxes():
+    """A box that is smaller than a cell is itself; with one that covers something it is nothing."""
+    masks = np.zeros((2, 4, 4), bool)
+    masks[1, 0, 0] = True
+    both = dataclasses.replace(
+        found([[0, 0, 1, 1], [0, 0, 1, 1]], [0.9, 0.8]), masks=Masks.of(masks)
+    )
+    assert overlaps(both, both).tolist() == [[1, 0], [0, 1]]
+
+
 def test_keypoints():
     """Points off by d: exp(-d²/(2·0.53·area·(2σ)²)); unseen points are left out."""
     points = np.array([[[0, 0, 0.9], [10, 0, 0.9], [99, 99, 0.1]]])
@@ -89,7 +100,8 @@ def test_what_detections_consist_of_decides():
     other = dataclasses.replace(one, corners=DIAMOND[None])
     assert overlaps(one, other)[0, 0] == 1
     assert overlaps(corners, other)[0, 0] == pytest.approx(0.5)
-    masked = [dataclasses.replace(c, masks=np.ones((1, 2, 2), bool)) for c in (corners, other)]
+    masks = Masks.of(np.ones((1, 2, 2), bool))
+    masked = [dataclasses.replace(c, masks=masks) for c in (corners, other)]
     assert overlaps(*masked)[0, 0] == 1
     far = np.full((1, 2, 3), 99.0)
     poses = [dataclasses.replace(one, keypoints=p) for p in (np.ones((1, 2, 3)), far)]

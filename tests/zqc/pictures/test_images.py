@@ -51,6 +51,10 @@ def test_the_placement_maps_the_picture_onto_the_input(size, target, mode):
     bottom, right = filled.max(axis=0) + 1
     assert right == pytest.approx(placed.left + w * placed.scale_x)
     assert bottom == pytest.approx(placed.top + h * placed.scale_y)
+    x1, y1, x2, y2 = placed.window(height, width)  # whose corners land on those of the input
+    scale, corner = np.array([placed.scale_x, placed.scale_y]), (placed.left, placed.top)
+    corners = np.array([[x1, y1], [x2, y2]]) * scale + corner
+    assert corners == pytest.approx(np.array([[0, 0], [width, height]]), abs=1e-9)
     padding = fitted[(fitted != 200).any(axis=2)]
     assert (padding == 114).all()
     assert mode != "stretch" or not len(padding)

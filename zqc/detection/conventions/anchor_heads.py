@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Outputs, Task
 from zqc.detection.conventions.functions import sigmoid
+from zqc.detection.conventions.grids import cell_points
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
@@ -75,7 +76,8 @@ class AnchorHeads:
             values = values.reshape(count, len(head.anchors), -1, height, width)
             values = values.transpose(0, 1, 3, 4, 2)
         count, _, height, width, _ = values.shape
-        corner = np.indices((height, width))[::-1].transpose(1, 2, 0).astype(np.float32)
+        stride = head.stride
+        corners, _ = cell_points((height * stride, width * stride), (stride,), offset=0)
         anchors = np.array(head.anchors, np.float32)[:, None, None, :]
         if self.sizes == "exponential":
             centre = sigmoid(values[..., :2])
@@ -83,7 +85,7 @@ class AnchorHeads:
         else:
             centre = 2 * sigmoid(values[..., :2]) - np.float32(0.5)
             size = (2 * sigmoid(values[..., 2:4])) ** 2 * anchors
-        centre = (centre + corner) * np.float32(head.stride)
+        centre = centre * np.float32(stride) + corners.reshape(height, width, 2)
         boxes = corners_from_centres(np.concatenate([centre, size], axis=-1))
         scores = sigmoid(values[..., 4:5]) * sigmoid(values[..., 5:])
         return boxes.reshape(count, -1, 4), scores.reshape(count, -1, self.classes)

@@ -9,12 +9,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.graph import producer_of
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.functions import sigmoid
-from zqc.detection.conventions.grids import in_rows, levels
+from zqc.detection.conventions.grids import cell_points, in_rows, levels
 from zqc.detection.conventions.ranking import best_pairs
-from zqc.detection.conventions.tracing import activation, output_value
+from zqc.detection.conventions.tracing import activation, makers, output_value
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
 from zqc.pictures.input_format import FitMode
@@ -83,14 +84,13 @@ class CenterNet:
         if self.logits:
             heat = sigmoid(heat)
         heat = np.where(heat == _largest_around(heat), heat, 0)
-        rows, columns = np.mgrid[: heat.shape[2], : heat.shape[3]]
-        cells = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float32)
-        centres = cells + in_rows(outputs[self.offsets], 2)
-        boxes = corners_from_centres(
-            np.concatenate([centres, in_rows(outputs[self.sizes], 2)], axis=-1)
-        )
-        pairs = zip(boxes * np.float32(self.stride), in_rows(heat, self.classes), strict=True)
-        return [best_pairs(b, s, selection) for b, s in pairs]
+        size = (heat.shape[2] * self.stride, heat.shape[3] * self.stride)
+        corners, strides = cell_points(size, (self.stride,), offset=0)
+        centres = corners + in_rows(outputs[self.offsets], 2) * strides
+        sizes = in_rows(outputs[self.sizes], 2) * strides
+        boxes = corners_from_centres(np.concatenate([centres, sizes], axis=-1))
+        scores = in_rows(heat, self.classes)
+        return [best_pairs(b, s, selection) for b, s in zip(boxes, scores, strict=True)]
 
 
 def _words(name: str) -> set[str]:
@@ -101,20 +101,13 @@ def _words(name: str) -> set[str]:
 
 def _before_mask(value: ir.Value | None) -> ir.Value | None:
     """The heat before Clip and before the product with where it is equal to its maxima."""
-    node = value.producer() if value is not None else None
+    node = producer_of(value)
     if node is not None and node.op_type == "Clip":
         return _before_mask(node.inputs[0])
     if node is not None and node.op_type == "Mul":
-        plain = [v for v in node.inputs if not _is_mask(v)]
+        plain = [v for v in node.inputs if makers(v) != {"Equal"}]
         return _before_mask(plain[0]) if len(plain) == 1 else value
     return value
-
-
-def _is_mask(value: ir.Value | None) -> bool:
-    node = value.producer() if value is not None else None
-    while node is not None and node.op_type in ("Cast", "Identity"):
-        node = node.inputs[0].producer() if node.inputs[0] is not None else None
-    return node is not None and node.op_type == "Equal"
 
 
 def _largest_around(heat: NDArray[np.float32]) -> NDArray[np.float32]:

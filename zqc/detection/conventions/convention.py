@@ -22,6 +22,8 @@ Task = Literal["detect", "segment", "pose", "obb", "text"]
 
 Outputs = Mapping[str, NDArray[np.generic]]
 Shapes = Mapping[str, tuple[int, ...]]
+Size = tuple[int, int]
+"""Height and width, or rows and columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,11 @@ class Facts:
     anchors: NDArray[np.float32] | None = None
     anchors_path: Path | None = None
     family: str = ""
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the input in pixels."""
+        return self.height, self.width
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.conventions.convention import Convention, Facts, Family, Outputs, Task
 from zqc.detection.conventions.description import Activation, BoxFormat, Description, Units
 from zqc.detection.conventions.functions import sigmoid, softmax
-from zqc.detection.conventions.yolo_grids import are_run, stride_of
+from zqc.detection.conventions.grids import RUNS, strides_of
+from zqc.detection.conventions.ranking import best_pairs, chosen
 from zqc.detection.conventions.yolov3 import ANCHORS as YOLOV3_ANCHORS
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
@@ -63,11 +64,11 @@ class Described:
             scores = np.asarray(outputs[self.scores], np.float32).reshape(boxes.shape[:2])
             labels = np.rint(np.asarray(outputs[self.labels], np.float64)).astype(np.int64)
             labels = labels.reshape(boxes.shape[:2])
-            return [_best(*one, selection) for one in zip(boxes, scores, labels, strict=True)]
+            return [chosen(*one, selection) for one in zip(boxes, scores, labels, strict=True)]
         values = self._rows(outputs[self.scores])
         scores = self._probabilities(values[..., 4:] if self.scores == self.boxes else values)
-        chosen = selection if self.nms else replace(selection, iou_threshold=1.0)
-        return [select(b, s, chosen) for b, s in zip(boxes, scores, strict=True)]
+        found = select if self.nms else best_pairs
+        return [found(b, s, selection) for b, s in zip(boxes, scores, strict=True)]
 
     def _rows(self, output: NDArray[np.generic]) -> NDArray[np.float32]:
         values = np.asarray(output, np.float32)
@@ -282,35 +283,21 @@ def _heads(
 ) -> AnchorHeads | None:
     """Raw heads with anchors; as many in each cell as the anchors are for so many heads."""
     count, rest = divmod(len(anchors), len(facts.outputs))
-    strides = {
-        name: stride_of(*grid_of(shape), facts.height, facts.width)
-        for name, shape in facts.outputs.items()
-    }
-    ordered = sorted((stride, name) for name, stride in strides.items() if stride is not None)
-    if len(ordered) != len(strides) or not are_run([stride for stride, _ in ordered]):
+    grids = {grid_of(shape): name for name, shape in facts.outputs.items()}
+    strides = strides_of(facts.size, grids)
+    if len(grids) != len(facts.outputs) or strides not in RUNS:
         return None
     if rest:
         raise OptionError(
-            f"{len(anchors)} anchors cannot be shared out among {len(ordered)} heads evenly"
+            f"{len(anchors)} anchors cannot be shared out among {len(grids)} heads evenly"
         )
     classes = {classes_of(shape, count) for shape in facts.outputs.values()}
     number = classes.pop()
     if classes or number is None:
         return None
     heads = tuple(
-        Head(name, stride, anchors[index * count : (index + 1) * count])
-        for index, (stride, name) in enumerate(ordered)
+        Head(grids[size], stride, anchors[index * count : (index + 1) * count])
+        for index, (stride, size) in enumerate(zip(strides, sorted(grids)[::-1], strict=True))
     )
     sizes: Sizes = "exponential" if family == "yolov3" else "square"
     return AnchorHeads(heads, number, family, sizes)
-
-
-def _best(
-    boxes: NDArray[np.floating],
-    scores: NDArray[np.floating],
-    labels: NDArray[np.int64],
-    selection: Selection,
-) -> Detections:
-    order = np.argsort(-scores, kind="stable")[: selection.detections]
-    order = order[scores[order] > selection.score_threshold]
-    return Detections(boxes[order], scores[order], labels[order])

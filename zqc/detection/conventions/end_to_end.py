@@ -8,8 +8,10 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from passes.graph import producer_of
 from zqc.detection.conventions.convention import Facts, Outputs, Task
-from zqc.detection.conventions.yolo_graph import is_picked, moved_from, value_of
+from zqc.detection.conventions.ranking import ranked
+from zqc.detection.conventions.tracing import is_picked, moved_from, output_value
 from zqc.detection.conventions.yolo_obb import rotated
 from zqc.detection.conventions.yolo_pose import points_of
 from zqc.detection.conventions.yolo_segment import masks_of, prototypes_of
@@ -86,10 +88,8 @@ class EndToEnd:
         """Return the detections of each picture of a batch, in input pixels."""
         found = []
         for index, rows in enumerate(np.asarray(outputs[self.output], np.float32)):
-            order = np.argsort(-rows[:, 4], kind="stable")[: selection.detections]
-            chosen = rows[order[rows[order, 4] > selection.score_threshold]]
             grids = outputs[self.prototypes][index] if self.prototypes else None
-            found.append(self._picture(chosen, grids))
+            found.append(self._picture(rows[ranked(rows[:, 4], selection)], grids))
         return found
 
     def _picture(
@@ -130,8 +130,7 @@ def _behind(facts: Facts, task: Task) -> int | None:
 
 def _joins_selected(facts: Facts, output: str) -> bool:
     """Case 2: a Concat of boxes, scores that TopK gives, and classes that were whole numbers."""
-    value = value_of(facts, output)
-    node = None if value is None else value.producer()
+    node = producer_of(output_value(facts, output))
     if node is None or node.op_type != "Concat" or len(node.inputs) != 3:
         return False
     if node.attributes.get_int("axis") not in (-1, 2):

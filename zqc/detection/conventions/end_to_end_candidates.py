@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from zqc.detection.conventions.convention import Facts, Outputs, Task
-from zqc.detection.conventions.yolo_grids import strides_of
+from zqc.detection.conventions.grids import strides_of_cells
+from zqc.detection.conventions.ranking import best_pairs
 from zqc.detection.detections import Detections
-from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
+from zqc.detection.nms import DEFAULT_SELECTION, Selection
 from zqc.pictures.input_format import FitMode
 
 
@@ -46,7 +47,7 @@ class EndToEndCandidates:
         columns = {
             name: shape[2] if len(shape) == 3 else 1
             for name, shape in facts.outputs.items()
-            if len(shape) in (2, 3) and strides_of(shape[1], facts.height, facts.width)
+            if len(shape) in (2, 3) and strides_of_cells(facts.size, shape[1])
         }
         found = {size: name for name, size in columns.items() if len(facts.outputs[name]) == 3}
         if len(columns) != len(facts.outputs) or len(columns) not in (2, 3):
@@ -61,5 +62,4 @@ class EndToEndCandidates:
         """Return the detections of each picture of a batch, in input pixels."""
         boxes = np.asarray(outputs[self.boxes], np.float32)
         scores = np.asarray(outputs[self.scores], np.float32)
-        unsuppressed = replace(selection, iou_threshold=1.0)
-        return [select(b, s, unsuppressed) for b, s in zip(boxes, scores, strict=True)]
+        return [best_pairs(b, s, selection) for b, s in zip(boxes, scores, strict=True)]

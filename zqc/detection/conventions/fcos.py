@@ -7,21 +7,19 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from zqc.detection.conventions.convention import Facts, Outputs, Task
+from passes.graph import producer_of
+from zqc.detection.conventions.convention import Facts, Outputs, Size, Task
 from zqc.detection.conventions.functions import sigmoid
 from zqc.detection.conventions.grids import (
-    Size,
     cell_points,
     count_cells,
     from_distances,
-    grid_size,
-    in_rows,
-    input_size,
+    joined_rows,
     levels,
     with_channels,
 )
-from zqc.detection.conventions.torchvision import from_heads
-from zqc.detection.conventions.tracing import array_of, makers, output_activation, output_value
+from zqc.detection.conventions.torchvision import corner_points, from_heads
+from zqc.detection.conventions.tracing import are_logits, array_of, makers, output_value
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
@@ -56,7 +54,7 @@ class TorchvisionFcos:
     @classmethod
     def of(cls, facts: Facts) -> Self | None:
         """Three outputs of torchvision's heads, with a row for each cell of the strides 8…128."""
-        cells = count_cells(input_size(facts), _LEVELS)
+        cells = count_cells(facts.size, _LEVELS)
         if any(len(s) != 3 or s[1] != cells for s in facts.outputs.values()):
             return None
         columns = {shape[2]: name for name, shape in facts.outputs.items()}
@@ -64,25 +62,20 @@ class TorchvisionFcos:
             return None
         boxes, centerness = columns.pop(4), columns.pop(1)
         [(count, scores)] = columns.items()
-        kinds = {output_activation(facts, name) for name in (scores, centerness)}
-        if kinds != {"none"} or makers(output_value(facts, boxes)) != {"Relu"}:
+        if not are_logits(facts, (scores, centerness)) or makers(output_value(facts, boxes)) != {
+            "Relu"
+        }:
             return None
         if not all(from_heads(facts, name) for name in facts.outputs):
             return None
-        return cls(boxes, scores, centerness, count - 1, input_size(facts))
+        return cls(boxes, scores, centerness, count - 1, facts.size)
 
     def decode(
         self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels."""
-        places, sizes = cell_points(self.size, _LEVELS, offset=0)
-        height, width = self.size
-        # Torchvision's step is rounded down to fill the picture; its distances are not.
-        steps = [
-            np.full((rows * columns, 2), (width // columns, height // rows))
-            for rows, columns in (grid_size(self.size, stride) for stride in _LEVELS)
-        ]
-        points = (places / sizes * np.concatenate(steps)).astype(np.float32)
+        points = np.concatenate([corner_points(self.size, stride) for stride in _LEVELS])
+        _, sizes = cell_points(self.size, _LEVELS, offset=0)
         boxes = from_distances(points, np.asarray(outputs[self.boxes], np.float32) * sizes)
         central = sigmoid(np.asarray(outputs[self.centerness], np.float32))
         scores = np.asarray(outputs[self.scores], np.float32)[..., 1:]
@@ -132,33 +125,23 @@ class Fcos:
         rest = {*boxes, *central}
         scores = tuple(name for each in names for name in each if name not in rest)
         counts = {facts.outputs[name][1] for name in scores}
-        kinds = {output_activation(facts, name) for name in (*scores, *central)}
-        kind = kinds.pop()
-        if len(counts) != 1 or kinds or kind not in ("none", "sigmoid"):
+        logits = are_logits(facts, (*scores, *central))
+        if len(counts) != 1 or logits is None:
             return None
         if not in_pixels(facts, boxes, strides) and any(
             makers(output_value(facts, name)) != {"Exp"} for name in boxes
         ):
             return None
-        return cls(
-            boxes,
-            scores,
-            central,
-            strides,
-            counts.pop(),
-            kind == "none",
-            input_size(facts),
-        )
+        return cls(boxes, scores, central, strides, counts.pop(), logits, facts.size)
 
     def decode(
         self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels."""
         points, _ = cell_points(self.size, self.strides, offset=0.5)
-        distances, scores, central = (
-            np.concatenate([in_rows(outputs[name], count) for name in names], axis=1)
-            for names, count in ((self.boxes, 4), (self.scores, self.classes), (self.centerness, 1))
-        )
+        distances = joined_rows(outputs, self.boxes, 4)
+        scores = joined_rows(outputs, self.scores, self.classes)
+        central = joined_rows(outputs, self.centerness, 1)
         if self.logits:
             scores, central = sigmoid(scores), sigmoid(central)
         boxes = from_distances(points, distances)
@@ -168,8 +151,7 @@ class Fcos:
 def in_pixels(facts: Facts, boxes: tuple[str, ...], strides: tuple[int, ...]) -> bool:
     """Whether the last thing done to the distances of each level is to multiply by its stride."""
     for name, stride in zip(boxes, strides, strict=True):
-        value = output_value(facts, name)
-        node = value.producer() if value is not None else None
+        node = producer_of(output_value(facts, name))
         if node is None or node.op_type != "Mul":
             return False
         factors = [array for each in node.inputs if (array := array_of(each)) is not None]

@@ -8,19 +8,17 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from zqc.detection.conventions.convention import Facts, Outputs, Task
+from zqc.detection.conventions.convention import Facts, Outputs, Size, Task
 from zqc.detection.conventions.functions import sigmoid
 from zqc.detection.conventions.grids import (
-    Size,
     cell_points,
     expected_bins,
     from_distances,
     grid_size,
-    in_rows,
-    input_size,
+    joined_rows,
     strides_of_cells,
 )
-from zqc.detection.conventions.tracing import makers, output_activation, output_value
+from zqc.detection.conventions.tracing import are_logits, makers, output_value, scores_along
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
@@ -65,12 +63,12 @@ class NanoDet:
         if len(shape) != 3 or shape[2] <= 4 * _BINS:
             return None
         classes = shape[2] - 4 * _BINS
-        size = input_size(facts)
+        size = facts.size
         strides = strides_of_cells(size, shape[1], (_LEVELS, _LEVELS[:3]))
-        scores = next((part.mask for part in facts.parts if part.kind == "scores"), None)
-        if not strides or scores is None or scores.shape != shape[1:]:
+        scores = scores_along(facts, name, 2)
+        if not strides or scores is None:
             return None
-        if not scores[:, :classes].all() or scores[:, classes:].any():
+        if not scores[:classes].all() or scores[classes:].any():
             return None
         return cls(name, strides, classes, size)
 
@@ -115,7 +113,7 @@ class PicoDet:
 
         The bins are what a layer gives, as the graph must show.
         """
-        size = input_size(facts)
+        size = facts.size
         boxes: list[str] = []
         scores: list[str] = []
         for stride in _LEVELS:
@@ -131,21 +129,19 @@ class PicoDet:
             boxes += bins
             scores += on_grid.keys() - set(bins)
         counts = {facts.outputs[n][1 if len(facts.outputs[n]) == 4 else 2] for n in scores}
-        kinds = {output_activation(facts, name) for name in scores}
-        if len(facts.outputs) != 8 or len(counts) != 1 or kinds not in ({"none"}, {"sigmoid"}):
+        logits = are_logits(facts, scores)
+        if len(facts.outputs) != 8 or len(counts) != 1 or logits is None:
             return None
         if any(makers(output_value(facts, name)) - {"Conv", "Add"} for name in boxes):
             return None
-        return cls(tuple(boxes), tuple(scores), counts.pop(), kinds == {"none"}, size)
+        return cls(tuple(boxes), tuple(scores), counts.pop(), logits, size)
 
     def decode(
         self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels."""
-        bins, scores = (
-            np.concatenate([_rows(outputs[name], count) for name in names], axis=1)
-            for names, count in ((self.boxes, 4 * _BINS), (self.scores, self.classes))
-        )
+        bins = joined_rows(outputs, self.boxes, 4 * _BINS)
+        scores = joined_rows(outputs, self.scores, self.classes)
         if self.logits:
             scores = sigmoid(scores)
         boxes = _boxes(bins, self.size, _LEVELS, 0.5)
@@ -164,7 +160,3 @@ def _channels(shape: tuple[int, ...], rows: int, columns: int) -> int:
     if len(shape) == 4 and shape[2:] == (rows, columns):
         return shape[1]
     return shape[2] if len(shape) == 3 and shape[1] == rows * columns else 0
-
-
-def _rows(values: NDArray[np.generic], columns: int) -> NDArray[np.float32]:
-    return in_rows(values, columns) if values.ndim == 4 else np.asarray(values, np.float32)

@@ -1,4 +1,4 @@
-"""The grids of cells that detectors without queries look at."""
+"""The grids of cells on which detectors without queries look for objects, finest first."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from zqc.detection.conventions.convention import Facts
+from zqc.detection.conventions.convention import Facts, Outputs, Size
 from zqc.detection.conventions.functions import softmax
-
-Size = tuple[int, int]
 
 STRIDES = (4, 8, 16, 32, 64, 128)
 
-
-def input_size(facts: Facts) -> Size:
-    """Height and width of the input in pixels."""
-    return facts.height, facts.width
+RUNS = (
+    (8, 16, 32),
+    (8, 16, 32, 64),
+    (4, 8, 16, 32),
+    (4, 8, 16, 32, 64),
+    (16, 32),
+    (16, 32, 64),
+)
+"""Strides that YOLOs have together: most 8, 16 and 32, larger ones 64 besides, those for small
+objects 4. Other sums of cells are more likely chance."""
 
 
 def grid_size(size: Size, stride: int) -> Size:
@@ -46,7 +50,9 @@ def count_cells(size: Size, strides: Sequence[int]) -> int:
     return sum(rows * columns for rows, columns in (grid_size(size, s) for s in strides))
 
 
-def strides_of_cells(size: Size, cells: int, runs: Collection[tuple[int, ...]]) -> tuple[int, ...]:
+def strides_of_cells(
+    size: Size, cells: int, runs: Collection[tuple[int, ...]] = RUNS
+) -> tuple[int, ...]:
     """Which run of strides has so many cells; empty where none has, or more than one."""
     found = [run for run in runs if count_cells(size, run) == cells]
     return found[0] if len(found) == 1 else ()
@@ -55,7 +61,7 @@ def strides_of_cells(size: Size, cells: int, runs: Collection[tuple[int, ...]]) 
 def cell_points(
     size: Size, strides: Sequence[int], *, offset: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The place of every cell, row by row and grid by grid.
+    """The place of every cell, in the order of the strides, the cells of a grid row by row.
 
     Args:
         size: Height and width of the input in pixels.
@@ -97,9 +103,19 @@ def expected_bins(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def in_rows(values: NDArray[np.generic], columns: int) -> NDArray[np.float32]:
-    """Turn N × a·columns × h × w into N × h·w·a × columns; the a of a cell next to each other."""
+    """Turn N × a·columns × h × w into N × h·w·a × columns; the a of a cell next to each other.
+
+    What is in rows already stays so.
+    """
     array = np.asarray(values, np.float32)
+    if array.ndim == 3:
+        return array
     return array.transpose(0, 2, 3, 1).reshape(len(array), -1, columns)
+
+
+def joined_rows(outputs: Outputs, names: Sequence[str], columns: int) -> NDArray[np.float32]:
+    """The rows of all grids, see ``in_rows``."""
+    return np.concatenate([in_rows(outputs[name], columns) for name in names], axis=1)
 
 
 def levels(facts: Facts, count: int) -> tuple[tuple[int, ...], tuple[tuple[str, ...], ...]]:
@@ -114,7 +130,7 @@ def levels(facts: Facts, count: int) -> tuple[tuple[int, ...], tuple[tuple[str, 
         if len(shape) != 4:
             return (), ()
         grids.setdefault((shape[2], shape[3]), []).append(name)
-    strides = strides_of(input_size(facts), grids)
+    strides = strides_of(facts.size, grids)
     ordered = tuple(tuple(grids[size]) for size in sorted(grids, reverse=True))
     if not strides or any(len(names) != count for names in ordered):
         return (), ()

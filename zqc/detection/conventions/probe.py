@@ -13,21 +13,20 @@ box in a picture. How an exporter wrote the decoding plays no role.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.operators import WEIGHTED
 from zqc.detection.conventions.convention import Facts
 from zqc.detection.conventions.tracing import array_of
+from zqc.detection.upstream import walk
 from zqc.errors import ZqcError
 from zqc.runtime import session
 
 MOST_PER_CELL = 9
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _resting(facts: Facts, name: str) -> NDArray[np.generic] | None:
     sizes = source.shape
     if output is None or sizes is None or sizes.rank() != 4:
         return None
-    layers = list(_nearest_layers(output))
+    layers = _nearest_layers(output)
     if not layers:
         return None
     for node in layers:
@@ -127,16 +126,12 @@ def _resting(facts: Facts, name: str) -> NDArray[np.generic] | None:
         return None
 
 
-def _nearest_layers(value: ir.Value) -> Iterator[ir.Node]:
+def _nearest_layers(value: ir.Value) -> list[ir.Node]:
     """The nearest layers that a value is computed from; a product of 4 × 4 is part of decoding."""
-    waiting, seen = deque([value.producer()]), set()
-    while waiting:
-        node = waiting.popleft()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        weight = array_of(node.inputs[1]) if node.op_type in _LAYERS else None
-        if weight is not None and weight.shape != (4, 4):
-            yield node
-            continue
-        waiting.extend(v.producer() for v in node.inputs if v is not None)
+    nodes = walk([value], lambda node: () if _decides(node) else node.inputs)
+    return [node for node in nodes if _decides(node)]
+
+
+def _decides(node: ir.Node) -> bool:
+    weight = array_of(node.inputs[1]) if node.op_type in WEIGHTED else None
+    return weight is not None and weight.shape != (4, 4)

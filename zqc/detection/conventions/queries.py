@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_ir as ir
 
+from passes.graph import producer_of
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.functions import sigmoid, softmax
@@ -16,12 +17,13 @@ from zqc.detection.conventions.tracing import (
     Activation,
     array_of,
     has_operator,
+    makers,
     output_activation,
     output_value,
 )
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
-from zqc.detection.query_boxes import MOVING, layers_before, sources
+from zqc.detection.upstream import MOVING, layers_before, sources
 from zqc.pictures.input_format import FitMode
 
 
@@ -152,32 +154,28 @@ def _pair(facts: Facts) -> tuple[str, str] | None:
         return None
     boxes = [name for name, shape in shapes.items() if shape[2] == 4]
     if len(boxes) == 2:
-        boxes = [name for name in boxes if _is_squashed(output_value(facts, name))]
+        boxes = [name for name in boxes if output_activation(facts, name) == "sigmoid"]
     if len(boxes) != 1 or len({shape[1] for shape in shapes.values()}) != 1:
         return None
     (scores,) = shapes.keys() - {boxes[0]}
     return boxes[0], scores
 
 
-def _is_squashed(value: ir.Value | None) -> bool:
-    return {n.op_type if n is not None else "" for n in sources(value, MOVING)} == {"Sigmoid"}
-
-
 def _from_queries(value: ir.Value) -> bool:
     layers = layers_before(list(sources(value, MOVING)))
-    return _is_squashed(value) and {node.op_type for node in layers} <= {"Gemm", "MatMul"}
+    return makers(value) == {"Sigmoid"} and {node.op_type for node in layers} <= {"Gemm", "MatMul"}
 
 
 def _from_layer(value: ir.Value) -> bool:
     """Whether boxes are the sigmoid of what a layer gives, with no more than its bias added."""
     for squashing in sources(value, MOVING):
-        node = squashing.inputs[0].producer() if squashing and squashing.inputs[0] else None
+        node = producer_of(squashing.inputs[0]) if squashing is not None else None
         if node is not None and node.op_type == "Add":
             bias = [array for v in node.inputs if (array := array_of(v)) is not None]
             rest = [v for v in node.inputs if array_of(v) is None]
-            if len(bias) != 1 or bias[0].size != 4 or rest[0] is None:
+            if len(bias) != 1 or bias[0].size != 4:
                 return False
-            node = rest[0].producer()
+            node = producer_of(rest[0])
         if node is None or node.op_type not in ("Gemm", "MatMul"):
             return False
     return True

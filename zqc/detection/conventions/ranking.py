@@ -25,8 +25,7 @@ def chosen(
     """
     numbers = np.asarray(scores, np.float32)
     names = np.asarray(labels).astype(np.int64)
-    kept = np.flatnonzero((numbers > selection.score_threshold) & (names >= 0))
-    order = kept[np.argsort(-numbers[kept], kind="stable")[: selection.detections]]
+    order = ranked(np.where(names >= 0, numbers, -np.inf), selection)
     return Detections(np.asarray(boxes, np.float32)[order], numbers[order], names[order])
 
 
@@ -42,3 +41,9 @@ def best_pairs(
     """
     places, labels = np.divmod(np.arange(scores.size), scores.shape[1])
     return chosen(boxes[places], scores.reshape(-1), labels, selection)
+
+
+def ranked(scores: NDArray[np.floating], selection: Selection) -> NDArray[np.int64]:
+    """Indices of the scores above the threshold, the best first, and no more than the limit."""
+    kept = np.flatnonzero(scores > selection.score_threshold)
+    return kept[np.argsort(-scores[kept], kind="stable")[: selection.detections]]

@@ -9,21 +9,19 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import int_attribute, is_silu
+from passes.graph import int_attribute, is_silu, producer_of
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.functions import sigmoid
 from zqc.detection.conventions.grids import (
     cell_points,
     count_cells,
-    grid_size,
-    in_rows,
-    input_size,
+    joined_rows,
     levels,
     with_channels,
 )
-from zqc.detection.conventions.torchvision import head_pair
-from zqc.detection.conventions.tracing import array_of, output_activation, output_value
+from zqc.detection.conventions.torchvision import corner_points, head_pair
+from zqc.detection.conventions.tracing import are_logits, array_of, output_value
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
@@ -85,26 +83,23 @@ class EfficientDet:
         scores = tuple(name for each in names for name in each if name not in boxes)
         counts = {facts.outputs[name][1] for name in scores}
         classes, rest = divmod(counts.pop(), _PER_CELL)
-        kinds = {output_activation(facts, name) for name in scores}
+        logits = are_logits(facts, scores)
         scales = {_anchor_scale(facts, name) for name in (*boxes, *scores)}
-        if counts or rest or len(kinds) != 1 or len(scales) != 1:
+        scale = scales.pop()
+        if counts or rest or scales or scale is None or logits is None:
             return None
-        kind, scale = kinds.pop(), scales.pop()
-        if kind not in ("none", "sigmoid") or scale is None:
-            return None
-        return cls(boxes, scores, _octave_anchors(facts, scale), classes, kind == "none")
+        return cls(boxes, scores, _octave_anchors(facts, scale), classes, logits)
 
     def decode(
         self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels."""
-        codes = np.concatenate([in_rows(outputs[name], 4) for name in self.boxes], axis=1)
-        scores = [in_rows(outputs[name], self.classes) for name in self.scores]
-        scores_ = np.concatenate(scores, axis=1)
+        codes = joined_rows(outputs, self.boxes, 4)
+        scores = joined_rows(outputs, self.scores, self.classes)
         boxes = _from_codes(codes[..., [1, 0, 3, 2]], self.anchors, np.float32(20))
         if self.logits:
-            scores_ = sigmoid(scores_)
-        return [select(b, s, selection) for b, s in zip(boxes, scores_, strict=True)]
+            scores = sigmoid(scores)
+        return [select(b, s, selection) for b, s in zip(boxes, scores, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -133,7 +128,7 @@ class RetinaNet:
     @classmethod
     def of(cls, facts: Facts) -> Self | None:
         """Two outputs of torchvision's heads, with nine anchors in each cell of strides 8…128."""
-        found = head_pair(facts, _PER_CELL * count_cells(input_size(facts), _LEVELS))
+        found = head_pair(facts, _PER_CELL * count_cells(facts.size, _LEVELS))
         if found is None:
             return None
         boxes, scores = found
@@ -159,23 +154,19 @@ def _from_codes(
 
 
 def _octave_anchors(facts: Facts, scale: float) -> NDArray[np.float32]:
-    points, strides = cell_points(input_size(facts), _LEVELS, offset=0.5)
+    points, strides = cell_points(facts.size, _LEVELS, offset=0.5)
     shapes = np.array([[o * w, o * h] for o in _OCTAVES for w, h in _SHAPES], np.float32)
     return _per_cell(points, strides[:, None] * np.float32(scale) * shapes)
 
 
 def _corner_anchors(facts: Facts) -> NDArray[np.float32]:
-    """Torchvision's: whole pixels, on a grid whose step is rounded down to fill the picture."""
+    """Torchvision's, whose sizes are whole pixels."""
     found = []
     for stride in _LEVELS:
-        rows, columns = grid_size(input_size(facts), stride)
-        steps = np.array([facts.width // columns, facts.height // rows])
         sides = np.array([int(4 * stride * octave) for octave in _OCTAVES], np.float32)
         ratios = np.sqrt(np.array([0.5, 1.0, 2.0], np.float32))[:, None]
         half = np.stack([(sides / ratios).ravel(), (sides * ratios).ravel()], axis=1) / 2
-        y, x = np.mgrid[:rows, :columns]
-        cells = np.stack([x, y], axis=-1).reshape(-1, 2) * steps
-        found.append(_per_cell(cells, 2 * np.round(half)[None]))
+        found.append(_per_cell(corner_points(facts.size, stride), 2 * np.round(half)[None]))
     return np.concatenate(found)
 
 
@@ -201,9 +192,9 @@ def _anchor_scale(facts: Facts, name: str) -> float | None:
     width = weight.shape[1]
     if int_attribute(depthwise, "group", 1) != width or kernel.shape[:2] != (width, 1):
         return None
-    before = depthwise.inputs[0].producer() if depthwise.inputs[0] is not None else None
-    if before is not None and before.op_type == "Pad" and before.inputs[0] is not None:
-        before = before.inputs[0].producer()
+    before = producer_of(depthwise.inputs[0])
+    if before is not None and before.op_type == "Pad":
+        before = producer_of(before.inputs[0])
     if before is not None and before.op_type == "Clip":
         return _LITE_SCALES.get(width)
     if before is None or not (before.op_type == "Swish" or is_silu(before)):
@@ -214,5 +205,5 @@ def _anchor_scale(facts: Facts, name: str) -> float | None:
 
 
 def _producer(value: ir.Value | None, *types: str) -> ir.Node | None:
-    node = value.producer() if value is not None else None
+    node = producer_of(value)
     return node if node is not None and node.op_type in types else None

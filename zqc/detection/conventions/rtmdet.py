@@ -5,21 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import numpy as np
-
-from zqc.detection.conventions.convention import Facts, Outputs, Task
+from zqc.detection.conventions.convention import Facts, Outputs, Size, Task
 from zqc.detection.conventions.fcos import in_pixels
 from zqc.detection.conventions.functions import sigmoid
 from zqc.detection.conventions.grids import (
-    Size,
     cell_points,
     from_distances,
-    in_rows,
-    input_size,
+    joined_rows,
     levels,
     with_channels,
 )
-from zqc.detection.conventions.tracing import output_activation
+from zqc.detection.conventions.tracing import are_logits
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
@@ -63,22 +59,18 @@ class RtmDet:
             return None
         scores = tuple(name for each in names for name in each if name not in boxes)
         counts = {facts.outputs[name][1] for name in scores}
-        kinds = {output_activation(facts, name) for name in scores}
-        kind = kinds.pop()
-        if len(counts) != 1 or kinds or kind not in ("none", "sigmoid"):
+        logits = are_logits(facts, scores)
+        if len(counts) != 1 or logits is None:
             return None
-        size = input_size(facts)
-        return cls(boxes, scores, strides, counts.pop(), kind == "none", size)
+        return cls(boxes, scores, strides, counts.pop(), logits, facts.size)
 
     def decode(
         self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels."""
         points, _ = cell_points(self.size, self.strides, offset=0)
-        distances, scores = (
-            np.concatenate([in_rows(outputs[name], count) for name in names], axis=1)
-            for names, count in ((self.boxes, 4), (self.scores, self.classes))
-        )
+        distances = joined_rows(outputs, self.boxes, 4)
+        scores = joined_rows(outputs, self.scores, self.classes)
         if self.logits:
             scores = sigmoid(scores)
         boxes = from_distances(points, distances)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.ranking import chosen
-from zqc.detection.conventions.tracing import has_operator, output_value
+from zqc.detection.conventions.tracing import has_operator, moved_from, output_value
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
 from zqc.pictures.input_format import FitMode
@@ -223,21 +223,9 @@ def _found(facts: Facts, *wanted: str) -> tuple[str, str, str, str] | None:
 
 
 def _class_first(facts: Facts, name: str) -> bool:
-    value = output_value(facts, name)
-    node = value.producer() if value is not None else None
-    while node is not None and node.op_type in ("Identity", "Reshape", "Gather"):
-        node = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if node is None or node.op_type != "Concat" or len(node.inputs) < 3:
+    joined = moved_from(output_value(facts, name))
+    if joined is None or joined.op_type != "Concat" or len(joined.inputs) < 3:
         return False
-    return [_is_cast(column) for column in node.inputs] == [True] + [False] * (len(node.inputs) - 1)
-
-
-def _is_cast(value: ir.Value | None) -> bool:
-    """Whether whole numbers were cast to floating-point ones, and then only moved."""
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type == "Cast":
-            return True
-        if node.op_type not in ("Identity", "Reshape", "Unsqueeze", "Squeeze", "Gather"):
-            return False
-        value = node.inputs[0]
-    return False
+    columns = [moved_from(column) for column in joined.inputs]
+    cast = [column is not None and column.op_type == "Cast" for column in columns]
+    return cast[0] and not any(cast[1:])

@@ -9,13 +9,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import ints
+from passes.graph import ints, producer_of
 from zqc.detection.conventions.convention import Facts, Outputs, Task
 from zqc.detection.conventions.regions import connected, grown, mean_inside, smallest_rectangle
 from zqc.detection.conventions.tracing import output_value
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
-from zqc.detection.query_boxes import layers_before
+from zqc.detection.rotated import upright
+from zqc.detection.upstream import layers_before
 from zqc.pictures.input_format import FitMode
 
 _TEXT = 0.3
@@ -57,12 +58,11 @@ class DbNet:
             return None
         if facts.family == cls.name:
             return cls(name)
-        value = output_value(facts, name)
-        node = value.producer() if value is not None else None
+        node = producer_of(output_value(facts, name))
         if node is None or node.op_type != "Sigmoid":
             return None
-        last = layers_before([v.producer() for v in node.inputs if v is not None])
-        first = layers_before([n.inputs[0].producer() for n in last if n.inputs[0] is not None])
+        last = layers_before([node])
+        first = layers_before([producer_of(n.inputs[0]) for n in last])
         if not _double(last) or not _double(first):
             return None
         return cls(name)
@@ -99,5 +99,4 @@ def _texts(values: NDArray[np.float32], limit: int) -> Detections:
     found.sort(key=lambda each: -each[0])
     corners = np.array([each[1] for each in found[:limit]], np.float32).reshape(-1, 4, 2)
     scores = np.array([each[0] for each in found[:limit]], np.float32)
-    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    return Detections(boxes, scores, np.zeros(len(scores), np.int64), corners=corners)
+    return Detections(upright(corners), scores, np.zeros(len(scores), np.int64), corners=corners)

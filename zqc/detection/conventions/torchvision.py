@@ -7,15 +7,17 @@ from typing import ClassVar, Self
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
-from passes.graph import ints
+from passes.graph import ints, producer_of
 from passes.operators import PICKING, RESHAPING, SQUASHING
-from zqc.detection.conventions.convention import Facts, Outputs, Task
+from zqc.detection.conventions.convention import Facts, Outputs, Size, Task
+from zqc.detection.conventions.grids import cell_points, grid_size
 from zqc.detection.conventions.ranking import chosen
 from zqc.detection.conventions.tracing import has_operator, makers, output_activation, output_value
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection
-from zqc.detection.query_boxes import MOVING
+from zqc.detection.upstream import MOVING, Values, moved_inputs, walk
 from zqc.pictures.input_format import FitMode
 
 _HEADS = (0, 3, 4, 1, 2)
@@ -98,18 +100,24 @@ def head_pair(facts: Facts, anchors: int) -> tuple[str, str] | None:
     return boxes[0], scores
 
 
+def corner_points(size: Size, stride: int) -> NDArray[np.float32]:
+    """The upper left corner (x, y) of each cell of a grid in pixels, shape (A, 2).
+
+    Torchvision's step from cell to cell is a whole number, rounded down, so that the cells stay in
+    the picture.
+    """
+    (height, width), (rows, columns) = size, grid_size(size, stride)
+    points, strides = cell_points(size, (stride,), offset=0)
+    return points / strides * np.array([width // columns, height // rows], np.float32)
+
+
 def from_heads(facts: Facts, name: str) -> bool:
     """Whether an output comes from the heads of torchvision, by how they reorder its axes."""
-    waiting = [output_value(facts, name)]
-    while waiting:
-        value = waiting.pop()
-        node = value.producer() if value is not None else None
-        if node is None or node.op_type not in MOVING:
-            continue
-        if node.op_type == "Transpose" and ints(node, "perm", ()) == _HEADS:
-            return True
-        waiting += node.inputs if node.op_type == "Concat" else node.inputs[:1]
-    return False
+    nodes = walk(
+        [output_value(facts, name)],
+        lambda node: moved_inputs(node) if node.op_type in MOVING else (),
+    )
+    return any(n.op_type == "Transpose" and ints(n, "perm", ()) == _HEADS for n in nodes)
 
 
 def _is_whole(value: ir.Value) -> bool:
@@ -117,18 +125,18 @@ def _is_whole(value: ir.Value) -> bool:
 
 
 def _scales_columns(value: ir.Value | None) -> bool:
-    node = value.producer() if value is not None else None
+    node = producer_of(value)
     if node is None or node.op_type != "Concat" or len(node.inputs) != 4:
         return False
     columns = [_before_reshaping(column) for column in node.inputs]
-    split = columns[0].producer() if columns[0] is not None else None
+    split = producer_of(columns[0])
     if split is not None and split.op_type == "Split" and list(split.outputs) == columns:
         return True
     return all(makers(column) == {"Mul"} for column in node.inputs)
 
 
 def _before_reshaping(value: ir.Value | None) -> ir.Value | None:
-    while value is not None and (node := value.producer()) is not None:
+    while (node := producer_of(value)) is not None:
         if node.op_type not in RESHAPING:
             break
         value = node.inputs[0]
@@ -137,18 +145,14 @@ def _before_reshaping(value: ir.Value | None) -> ir.Value | None:
 
 def _score_columns(value: ir.Value | None) -> int:
     """How many columns the scores had where they were squashed; 0 where it is not seen."""
-    waiting, seen, found = [value], set(), set()
-    while waiting:
-        node = each.producer() if (each := waiting.pop()) is not None else None
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node.op_type in SQUASHING:
-            shape = node.outputs[0].shape
-            found.add(shape[-1] if shape is not None and shape.rank() > 1 else None)
-        elif node.op_type in ("Concat", "Mul"):
-            waiting += node.inputs
-        elif node.op_type in MOVING | {"Sqrt", "TopK"}:
-            waiting += node.inputs[:1]
+
+    def before(node: ir.Node) -> Values:
+        if node.op_type == "Mul":
+            return node.inputs
+        return moved_inputs(node) if node.op_type in MOVING | {"Sqrt", "TopK"} else ()
+
+    squashing = (n for n in walk([value], before) if n.op_type in SQUASHING)
+    shapes = [node.outputs[0].shape for node in squashing]
+    found = {s[-1] if s is not None and s.rank() > 1 else None for s in shapes}
     whole = [size for size in found if isinstance(size, int)]
     return max(whole) if len(whole) == len(found) and whole else 0

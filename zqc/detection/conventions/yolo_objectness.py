@@ -9,8 +9,8 @@ import numpy as np
 
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Task
-from zqc.detection.conventions.yolo_graph import scores_along
-from zqc.detection.conventions.yolo_grids import strides_of
+from zqc.detection.conventions.grids import strides_of_cells
+from zqc.detection.conventions.tracing import scores_along
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
@@ -52,7 +52,7 @@ class YoloObjectness:
             return None
         cells, rest = divmod(shape[1], _ANCHORS)
         classes = shape[2] - 5
-        if rest or classes < 1 or strides_of(cells, facts.height, facts.width) is None:
+        if rest or classes < 1 or not strides_of_cells(facts.size, cells):
             return None
         if not facts.may_be("detect", classes) or not _are_scores(facts, cls.name, output, classes):
             return None

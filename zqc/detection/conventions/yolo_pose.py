@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Task
-from zqc.detection.conventions.yolo_graph import scores_along
+from zqc.detection.conventions.tracing import scores_along
 from zqc.detection.conventions.yolo_rows import columns, first_scores, is_layout, layout, rows_of
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, choose

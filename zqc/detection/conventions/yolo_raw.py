@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zqc.detection.conventions.convention import Facts, Outputs, Shapes, Task
-from zqc.detection.conventions.functions import sigmoid, softmax
-from zqc.detection.conventions.yolo_graph import computed_by, score_mask, sizes_before, value_of
-from zqc.detection.conventions.yolo_grids import are_run, corners, per_cell, stride_of, strides_of
+from zqc.detection.conventions.convention import Facts, Outputs, Task
+from zqc.detection.conventions.functions import sigmoid
+from zqc.detection.conventions.grids import (
+    RUNS,
+    cell_points,
+    expected_bins,
+    from_distances,
+    levels,
+    strides_of_cells,
+    with_channels,
+)
+from zqc.detection.conventions.tracing import computed_by, output_value, score_mask, sizes_before
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
@@ -78,14 +87,12 @@ class YoloRaw:
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels."""
         start = _SIDES if self.boxes == self.scores else 0
-        bins = np.concatenate([_cells(outputs[name])[:, :_SIDES] for name in self.boxes], axis=2)
-        scores = np.concatenate([_cells(outputs[name])[:, start:] for name in self.scores], axis=2)
-        scores = (sigmoid(scores) if self.logits else scores).transpose(0, 2, 1)
-        shares = softmax(bins.reshape(len(bins), 4, _BINS, -1).transpose(0, 3, 1, 2))
-        sides = shares @ np.arange(_BINS, dtype=np.float32)
-        middle = corners(self.height, self.width, self.strides) + np.float32(0.5)
-        places = np.concatenate([middle - sides[..., :2], middle + sides[..., 2:]], axis=-1)
-        boxes = places * per_cell(self.height, self.width, self.strides)
+        bins = np.concatenate([_rows(outputs[name])[..., :_SIDES] for name in self.boxes], axis=1)
+        scores = np.concatenate([_rows(outputs[name])[..., start:] for name in self.scores], axis=1)
+        if self.logits:
+            scores = sigmoid(scores)
+        points, sizes = cell_points((self.height, self.width), self.strides, offset=0.5)
+        boxes = from_distances(points, expected_bins(bins) * sizes)
         return [select(b, s, selection) for b, s in zip(boxes, scores, strict=True)]
 
 
@@ -94,21 +101,17 @@ _Found = tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]
 
 def _joined(facts: Facts) -> _Found | None:
     """Case 1."""
-    heads = _heads(facts, facts.outputs)
-    if heads is None:
-        return None
-    names = tuple(heads.values())
-    return names, names, tuple(heads)
+    strides, grids = levels(facts, 1)
+    names = tuple(chain(*grids))
+    return (names, names, strides) if strides in RUNS else None
 
 
 def _apart(facts: Facts) -> _Found | None:
     """Case 2; with 64 classes the order is not known."""
-    boxes = {name: s for name, s in facts.outputs.items() if s[1:2] == (_SIDES,)}
-    others = {name: s for name, s in facts.outputs.items() if name not in boxes}
-    first, second = _heads(facts, boxes), _heads(facts, others)
-    if first is None or second is None or tuple(first) != tuple(second):
-        return None
-    return tuple(first.values()), tuple(second.values()), tuple(first)
+    strides, grids = levels(facts, 2)
+    boxes = with_channels(facts, grids, _SIDES)
+    scores = tuple(name for name in chain(*grids) if name not in boxes)
+    return (boxes, scores, strides) if boxes and strides in RUNS else None
 
 
 def _flat(facts: Facts) -> _Found | None:
@@ -117,38 +120,25 @@ def _flat(facts: Facts) -> _Found | None:
     shapes = list(facts.outputs.values())
     if len(shapes) != 2 or len(boxes) != 1 or any(len(shape) != 3 for shape in shapes):
         return None
-    strides = strides_of(shapes[0][2], facts.height, facts.width)
-    if strides is None or shapes[0][2] != shapes[1][2]:
+    strides = strides_of_cells(facts.size, shapes[0][2])
+    if not strides or shapes[0][2] != shapes[1][2]:
         return None
     (scores,) = set(facts.outputs) - set(boxes)
     return tuple(boxes), (scores,), strides
-
-
-def _heads(facts: Facts, outputs: Shapes) -> dict[int, str] | None:
-    """Outputs on grids by stride, finest first; None where one is not, or they are no run."""
-    heads = {
-        stride_of(shape[2], shape[3], facts.height, facts.width): name
-        for name, shape in outputs.items()
-        if len(shape) == 4
-    }
-    found = {stride: heads[stride] for stride in sorted(s for s in heads if s is not None)}
-    if len(found) != len(outputs) or not are_run(list(found)):
-        return None
-    return found
 
 
 def _is_certain(facts: Facts, name: str, classes: int) -> bool:
     """Whether an output N × (64 + C) × h × w has the 64 first, and nothing else."""
     if facts.task == "detect" and len(facts.names) == classes:
         return True
-    value = value_of(facts, name)
+    value = output_value(facts, name)
     sizes = [] if value is None else sizes_before(value)
     return sizes == [_SIDES, classes] or facts.family == YoloRaw.name
 
 
 def _are_logits(facts: Facts, name: str) -> bool | None:
     """Whether the scores in an output are before their sigmoid; None where it is not known."""
-    value = value_of(facts, name)
+    value = output_value(facts, name)
     if value is not None:
         computed = computed_by(value)
         return None if computed - {"Sigmoid"} else "Sigmoid" not in computed
@@ -158,11 +148,11 @@ def _are_logits(facts: Facts, name: str) -> bool | None:
 
 def _any_computed(facts: Facts, boxes: tuple[str, ...], scores: tuple[str, ...]) -> bool:
     """Whether anything is computed behind the layers of the boxes, as far as the graph shows."""
-    values = [value_of(facts, name) for name in boxes if boxes != scores]
+    values = [output_value(facts, name) for name in boxes if boxes != scores]
     return any(value is not None and computed_by(value) for value in values)
 
 
-def _cells(output: NDArray[np.generic]) -> NDArray[np.float32]:
-    """N × K × h × w or N × K × A as N × K × cells."""
+def _rows(output: NDArray[np.generic]) -> NDArray[np.float32]:
+    """N × K × h × w or N × K × A as N × cells × K."""
     values = np.asarray(output, np.float32)
-    return values.reshape(*values.shape[:2], -1)
+    return values.reshape(*values.shape[:2], -1).transpose(0, 2, 1)

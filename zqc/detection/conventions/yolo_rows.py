@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.detection.conventions.convention import Facts, Outputs, Task
-from zqc.detection.conventions.yolo_graph import is_picked, scores_along
-from zqc.detection.conventions.yolo_grids import strides_of
+from zqc.detection.conventions.grids import strides_of_cells
+from zqc.detection.conventions.tracing import is_picked, scores_along
 
 
 def rows_of(facts: Facts, outputs: Mapping[str, tuple[int, ...]]) -> tuple[str, int] | None:
@@ -28,9 +28,7 @@ def rows_of(facts: Facts, outputs: Mapping[str, tuple[int, ...]]) -> tuple[str, 
     found = [
         (name, shape[1])
         for name, shape in outputs.items()
-        if len(shape) == 3
-        and strides_of(shape[2], facts.height, facts.width)
-        and not is_picked(facts, name)
+        if len(shape) == 3 and strides_of_cells(facts.size, shape[2]) and not is_picked(facts, name)
     ]
     return found[0] if len(found) == 1 else None
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Shapes, Task
-from zqc.detection.conventions.yolo_grids import grid
+from zqc.detection.conventions.grids import grid_size
 from zqc.detection.conventions.yolo_rows import columns, is_layout, layout, rows_of
 from zqc.detection.detections import Detections
+from zqc.detection.masks import Masks
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, choose
 from zqc.pictures.input_format import FitMode
 
@@ -82,7 +83,7 @@ class YoloSegment:
 
 def prototypes_of(facts: Facts) -> tuple[str, int] | None:
     """Name of the one output of prototypes N × P × h × w, and P."""
-    sizes = grid(facts.height, facts.width, _STRIDE)
+    sizes = grid_size(facts.size, _STRIDE)
     outputs: Shapes = facts.outputs
     found = [(name, s[1]) for name, s in outputs.items() if len(s) == 4 and s[2:] == sizes]
     return found[0] if len(found) == 1 else None
@@ -94,7 +95,7 @@ def masks_of(
     boxes: NDArray[np.floating],
     height: int,
     width: int,
-) -> NDArray[np.bool_]:
+) -> Masks:
     """Masks on the grid of the prototypes, cut at the boxes.
 
     Args:
@@ -103,9 +104,6 @@ def masks_of(
         boxes: (x1, y1, x2, y2) in input pixels, shape (n, 4).
         height: Height of the input in pixels.
         width: Its width.
-
-    Returns:
-        Shape (n, h, w).
     """
     _, high, wide = prototypes.shape
     x1, y1, x2, y2 = (boxes * (np.array([wide, high] * 2) / ([width, height] * 2))).T
@@ -114,4 +112,4 @@ def masks_of(
     down = (y >= y1[:, None]) & (y < y2[:, None])
     covered: NDArray[np.bool_] = np.tensordot(coefficients, prototypes, 1) > 0
     covered &= down[:, :, None] & across[:, None, :]
-    return covered
+    return Masks.of(covered)

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from passes.graph import producer_of
 from zqc.detection.conventions.anchor_heads import AnchorHeads, Head, classes_of, grid_of
 from zqc.detection.conventions.convention import Facts
-from zqc.detection.conventions.yolo_graph import computed_by, value_of
-from zqc.detection.conventions.yolo_grids import grid
+from zqc.detection.conventions.grids import grid_size
+from zqc.detection.conventions.tracing import computed_by, output_value
 
 # Width and height in pixels of the input, per stride. (81, 82) stands in both heads and the sixth
 # anchor of YOLOv3-tiny, (10, 14), in none: with masks 0,1,2 instead of 1,2,3 the published weights
@@ -51,7 +52,7 @@ class YoloV3:
         table = {2: _TINY, 3: _FULL}.get(len(facts.outputs))
         if table is None or facts.selected:
             return None
-        strides = {grid(facts.height, facts.width, stride): stride for stride in table}
+        strides = {grid_size(facts.size, stride): stride for stride in table}
         heads, classes = [], set()
         for name, shape in facts.outputs.items():
             classes.add(classes_of(shape, 3))
@@ -70,7 +71,7 @@ class YoloV3:
 
 def _is_darknet(facts: Facts) -> bool:
     """Whether the graph is that of YOLOv3, see ``YoloV3.of``."""
-    values = [value_of(facts, name) for name in facts.outputs]
+    values = [output_value(facts, name) for name in facts.outputs]
     if facts.graph is None or any(value is None or computed_by(value) for value in values):
         return False
     types = {node.op_type for node in facts.graph}
@@ -89,5 +90,5 @@ def _is_darknet(facts: Facts) -> bool:
 
 def _joined(node: ir.Node) -> set[str]:
     """The operators that give what a Concat joins."""
-    producers = (value.producer() for value in node.inputs if value is not None)
-    return {producer.op_type for producer in producers if producer is not None}
+    nodes = map(producer_of, node.inputs)
+    return {each.op_type for each in nodes if each is not None}

@@ -9,8 +9,13 @@ import numpy as np
 
 from zqc.detection.boxes import corners_from_centres
 from zqc.detection.conventions.convention import Facts, Outputs, Task
-from zqc.detection.conventions.yolo_graph import computed_by, scores_along, sizes_before, value_of
-from zqc.detection.conventions.yolo_grids import corners, per_cell, strides_of
+from zqc.detection.conventions.grids import cell_points, strides_of_cells
+from zqc.detection.conventions.tracing import (
+    computed_by,
+    output_value,
+    scores_along,
+    sizes_before,
+)
 from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
@@ -55,10 +60,10 @@ class YoloX:
         [(output, shape)] = facts.outputs.items()
         if len(shape) != 3:
             return None
-        strides, classes = strides_of(shape[1], facts.height, facts.width), shape[2] - 5
-        if strides is None or classes < 1 or not facts.may_be("detect", classes):
+        strides, classes = strides_of_cells(facts.size, shape[1]), shape[2] - 5
+        if not strides or classes < 1 or not facts.may_be("detect", classes):
             return None
-        seen, value = scores_along(facts, output, 2), value_of(facts, output)
+        seen, value = scores_along(facts, output, 2), output_value(facts, output)
         if value is None or (seen is not None and (seen[:4].any() or not seen[4:].all())):
             return None
         sizes, computed = sizes_before(value), computed_by(value)
@@ -77,9 +82,8 @@ class YoloX:
         values = np.asarray(outputs[self.output], np.float32)
         box = values[..., :4]
         if self.raw:
-            centre = box[..., :2] + corners(self.height, self.width, self.raw)
-            size = np.exp(np.minimum(box[..., 2:], 20))  # far beyond any picture
-            box = np.concatenate([centre, size], axis=-1)
-            box = box * per_cell(self.height, self.width, self.raw)
+            points, strides = cell_points((self.height, self.width), self.raw, offset=0)
+            size = np.exp(np.minimum(box[..., 2:], 20)) * strides  # far beyond any picture
+            box = np.concatenate([points + box[..., :2] * strides, size], axis=-1)
         boxes, scores = corners_from_centres(box), values[..., 4:5] * values[..., 5:]
         return [select(b, s, selection) for b, s in zip(boxes, scores, strict=True)]

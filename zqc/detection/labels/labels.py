@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zqc.detection.masks import Masks
 from zqc.errors import LabelError
 
 Outline = tuple[NDArray[np.floating], ...]
@@ -28,6 +29,8 @@ class Truth:
         corners: The corners of rotated boxes in order, shape (n, 4, 2); None but for those.
         outlines: What each object covers, n of them; None where boxes are all there is.
         keypoints: (x, y, visibility), 0 where a point is not labelled, shape (n, K, 3); or None.
+        masks: What each object covers on the grid of the detections' masks, where a model's
+            detections stand in for labels; else None.
     """
 
     boxes: NDArray[np.floating]
@@ -37,6 +40,7 @@ class Truth:
     corners: NDArray[np.floating] | None = None
     outlines: tuple[Outline, ...] | None = None
     keypoints: NDArray[np.floating] | None = None
+    masks: Masks | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

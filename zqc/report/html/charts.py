@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from zqc.report.html.axes import Axis, span
-from zqc.report.html.formats import percent, short
+from zqc.report.html.formats import known, percent, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 50
 """Room around a plot for ticks and labels, whose letters grow on narrow screens."""
 
+_DOTS = 120
+"""A line through more values has dots only where there is a mark."""
+
+
+Series = tuple[str, str, "Sequence[float]"]
+"""Class of the style sheet, name, and values one after another."""
+
 
 def line(
     values: Sequence[float],
@@ -26,49 +33,147 @@ def line(
     x_label: str,
     y_label: str,
     names: Sequence[str] = (),
+    marks: Sequence[str] = (),
     first: int = 0,
     log: bool = False,
     good: float = math.nan,
+    most: float = math.inf,
     width: int = 640,
 ) -> Markup:
-    """Draw a line through values one after another.
+    """Draw a line through values one after another, see ``lines``."""
+    return lines(
+        [("", "", values)],
+        title=title,
+        x_label=x_label,
+        y_label=y_label,
+        names=names,
+        marks=marks,
+        first=first,
+        log=log,
+        good=good,
+        most=most,
+        width=width,
+    )
+
+
+def lines(
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    names: Sequence[str] = (),
+    marks: Sequence[str] = (),
+    first: int = 0,
+    log: bool = False,
+    good: float = math.nan,
+    most: float = math.inf,
+    width: int = 640,
+) -> Markup:
+    """Draw lines through values one after another.
 
     Args:
-        values: The values; those that cannot be drawn leave a gap.
+        series: The lines, of the same number of values; those that cannot be drawn leave a gap.
         title: What it shows, for those who cannot see it.
         x_label: What is counted from left to right.
         y_label: What the values are.
         names: What each value belongs to, told by a pointer.
+        marks: What is special of each; such points are larger. Empty texts are nothing.
         first: The number of the first value.
         log: Whether the axis of the values is logarithmic.
         good: From here on values are good; a line says so.
+        most: What is larger is drawn here, at the top.
         width: Width of the drawing in its own units; it fills the place that it is given.
     """
-    points = [
-        (first + index, value)
-        for index, value in enumerate(values)
-        if math.isfinite(value) and (value > 0 or not log)
+    runs = [
+        [
+            (first + index, min(value, most))
+            for index, value in enumerate(values)
+            if math.isfinite(min(value, most)) and (value > 0 or not log)
+        ]
+        for _, _, values in series
     ]
-    marks = [] if math.isnan(good) else [good]
-    low, high = span([y for _, y in points] + marks, zero=not log, log=log)
-    x = Axis(first, max(first + len(values) - 1, first + 1), _LEFT, width - _RIGHT)
+    lengths = [len(values) for _, _, values in series]
+    lines_at = [] if math.isnan(good) else [good]
+    low, high = span([y for run in runs for _, y in run] + lines_at, zero=not log, log=log)
+    last = first + max(lengths, default=0) - 1
+    x = Axis(first, max(last, first + 1), _LEFT, width - _RIGHT)
     y = Axis(low, high, 280 - _BOTTOM, _TOP, log=log)
     parts = [_axes(x, y, x_label, y_label, whole=True)]
-    if marks:
-        parts.append(
-            f'<line class="good" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y(good):.1f}" '
-            f'y2="{y(good):.1f}"/><text class="good" x="{_LEFT + 6}" y="{y(good) - 7:.1f}">'
-            f"good from {escape(short(good))}</text>"
-        )
-    parts += [
-        f'<polyline class="line" points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in run)}"/>'
-        for run in _runs(points)
-    ]
-    if len(points) <= 120:
-        for place, value in points:
+    for (style, _, _), points in zip(series, runs, strict=True):
+        parts += [
+            f'<polyline class="{escape(f"line {style}".strip())}" '
+            f'points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in run)}"/>'
+            for run in _runs(points)
+        ]
+    for (style, what, values), points in zip(series, runs, strict=True):
+        for place, height in points:
+            mark = marks[place - first] if marks else ""
+            if not mark and len(points) > _DOTS:
+                continue
             name = names[place - first] if names else f"{x_label} {place}"
-            parts.append(_dot(x(place), y(value), f"{name}: {value:.4g}", "dot", 3))
-    return _svg(width, 280, title, _said(values, y_label), parts)
+            said = " ".join(filter(None, (what, short(float(f"{values[place - first]:.4g}")))))
+            said = f"{name}: {said}" + (f" ({mark})" if mark else "")
+            kind = f"dot {style} {'marked' if mark else ''}".split()
+            parts.append(_dot(x(place), y(height), said, " ".join(kind), 6 if mark else 3))
+    parts.append(_good(x, y, good))
+    described = "; ".join(
+        _said(values, what or y_label) for _, what, values in series if not what or known(values)
+    )
+    return _svg(width, 280, title, described, parts)
+
+
+def hanging(
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    names: Sequence[str],
+    marks: Sequence[str] = (),
+    good: float = math.nan,
+    most: float = 60.0,
+    width: int = 1000,
+) -> Markup:
+    """Draw what is lost as bars that hang from the top: the longer one is, the lower its value.
+
+    Args:
+        series: The bars beside each other, of the same number of values; those of which nothing is
+            known are left out.
+        title: What it shows, for those who cannot see it.
+        x_label: What is counted from left to right, from 1.
+        y_label: What the values are.
+        names: What each value belongs to, told by a pointer.
+        marks: What is special of each. Empty texts are nothing.
+        good: From here on values are good; a line says so.
+        most: The top; what is larger has no bar.
+        width: Width of the drawing in its own units; it fills the place that it is given.
+    """
+    series = [one for one in series if known(one[2])]
+    values = [min(v, most) for _, _, row in series for v in row if math.isfinite(min(v, most))]
+    low, high = span([*values, *([] if math.isnan(good) else [good])], zero=True)
+    count = max((len(row) for _, _, row in series), default=0)
+    x = Axis(0.5, max(count, 1) + 0.5, _LEFT, width - _RIGHT)
+    y = Axis(low, high, 280 - _BOTTOM, _TOP)
+    parts = [_axes(x, y, x_label, y_label, whole=True)]
+    room = (x(2) - x(1)) / max(len(series), 1) * 0.8
+    for index, (style, what, row) in enumerate(series):
+        for place, value in enumerate(row):
+            if math.isnan(value) or value >= high:
+                continue
+            left = x(place + 1) + room * (index - len(series) / 2)
+            mark = f" ({marks[place]})" if marks and marks[place] else ""
+            said = f"{names[place]}: {what} {short(float(f'{value:.4g}'))}{mark}"
+            kind = f"bar {style} {'marked' if mark else ''}".split()
+            parts.append(
+                f'<rect class="{escape(" ".join(kind))}" x="{left:.1f}" y="{_TOP}" '
+                f'width="{max(min(room, 14) - 0.6, 0.6):.1f}" '
+                f'height="{max(y(max(value, low)) - _TOP, 0):.1f}">'
+                f"<title>{escape(said)}</title></rect>"
+            )
+    parts.append(_good(x, y, good))
+    described = "; ".join(_said(row, what) for _, what, row in series)
+    return _svg(width, 280, title, described, parts)
 
 
 def scatter(points: Sequence[Point], *, title: str, x_label: str, y_label: str) -> Markup:
@@ -164,6 +269,18 @@ def shares(parts: Sequence[tuple[str, str, float]]) -> Markup:
         start += width
     said = ", ".join(f"{name} {count:,.0f} ({percent(count / total)})" for _, name, count in parts)
     return _svg(1000, 14, "Detections", said, drawn, stretched=True)
+
+
+def _good(x: Axis, y: Axis, good: float) -> str:
+    """The line from which on values are good, if there is one."""
+    if math.isnan(good):
+        return ""
+    place = y(good)
+    return (
+        f'<line class="good" x1="{x.start}" x2="{x.end}" y1="{place:.1f}" y2="{place:.1f}"/>'
+        f'<text class="good" text-anchor="end" x="{x.end - 6}" y="{place - 7:.1f}">'
+        f"good from {escape(short(good))}</text>"
+    )
 
 
 def _axes(x: Axis, y: Axis, x_label: str, y_label: str, *, whole: bool = False) -> str:

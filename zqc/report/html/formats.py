@@ -20,7 +20,8 @@ def number(value: float, digits: int = 0) -> str:
         return UNKNOWN
     if math.isinf(value):
         return "∞" if value > 0 else f"{_MINUS}∞"
-    return f"{value:,.{digits}f}".replace("-", _MINUS)
+    text = f"{value:,.{digits}f}"
+    return text.replace("-", _MINUS if text.strip("-0.,") else "")
 
 
 def signed(value: float, digits: int = 0) -> str:
@@ -50,6 +51,19 @@ def short(value: float) -> str:
     return text.replace("-", _MINUS)
 
 
+def log2(value: float) -> str:
+    """A logarithm: whole ones without a point, since then it is a power of two."""
+    return number(value, 0 if float(value).is_integer() else 1)
+
+
+def added(count: float) -> str:
+    """A number of bytes that come or go."""
+    if math.isnan(count):
+        return UNKNOWN
+    text = f"{abs(count):.0f} B" if abs(count) < 1000 else bytes_text(abs(count))
+    return f"{'+' if count >= 0 else _MINUS}{text}"
+
+
 def bits(count: int) -> str:
     """Bits of a tensor; those of floats in words."""
     return "float" if count >= 16 else str(count)
@@ -65,3 +79,10 @@ def sort_key(value: float) -> str:
     if math.isnan(value):
         return ""
     return ("Infinity" if value > 0 else "-Infinity") if math.isinf(value) else f"{value:.9g}"
+
+
+def sentence(text: str) -> str:
+    """A text as a sentence; one that begins with a name keeps it as it is."""
+    first = text.split(" ", 1)[0]
+    capital = text[:1].upper() if first.islower() and first.isalpha() else text[:1]
+    return f"{capital}{text[1:]}."

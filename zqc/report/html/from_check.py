@@ -26,7 +26,7 @@ from zqc.report.html.page import (
     Tile,
 )
 from zqc.report.html.shapes import found_shapes, label_shapes
-from zqc.report.text import bytes_text, percent_text
+from zqc.report.html.tiles import agreement_tile, boxes_tile, size_tile
 from zqc.runtime import session
 from zqc.version import __version__
 
@@ -83,21 +83,10 @@ def _tiles(result: CheckResult) -> Iterator[Tile]:
         texts = f"{100 * after.ap:.1f}", f"{100 * before.ap:.1f}"
         yield Tile("mAP", *texts, "against the labels", interval=interval)
     if result.agreement is not None:
-        note = "AP of the detections against the float model's"
-        yield Tile(
-            "Agreement", percent_text(result.agreement.ap), note=note, share=result.agreement.ap
-        )
+        yield agreement_tile(result.agreement.ap)
     if result.pairing is not None and result.pairing.counts.float_boxes:
-        counts = result.pairing.counts
-        yield Tile(
-            "Boxes kept",
-            f"{counts.kept}/{counts.float_boxes}",
-            note=f"{counts.lost} lost, {counts.new} new",
-            share=counts.recall,
-        )
-    share = result.bytes_quantized / max(result.bytes_float, 1)
-    texts = bytes_text(result.bytes_quantized), bytes_text(result.bytes_float)
-    yield Tile("Size", *texts, f"{1 / share:.1f} times smaller", share)
+        yield boxes_tile(result.pairing.counts)
+    yield size_tile(result.bytes_quantized, result.bytes_float)
 
 
 def _pictures(result: CheckResult) -> Pictures | None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zqc.report.html import images
-from zqc.report.html.formats import number, percent
+from zqc.report.html.formats import number, percent, sentence
 from zqc.report.html.page import Calibration, Distribution, LayerRow, Page, PartRow, Tile, Verdict
-from zqc.report.text import bytes_text, milliseconds_text
+from zqc.report.html.tiles import agreement_tile, boxes_tile, size_tile
+from zqc.report.text import milliseconds_text
 from zqc.runtime import session
 from zqc.version import __version__
 
@@ -74,10 +75,7 @@ def compiled_page(
 
 def verdict_of(verdict: judged.Verdict) -> Verdict:
     """The verdict, its reason as a sentence."""
-    first = verdict.reason.split(" ", 1)[0]
-    capital = verdict.reason[:1].upper() if first.islower() else verdict.reason[:1]
-    reason = f"{capital}{verdict.reason[1:]}."
-    return Verdict(verdict.word, reason, verdict.advice)
+    return Verdict(verdict.word, sentence(verdict.reason), verdict.advice)
 
 
 def part_row(part: PartAgreement) -> PartRow:
@@ -93,16 +91,7 @@ def part_row(part: PartAgreement) -> PartRow:
 
 
 def _tiles(result: CompileResult) -> tuple[Tile, ...]:
-    share = result.bytes_after / max(result.bytes_before, 1)
-    tiles = [
-        Tile(
-            "Size",
-            bytes_text(result.bytes_after),
-            bytes_text(result.bytes_before),
-            f"{1 / share:.1f} times smaller",
-            share,
-        )
-    ]
+    tiles = [size_tile(result.bytes_after, result.bytes_before)]
     before, after = result.latency_before_ms, result.latency_after_ms
     if not math.isnan(after):
         note = f"{before / after:.2f} times as fast; one picture, one thread"
@@ -112,6 +101,10 @@ def _tiles(result: CompileResult) -> tuple[Tile, ...]:
         if part.kind in ("boxes", "scores") and not math.isnan(part.sqnr_db):
             note = f"SQNR on the calibration pictures; correlation {part.correlation:.4f}"
             tiles.append(Tile(part.part.capitalize(), f"{number(part.sqnr_db, 1)} dB", note=note))
+    if result.detections is not None:
+        tiles.append(agreement_tile(result.detections.ap))
+    if result.pairing is not None and result.pairing.counts.float_boxes:
+        tiles.append(boxes_tile(result.pairing.counts))
     total, count = len(result.layers), result.integer_layers
     what = "Quantized layers" if result.kernels == "elsewhere" else "Integer layers"
     note = "all of them" if count == total else f"{total - count} stay in float"

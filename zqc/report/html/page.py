@@ -23,12 +23,14 @@ class Verdict:
         reason: Why, in one line.
         command: The one command that would help most; empty where there is nothing to do.
         advice: What that command would do, in one line.
+        title: What is said in the place of the word, where something else was asked.
     """
 
     word: Word
     reason: str = ""
     command: str = ""
     advice: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,8 +241,27 @@ class LayerRow:
         scores_db: The same of the scores.
         cumulative_db: SQNR of the layer's output with all layers up to it quantized, in dB.
         bytes: Size of its weights in the file.
-        integer: Whether it computes with integers.
+        integer: Whether it computes with integers; None where that was not asked.
         reason: Why it does not.
+        weight_thresholds: Lowest and highest log₂ of the weights' thresholds over the channels.
+        input_threshold: log₂ of the threshold of its input; NaN where that is float.
+        output_threshold: Of what it puts out, behind its activation function, likewise.
+        output_clipped: Share of the values of that output that its grid cuts off.
+        other_db: SQNR of the outputs that are neither boxes nor scores, with only this layer
+            quantized, in dB.
+        agreement: Of the detections with only this layer quantized, in 0…1.
+        local_db: SQNR of its own output, with the same input in both models, in dB.
+        cumulative_boxes_db: SQNR of the boxes with all layers up to it quantized, in dB.
+        cumulative_scores_db: Of the scores, likewise.
+        cumulative_other_db: Of the outputs that are neither, likewise.
+        spared_bits: The bits that it gets where it is spared.
+        spared_bytes: How much larger the file is then.
+        gain_boxes_db: How much nearer the boxes come then, in dB.
+        gain_scores_db: The scores, likewise.
+        rank: Its place among the layers, 1 for the one that harms most; NaN where there is none.
+        mark: What is said beside its name, such as ``parts here``.
+        note: What is out of order with it.
+        wrong: Whether it is the culprit, or one of them.
     """
 
     name: str
@@ -254,8 +275,49 @@ class LayerRow:
     scores_db: float = math.nan
     cumulative_db: float = math.nan
     bytes: float = math.nan
-    integer: bool = True
+    integer: bool | None = None
     reason: str = ""
+    weight_thresholds: tuple[float, float] | None = None
+    input_threshold: float = math.nan
+    output_threshold: float = math.nan
+    output_clipped: float = math.nan
+    other_db: float = math.nan
+    agreement: float = math.nan
+    local_db: float = math.nan
+    cumulative_boxes_db: float = math.nan
+    cumulative_scores_db: float = math.nan
+    cumulative_other_db: float = math.nan
+    spared_bits: float = math.nan
+    spared_bytes: float = math.nan
+    gain_boxes_db: float = math.nan
+    gain_scores_db: float = math.nan
+    rank: float = math.nan
+    mark: str = ""
+    note: str = ""
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """Some layers spared.
+
+    Attributes:
+        layers: Their names, those that gain most for their bytes first.
+        bytes: How much larger the file is.
+        boxes_db: SQNR of the boxes then, in dB.
+        scores_db: The same of the scores.
+        other_db: Of the outputs that are neither.
+        agreement: Of the detections, in 0…1.
+        suggested: Whether this is what is suggested.
+    """
+
+    layers: tuple[str, ...]
+    bytes: float
+    boxes_db: float = math.nan
+    scores_db: float = math.nan
+    other_db: float = math.nan
+    agreement: float = math.nan
+    suggested: bool = False
 
 
 @dataclass(frozen=True)
@@ -312,7 +374,10 @@ class Page:
         classes: Class by class.
         parts: Outputs, part by part.
         layers: Layer by layer, in the order of the graph.
+        layers_note: What was done with each of them, in a sentence.
+        steps: What sparing more and more of them gains.
         distributions: Values of the worst layers.
+        distributions_of: Of which tensors those are, in words.
         calibration: The pictures that ranges were found with.
         recipe: What it was made with, as TOML.
         command: The command that makes the same again.
@@ -332,7 +397,10 @@ class Page:
     classes: tuple[ClassRow, ...] = ()
     parts: tuple[PartRow, ...] = ()
     layers: tuple[LayerRow, ...] = ()
+    layers_note: str = ""
+    steps: tuple[StepRow, ...] = ()
     distributions: tuple[Distribution, ...] = ()
+    distributions_of: str = "the tensors that are cut off most"
     calibration: Calibration | None = None
     recipe: str = ""
     command: str = ""

@@ -52,6 +52,8 @@ def _environment() -> Environment:
         percent=formats.percent,
         size=formats.size,
         bits=formats.bits,
+        log2=formats.log2,
+        added=formats.added,
         key=formats.sort_key,
     )
     environment.globals.update(

@@ -11,6 +11,7 @@ from zqc.detection.conventions.grids import (
     from_distances,
     grid_size,
     in_rows,
+    joined_rows,
     levels,
     strides_of,
     strides_of_cells,
@@ -43,6 +44,23 @@ def test_a_rest_of_a_cell_is_a_cell():
     assert strides_of_cells((320, 320), 125, [(32, 64), (32, 64)]) == ()
 
 
+@pytest.mark.parametrize(
+    ("cells", "size", "strides"),
+    [
+        (8400, (640, 640), (8, 16, 32)),
+        (34000, (640, 640), (4, 8, 16, 32)),
+        (34000, (1280, 1280), (8, 16, 32, 64)),
+        (2000, (640, 640), (16, 32)),
+        (6300, (480, 640), (8, 16, 32)),
+        (38, (160, 160), ()),  # of strides 32, 64 and 128, which no YOLO has
+        (6400, (640, 640), ()),
+    ],
+)
+def test_the_number_of_cells_gives_the_strides(cells, size, strides):
+    """Of runs that YOLOs have, and of no others."""
+    assert strides_of_cells(size, cells) == strides
+
+
 def test_cells_stand_row_by_row():
     """(x, y) in pixels, grid by grid, with the stride of each."""
     points, strides = cell_points((16, 24), (8, 16), offset=0.5)
@@ -68,6 +86,9 @@ def test_channels_become_columns():
     rows = in_rows(values, 3)
     assert rows.shape == (2, 12, 3)
     assert rows[1, 2 * (1 * 3 + 2) + 1].tolist() == values[1, 3:, 1, 2].tolist()
+    assert in_rows(rows, 3).tolist() == rows.tolist()
+    joined = joined_rows({"fine": values, "coarse": rows}, ("fine", "coarse"), 3)
+    assert joined.tolist() == np.concatenate([rows, rows], axis=1).tolist()
 
 
 def test_outputs_are_sorted_by_their_grids():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zqc.detection.conventions.ranking import best_pairs, chosen
+from zqc.detection.conventions.ranking import best_pairs, chosen, ranked
 from zqc.detection.nms import Selection
 
 BOXES = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -23,3 +23,10 @@ def test_a_box_may_be_found_for_several_classes():
     found = best_pairs(BOXES[[0, 0, 0]], scores, Selection())
     assert found.labels.tolist() == [1, 1, 0, 0]
     assert found.scores.tolist() == np.float32([0.7, 0.6, 0.5, 0.1]).tolist()
+
+
+def test_scores_are_ranked():
+    """Equal ones in their order; the threshold itself is not above it."""
+    scores = np.array([0.5, 0.2, 0.7, 0.5, np.nan, 0.3])
+    assert ranked(scores, Selection(score_threshold=0.3)).tolist() == [2, 0, 3]
+    assert ranked(scores, Selection(score_threshold=0.1, detections=2)).tolist() == [2, 0]

@@ -28,7 +28,7 @@ def test_a_network_is_known_and_decoded_as_by_its_package(metadata):
     [found] = convention.decode({"output0": output, "output1": prototypes}, SELECTION)
     assert is_found(found, expected)
     assert found.scores.tolist() == expected[:, 4].tolist()
-    assert (found.masks == np.unpackbits(masks, axis=-1).astype(bool)).all()
+    assert (found.masks.arrays() == np.unpackbits(masks, axis=-1).astype(bool)).all()
 
 
 def test_prototypes_say_it_without_a_graph():
@@ -41,7 +41,7 @@ def test_prototypes_say_it_without_a_graph():
 def test_a_mask_ends_at_its_box():
     """A prototype that covers all is cut: cells from 4 / 4 to below 12 / 4 and from 0 to 8 / 4."""
     box = np.array([[4, 0, 12, 8]], np.float32)
-    [mask] = masks_of(np.ones((1, 1)), np.ones((1, 4, 4)), box, 16, 16)
+    [mask] = masks_of(np.ones((1, 1)), np.ones((1, 4, 4)), box, 16, 16).arrays()
     assert mask.astype(int).tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0] * 4, [0] * 4]
 
 
@@ -49,4 +49,4 @@ def test_nothing_found_has_no_masks():
     """Scores below the threshold give arrays of no detections."""
     convention = YoloSegment("a", "b", 1, 64, 64)
     [found] = convention.decode({"a": np.zeros((1, 13, 84)), "b": np.zeros((1, 8, 16, 16))})
-    assert found.masks.shape == (0, 16, 16)
+    assert found.masks.arrays().shape == (0, 16, 16)

@@ -1,5 +1,7 @@
 """Pages for the tests: one with everything in it, and one with nothing but a verdict."""
 
+import math
+
 import numpy as np
 
 from zqc.report.html import images, page
@@ -42,9 +44,16 @@ def full(name="sneaker"):
             page.PartRow("scores", 12.0, 0.9, 100, 4000),
         ),
         layers=(
-            page.LayerRow(name, "Conv", 4, 8, (-9, -5), -6, 0.01, 30.0, 25.0, 40.0, 4096),
+            page.LayerRow(name, "Conv", 4, 8, (-9, -5), -6, 0.01, 30.0, 25.0, 40.0, 4096, True),
             page.LayerRow(name, "Gemm", 32, 32, integer=False, reason=name),
-            page.LayerRow("first/depthwise", "Conv", 8, 8, (-7, -7), -5, 0.2, 3.0, 1.0, 9.0, 288),
+            page.LayerRow(
+                "first/depthwise", "Conv", 8, 8, (-7, -7), -5, 0.2, 3.0, 1.0, 9.0, 288, True
+            ),
+        ),
+        layers_note=name,
+        steps=(
+            page.StepRow((name,), 483, 20.0, 10.0, math.nan, 0.9),
+            page.StepRow((name, "other", name), -5000, 30.0, 20.0, math.nan, 0.95, suggested=True),
         ),
         distributions=(page.Distribution(name, (-1.0, 0.0, 1.0, 2.0), (1, 0, 4), 0.0, 1.5, name),),
         calibration=page.Calibration(name, (uri,), (1.0, 0.1, 0.0, 0.01)),
@@ -52,6 +61,42 @@ def full(name="sneaker"):
         command=f"zqc compile {name}",
         facts=((name, name),),
     )
+
+
+def diagnosed(name="sneaker"):
+    """A page whose layers have all that ``zqc debug`` and ``zqc sensitivity`` find of them."""
+    rows = [
+        page.LayerRow(
+            name=each,
+            op_type="Conv",
+            weight_bits=4,
+            act_bits=8,
+            boxes_db=30.0 + rank,
+            scores_db=math.inf,
+            other_db=20.0,
+            agreement=0.9,
+            cumulative_db=-5.0,
+            weight_thresholds=(-1.5, 2.0),
+            input_threshold=3.0,
+            output_threshold=math.nan,
+            output_clipped=0.01,
+            local_db=12.0,
+            cumulative_boxes_db=70.0,
+            cumulative_scores_db=math.inf,
+            cumulative_other_db=3.0,
+            spared_bits=32,
+            spared_bytes=-240.0,
+            gain_boxes_db=-0.6,
+            gain_scores_db=0.7,
+            rank=rank,
+            mark=name if rank == 1 else "",
+            note=name if rank == 1 else "",
+            wrong=rank == 1,
+        )
+        for each, rank in ((name, 2), ("depthwise", 1), ("last", 3))
+    ]
+    verdict = page.Verdict("not judged", name, f"zqc {name}", name, title=name)
+    return page.Page(name, name, "1.0", verdict=verdict, layers=tuple(rows), layers_note=name)
 
 
 def bare():

@@ -75,6 +75,66 @@ def test_what_is_good():
     assert "good from 20" in "".join(root.itertext())
 
 
+def test_what_is_beyond_the_top():
+    """Endless values and those above the top are drawn there, and told as they are."""
+    root = drawn([INF, 200.0, 10.0], most=60, names=["a", "b", "c"])
+    (_, first), (_, second), (_, third) = points(root)
+    assert first == second < third
+    said = [dot[0].text for dot in root.iter("circle")]
+    assert said == ["a: ∞", "b: 200", "c: 10"]
+
+
+def test_lines_and_marks():
+    """Each line has its style and is told by name; what is marked is larger, however many."""
+    values = [float(index) for index in range(200)]
+    marks = ["here" if index == 7 else "" for index in range(200)]
+    names = [f"n{index}" for index in range(200)]
+    series = [("boxes", "boxes", values), ("scores", "scores", values), ("other", "x", [NAN] * 200)]
+    root = parsed(
+        charts.lines(series, title="t", x_label="x", y_label="y", names=names, marks=marks)
+    )
+    assert [each.get("class") for each in root.iter("polyline")] == ["line boxes", "line scores"]
+    dots = [(dot.get("class"), dot[0].text) for dot in root.iter("circle")]
+    assert dots == [
+        ("dot boxes marked", "n7: boxes 7 (here)"),
+        ("dot scores marked", "n7: scores 7 (here)"),
+    ]
+
+
+def test_bars_that_hang():
+    """From the top down to their values; what is beyond the top or unknown has none."""
+    series = [
+        ("boxes", "boxes", [INF, 40.0, 20.0, NAN]),
+        ("scores", "scores", [50.0, 70.0, -10.0, 0.0]),
+        ("other", "outputs", [NAN] * 4),
+    ]
+    root = parsed(
+        charts.hanging(series, title="t", x_label="x", y_label="y", names=list("abcd"), good=20.0)
+    )
+    bars = {each[0].text: each for each in root.iter("rect")}
+    assert set(bars) == {
+        "b: boxes 40",
+        "c: boxes 20",
+        "a: scores 50",
+        "c: scores −10",
+        "d: scores 0",
+    }
+    height = {said: float(bar.get("height")) for said, bar in bars.items()}
+    assert height["c: boxes 20"] == pytest.approx(2 * height["b: boxes 40"], abs=0.2)
+    assert height["c: scores −10"] == pytest.approx(7 * height["a: scores 50"], abs=0.4)
+    [line] = [each for each in root.iter("line") if each.get("class") == "good"]
+    end = float(bars["c: boxes 20"].get("y")) + height["c: boxes 20"]
+    assert float(line.get("y1")) == pytest.approx(end, abs=0.2)
+    assert float(bars["c: boxes 20"].get("x")) < float(bars["c: scores −10"].get("x"))
+
+
+@pytest.mark.parametrize("values", [[], [NAN], [INF], [1e30, -1e30]])
+def test_any_bars_are_drawn(values):
+    """Nothing, none that is a number: still a drawing."""
+    names = ["n"] * len(values)
+    parsed(charts.hanging([("a", "a", values)], title="t", x_label="x", y_label="y", names=names))
+
+
 def test_names_are_text():
     """Names of points and labels do nothing."""
     markup = charts.line([1.0], title=HOSTILE, x_label=HOSTILE, y_label=HOSTILE, names=[HOSTILE])

@@ -12,6 +12,8 @@ from tests import nets
 from zqc.calibration.histogram import add, empty
 from zqc.commands.compile import CompileResult, compile_model
 from zqc.detection.agreement import PartAgreement
+from zqc.detection.average_precision import Accuracy
+from zqc.detection.pairing import Counts, Pairing
 from zqc.detection.verdict import Verdict
 from zqc.errors import OptionError, OutputError
 from zqc.quantization.layer_facts import InputRange, LayerFacts
@@ -85,6 +87,18 @@ def test_what_a_page_says():
         "--images 'my photos' --no-statistics"
     )
     render(page)
+
+
+def test_how_detections_agree():
+    """Agreement and kept boxes are tiles, where there are detections; none of no boxes."""
+    counts = Counts(10, 8, 2, 0, 1, 0, 0.9, 0.0, 0.0)
+    pairing = Pairing(0.3, False, counts, 0.3, counts, (), ())
+    result = dataclasses.replace(RESULT, detections=Accuracy(0.75, 0.9), pairing=pairing)
+    tiles = {tile.label: tile.value for tile in compiled_page(result).tiles}
+    assert (tiles["Agreement"], tiles["Boxes kept"]) == ("75.0 %", "8/10")
+    none = dataclasses.replace(pairing, counts=dataclasses.replace(counts, float_boxes=0))
+    tiles = compiled_page(dataclasses.replace(result, detections=None, pairing=none)).tiles
+    assert not {"Agreement", "Boxes kept"} & {tile.label for tile in tiles}
 
 
 def test_a_model_in_memory():

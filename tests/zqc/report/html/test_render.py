@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.zqc.report.html.pages import HOSTILE, bare, full
+from tests.zqc.report.html.pages import HOSTILE, bare, diagnosed, full
 from zqc.errors import OutputError
 from zqc.report.html.page import Page, Verdict
 from zqc.report.html.render import render, write
@@ -21,6 +21,7 @@ SECTIONS = {
     "classes",
     "outputs",
     "layers",
+    "steps",
     "ranges",
     "calibration",
     "recipe",
@@ -91,7 +92,7 @@ def test_every_part_may_be_missing(field):
     Reader(render(dataclasses.replace(full(), **{field: default})))
 
 
-@pytest.mark.parametrize("word", ["good", "usable with care", "broken"])
+@pytest.mark.parametrize("word", ["good", "usable with care", "broken", "not judged"])
 def test_a_verdict_is_said_in_words(word):
     """The word is text, so that it is neither colour nor drawing alone."""
     verdict = Verdict(word, "because")
@@ -107,6 +108,49 @@ def test_names_do_nothing():
         assert found.keys() == expected.keys()
     assert HOSTILE in "".join(hostile.texts)
     assert "49" not in {text.strip() for text in hostile.texts}
+
+
+def test_a_verdict_of_another_question():
+    """A title stands in the place of the word."""
+    verdict = Verdict("not judged", "because", title="Spare 2 layers")
+    texts = Reader(render(dataclasses.replace(bare(), verdict=verdict))).texts
+    assert "Spare 2 layers" in texts
+    assert "Not judged" not in texts
+
+
+def test_names_of_diagnosed_layers_do_nothing():
+    """The same of the columns and charts of a diagnosis, and of its marks."""
+    hostile, harmless = Reader(render(diagnosed(HOSTILE))), Reader(render(diagnosed()))
+    assert [tag for tag, _ in hostile.elements] == [tag for tag, _ in harmless.elements]
+    for drawing in re.findall(r"<svg.*?</svg>", render(diagnosed(HOSTILE)), re.DOTALL):
+        ET.fromstring(drawing)
+
+
+def test_diagnosed_layers():
+    """Worst first, each with its place in the graph, which the charts keep; no kernel is told."""
+    html = render(diagnosed())
+    found = [attributes for tag, attributes in Reader(html).elements if tag == "tr"][1:]
+    assert [(row["data-rank"], row["data-place"]) for row in found] == [
+        ("1", "2"),
+        ("2", "1"),
+        ("3", "3"),
+    ]
+    assert [row.get("class") for row in found] == ["wrong", None, None]
+    texts = {text.strip() for text in Reader(html).texts}
+    assert {"Worst first", "Local", "gain, dB", "cumulative, dB", "threshold, log₂"} <= texts
+    assert not {"Kernel", "scale, k of 2ᵏ"} & texts
+    assert {"−1.5 … 2", "−240 B", "+0.7", "−0.6", "1.00 %"} <= texts
+    bars = re.findall(r'<rect class="bar boxes[^>]*><title>([^<]*)</title>', html)
+    assert [bar.split(":")[0] for bar in bars] == ["sneaker", "depthwise", "last"]
+
+
+def test_steps():
+    """Each row names the layers that it adds, and the one that is suggested says so."""
+    html = render(full()).partition('id="steps"')[2].partition("</section>")[0]
+    first, second = html.partition("<tbody>")[2].split("</tr>")[:2]
+    assert first.count("layer-name") == 1
+    assert second.count("layer-name") == 2
+    assert ("suggested" in first, "suggested" in second) == (False, True)
 
 
 def test_nothing_is_fetched():

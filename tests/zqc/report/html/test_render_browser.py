@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.zqc.report.html.pages import HOSTILE, full
+from tests.zqc.report.html.pages import HOSTILE, diagnosed, full
 from zqc.report.html.render import render
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -43,9 +43,23 @@ FRAME = """<iframe src="page.html" style="width:{width}px;height:900px;border:0"
 <script>onmessage = (e) => {{ document.querySelector("pre").textContent = e.data; }};</script>"""
 
 
-def probed(page, folder, width):
+ORDER_PROBE = """<script>
+  const table = document.getElementById("layer-table");
+  const rows = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
+  const pressed = () => [...document.querySelectorAll("[data-order]")]
+    .map((button) => button.getAttribute("aria-pressed"));
+  const said = { before: rows() };
+  document.querySelector("[data-order=place]").click(); said.graph = [...pressed(), ...rows()];
+  document.querySelector("[data-order=rank]").click(); said.worst = [...pressed(), ...rows()];
+  table.tHead.rows[0].cells[0].firstChild.click(); said.sorted = [...pressed(), ...rows()];
+  said.width = document.documentElement.scrollWidth; said.errors = window.errors;
+  parent.postMessage(JSON.stringify(said), "*");
+</script></body>"""
+
+
+def probed(page, folder, width, probe=PROBE):
     """What a script finds on a page of some width, in a frame: windows cannot be so narrow."""
-    text = render(page).replace("</head>", WATCH).replace("</body>", PROBE)
+    text = render(page).replace("</head>", WATCH).replace("</body>", probe)
     (folder / "page.html").write_text(text, encoding="utf-8")
     (folder / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
     arguments = [
@@ -93,3 +107,14 @@ def test_buttons(phone):
     assert "overlaid" in phone["overlaid"]
     assert phone["readout"].startswith("float: ")
     assert "0.40 · lost" in phone["readout"]
+
+
+def test_layers_in_two_orders(tmp_path):
+    """Worst first or in the order of the graph, until a heading sorts; wide tables fit a phone."""
+    found = probed(diagnosed("a/very/long/name" * 9 + HOSTILE), tmp_path, 390, ORDER_PROBE)
+    assert found["errors"] == []
+    assert found["width"] <= 390
+    assert found["before"] == ["2", "1", "3"]
+    assert found["graph"] == ["false", "true", "1", "2", "3"]
+    assert found["worst"] == ["true", "false", "2", "1", "3"]
+    assert found["sorted"] == ["false", "false", "3", "2", "1"]

@@ -48,6 +48,7 @@
         const order = head.getAttribute("aria-sort") === first ? other : first;
         for (const each of all("thead th", table)) each.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", order);
+        for (const button of all(`[data-of="${table.id}"]`)) button.setAttribute("aria-pressed", false);
         const sign = order === "ascending" ? 1 : -1;
         const key = (row) => {
           const cell = row.cells[column];
@@ -62,6 +63,16 @@
         });
         body.append(...rows.map(([, row]) => row));
       });
+    });
+  }
+
+  for (const button of all("[data-order]")) {
+    button.addEventListener("click", () => {
+      const table = document.getElementById(button.dataset.of);
+      for (const each of all("thead th", table)) each.removeAttribute("aria-sort");
+      for (const each of all(`[data-of="${table.id}"]`)) each.setAttribute("aria-pressed", each === button);
+      const key = (row) => Number(row.dataset[button.dataset.order] || Infinity);
+      table.tBodies[0].append(...[...table.tBodies[0].rows].sort((a, b) => key(a) - key(b)));
     });
   }
 
