@@ -11,6 +11,7 @@ from passes.qdq import pair_of
 from tests import nets
 from tests.calibration import plan_of
 from zqc import pipeline
+from zqc.commands.sensitivity_job import Job
 from zqc.detection.parts import output_parts
 from zqc.diagnosis.effects import Bench
 from zqc.diagnosis.layerwise import Subject
@@ -85,6 +86,14 @@ def subject(**options):
     found = Subject.of(outcome.candidate, outcome.written.quantized, plan)
     parts = output_parts(loaded.model)
     return found, Bench.of(outcome.candidate.model, [tensors()], parts, threads=1)
+
+
+def job_of(**options):
+    """What ``zqc sensitivity`` evaluates of the net."""
+    loaded, plan, outcome = quantized(**options)
+    found, bench = subject(**options)
+    batches = Batches.of(ImageSet.of_tensors(tensors(), "noise"), outcome.candidate.model)
+    return Job(loaded, plan, batches, outcome, found, bench)
 
 
 def canonical(**options):

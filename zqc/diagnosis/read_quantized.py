@@ -49,7 +49,7 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
     for node, product in products.items():
         wanted += node.inputs[1:3]
         kept = stored[node]
-        wanted += kept.inputs[:1] if kept is not None else []
+        wanted += [kept.inputs[0], _third(kept)] if kept is not None else []
         wanted += product.inputs[1:2] if product is not None else []
     for pair, back in backs.items():
         wanted += pair.inputs[1:3]
@@ -58,6 +58,11 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
 
     def array(value: ir.Value | None) -> NDArray[np.float64]:
         return np.zeros(1) if value is None else values[name_of(value)].astype(np.float64)
+
+    def stored_bits(node: ir.Node | None) -> int:
+        if node is None:
+            return FLOAT_BITS
+        return _bits(values[name_of(node.inputs[0])], array(_third(node)))
 
     owners: dict[ir.Node, tuple[ir.Node, tuple[str, ...]]] = {}
     for node in layers:
@@ -85,13 +90,12 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
         weight = array(node.inputs[1])
         bias = array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
         source, product = _quantizer_before(node.inputs[0]), products[node]
-        kept = stored[node]
         found.append(
             QuantizedLayer(
                 node,
                 weight,
                 bias,
-                FLOAT_BITS if kept is None else _bits(array(kept.inputs[0])),
+                stored_bits(stored[node]),
                 None if product is None else _factors(product, array(product.inputs[1])),
                 tuple(roundings[p] for p, (owner, _) in owners.items() if owner is node),
                 roundings.get(source) if source is not None else None,
@@ -227,16 +231,19 @@ def _stored(node: ir.Node) -> ir.Node | None:
     return None
 
 
-def _bits(codes: NDArray[np.float64]) -> int:
-    """Bits that hold the integers of a layer; where they are packed, fewer than their type has.
+def _bits(codes: NDArray[np.generic], zero: NDArray[np.float64]) -> int:
+    """Bits that hold the integers of a layer around their zero point, two at least.
 
-    Codes of an unsigned type are taken around their middle.
+    Where they are packed, these are fewer than their type has; with zero points beside the middle
+    of the type they would be more, and are those of the type.
     """
-    low, high = float(codes.min(initial=0.0)), float(codes.max(initial=0.0))
-    if low >= 0 and high > 127:
-        low, high = low - 128, high - 128
+    most = ir.DataType.from_numpy(codes.dtype).bitwidth
+    if not codes.size:
+        return most
+    low = float(codes.min()) - float(zero.max())
+    high = float(codes.max()) - float(zero.min())
     bits = 2
-    while not -(2 ** (bits - 1)) <= low <= high < 2 ** (bits - 1):
+    while bits < most and not -(2 ** (bits - 1)) <= low <= high < 2 ** (bits - 1):
         bits += 1
     return bits
 

@@ -8,7 +8,7 @@ from passes.layers import layer_of
 from tests.passes.helpers import build_model
 from zqc.diagnosis.counterparts import Match
 from zqc.diagnosis.quantized_model import QuantizedLayer, Rounding
-from zqc.diagnosis.reasons import finding, weights_db
+from zqc.diagnosis.reasons import finding, is_equalized, weights_db
 from zqc.diagnosis.transplant import Placed
 
 RNG = np.random.default_rng(0)
@@ -87,3 +87,56 @@ def test_headroom_is_no_fault():
 def test_sqnr_of_weights():
     """Half of a weight missing is 6 dB."""
     assert weights_db(match().layer, WEIGHT / 2) == pytest.approx(6.02, abs=0.01)
+
+
+def rounded(weight):
+    """Weights on the grid of 8 bits of each output channel."""
+    step = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / 127
+    return np.rint(weight / step) * step
+
+
+OUT = 2.0 ** RNG.uniform(-2, 2, (6, 1, 1, 1))
+INTO = 2.0 ** RNG.uniform(-2, 2, (1, 4, 1, 1))
+
+
+@pytest.mark.parametrize("factors", [OUT, INTO, OUT * INTO], ids=["out", "in", "both"])
+def test_factors_of_channels_are_equalization(factors):
+    """Of output channels, of input channels, or of both: nobody can say what is wrong then."""
+    layer = match(rounded(factors * WEIGHT))
+    assert is_equalized(layer)
+    assert found(layer, place(1 / 32)).reasons == ()
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        rounded(WEIGHT),
+        rounded(8 * WEIGHT),  # one factor for all
+        rounded(WEIGHT / 8),
+        rounded(WEIGHT[::-1]),  # permuted channels
+        rounded(WEIGHT[:, ::-1]),
+        rounded(RNG.normal(size=WEIGHT.shape)),  # another layer's
+        np.zeros_like(WEIGHT),
+    ],
+    ids=["same", "large", "small", "turned", "turned inputs", "strange", "zero"],
+)
+def test_what_is_no_equalization(weight):
+    """A scale that is off, another order, or other weights are not made of factors."""
+    assert not is_equalized(match(weight))
+
+
+def test_factors_that_hardly_differ_are_no_equalization():
+    """A twentieth of an octave is rounding; a tenth and more is meant."""
+    spread = np.array([-1, 1, -1, 1, -1, 1]).reshape(6, 1, 1, 1)
+    assert not is_equalized(match(rounded(2.0 ** (0.04 * spread) * WEIGHT)))
+    assert is_equalized(match(rounded(2.0 ** (0.2 * spread) * WEIGHT)))
+
+
+def test_what_is_certain():
+    """Weights that are others, a grid far too wide, or clipped by more than a twentieth."""
+    assert found(match(8 * WEIGHT)).certain
+    assert found(match(), place(1 / 32)).certain  # 8 times too wide
+    assert not found(match(), place(1 / 50)).certain  # 5 times
+    assert found(match(), place(1 / 280)).certain  # 9 % are cut off
+    assert not found(match(), place(1 / 262)).certain  # 2.7 %
+    assert not found(match(bias=0.5)).certain
