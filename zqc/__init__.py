@@ -21,7 +21,8 @@ from zqc.version import __version__
 if TYPE_CHECKING:
     from zqc.benchmark.results import BenchResult
     from zqc.commands.bench import bench
-    from zqc.commands.check import CheckResult, check
+    from zqc.commands.check import check
+    from zqc.commands.check_result import CheckResult
     from zqc.commands.compile import CompileResult
     from zqc.commands.compile import compile_model as compile  # noqa: A004 - the name users expect
     from zqc.commands.debug import debug
@@ -62,7 +63,7 @@ __all__ = [
 # Loaded on first use (PEP 562): `zqc --help` must not wait for ONNX Runtime.
 _HOMES = {
     "BenchResult": ("zqc.benchmark.results", "BenchResult"),
-    "CheckResult": ("zqc.commands.check", "CheckResult"),
+    "CheckResult": ("zqc.commands.check_result", "CheckResult"),
     "DebugResult": ("zqc.diagnosis.results", "DebugResult"),
     "CompileResult": ("zqc.commands.compile", "CompileResult"),
     "InputFormat": ("zqc.pictures.input_format", "InputFormat"),

@@ -25,7 +25,7 @@ import numpy as np
 import zqc
 from tools.study import spoil
 from tools.study.cases import EXAMPLE, Case, shared_cases
-from zqc.commands.check import CheckResult
+from zqc.commands.check_result import CheckResult
 
 WORDS = ("good", "usable with care", "broken", "not judged")
 QUICK: Mapping[str, object] = {"effort": "quick"}
@@ -38,6 +38,9 @@ OPTIONS: Mapping[str, Mapping[str, object]] = {
     "W8A4": {"act_bits": 4},
     "W4A4": {"bits": 4, "act_bits": 4},
 }
+FEW = ("W8A8", "W4A8", "W4A4", "W2A8")
+"""What larger detectors are tried with, as that takes minutes each."""
+
 SPOILED = 10
 """Layers of the example whose scale is off, drawn with the seed 0."""
 
@@ -63,12 +66,14 @@ class Pair:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--models", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--pictures", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def main(folder: Path, models: Path | None, pictures: Path | None) -> None:
+@click.option("--only", help="Only the detector whose file is called so, without its ending.")
+def main(folder: Path, models: Path | None, pictures: Path | None, only: str | None) -> None:
     """Judge every pair, and count how often the verdict is right."""
     folder.mkdir(parents=True, exist_ok=True)
     cases = [EXAMPLE]
     if models is not None and pictures is not None:
         cases += [case for case in shared_cases(models, pictures) if case.model.exists()]
+    cases = [case for case in cases if only in (None, case.name)]
     counted: dict[str, Counter[tuple[str, str]]] = {"real": Counter(), "made up": Counter()}
     print("| model | file | should be | why | real pictures | made-up pictures |")
     print("|---|---|---|---|---|---|")
@@ -90,10 +95,13 @@ def main(folder: Path, models: Path | None, pictures: Path | None) -> None:
 
 
 def _pairs(case: Case, folder: Path) -> Iterator[Pair]:
-    for name, options in OPTIONS.items():
+    for name in OPTIONS if case is EXAMPLE else FEW:
+        options = OPTIONS[name]
         file = folder / f"{case.name}.{name}.onnx"
         if not file.exists():
-            zqc.compile(case.model, file, recipe=case.recipe(**QUICK, **options))
+            samples = None if case is EXAMPLE else 8
+            recipe = case.recipe(**QUICK, samples=samples, **options)
+            zqc.compile(case.model, file, recipe=recipe)
         yield Pair(case, name, file)
     if case is EXAMPLE:
         yield from _spoiled(case, folder / f"{case.name}.W8A8.onnx", folder)
@@ -123,7 +131,7 @@ def _made(case: Case, folder: Path) -> Path:
     """Pictures that no file was calibrated with."""
     directory = folder / f"{case.name}.pictures"
     if not directory.exists():
-        recipe = case.recipe(**QUICK, samples=32, seed=1)
+        recipe = case.recipe(**QUICK, samples=32 if case is EXAMPLE else 8, seed=1)
         zqc.synthesize(case.model, directory, recipe=recipe)
     return directory / "pictures.npz"
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import last_layers
-from passes.arithmetic import FLOAT_BITS
-from passes.graph import name_of
 from zqc.commands import inputs
 from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
 from zqc.commands.detector import detector_of
@@ -24,21 +20,15 @@ from zqc.commands.inputs import CalibrationSource
 from zqc.commands.read_recipe import read_recipe
 from zqc.commands.spelled import command_line
 from zqc.detection.parts import output_parts
-from zqc.diagnosis import layerwise, ranking
-from zqc.diagnosis.counterparts import Match, channel_gains, rows
+from zqc.diagnosis import ranking
+from zqc.diagnosis.culprit import culprit
 from zqc.diagnosis.effects import Bench, Effect
-from zqc.diagnosis.layer_pairs import LayerPairs, layer_pairs
-from zqc.diagnosis.quantized_model import QuantizedModel, Rounding, read
-from zqc.diagnosis.reasons import Finding, finding, weights_db
-from zqc.diagnosis.results import DebugResult, LayerDiagnosis
+from zqc.diagnosis.layer_diagnoses import layer_diagnoses
+from zqc.diagnosis.layer_pairs import layer_pairs
+from zqc.diagnosis.read_quantized import read
+from zqc.diagnosis.results import DebugResult
 from zqc.diagnosis.side_by_side import Observed, observe
-from zqc.diagnosis.transplant import (
-    Placed,
-    behind_heads,
-    best_rounding,
-    best_weight,
-    with_layer,
-)
+from zqc.diagnosis.transplant import behind_heads
 from zqc.errors import ModelError, NoBatchNormError, OptionError
 from zqc.files import FilePath, to_path
 from zqc.model_io.ends import split_file
@@ -177,7 +167,7 @@ def _debugged(
     bench = Bench.expecting(seen.expected, parts, convention)
     bench = replace(bench, batches=tuple(batches))
     everything = bench.compared(seen.got)
-    layers = _layers(pair, seen, bench, progress)
+    layers = layer_diagnoses(pair, seen, bench, progress)
     found = {match.layer.node.name for match in pair.found}
     last = {n.name or "" for n in last_layers(model.graph) if n.name in found}
     behind = False
@@ -201,7 +191,7 @@ def _debugged(
         ranked=ranked,
         not_found=pair.not_found,
         parts_at=ranking.parts_at(layers),
-        verdict=_verdict(ranked, _joined(pair.quantized) if behind else None, behind=behind),
+        verdict=culprit(ranked, pair.quantized, behind=behind),
         seconds=time.monotonic() - started,
         behind=behind,
     )
@@ -250,99 +240,6 @@ def _known_format(recipe: Recipe, made_with: Recipe | None) -> Recipe:
     )
 
 
-def _layers(
-    pair: LayerPairs, seen: Observed, bench: Bench, progress: Progress
-) -> tuple[LayerDiagnosis, ...]:
-    """Put every layer, as it is and as it could be, into the float model."""
-    from joblib import Parallel, cpu_count, delayed
-
-    jobs, odds, others = [], [], [match.layer for match in pair.found]
-    for match in pair.found:
-        name, output = match.layer.node.name or "", name_of(match.layer.node.outputs[0])
-        places = pair.places[name]
-        odds.append(finding(match, places, seen.samples, output, others))
-        jobs.append((name, match.weight, match.bias, places))
-    for match, odd in zip(pair.found, odds, strict=True):
-        if odd.reasons:
-            name = match.layer.node.name or ""
-            best = tuple(
-                replace(each, rounding=_possible(each, seen.samples[each.tensor]))
-                for each in pair.places[name]
-            )
-            jobs.append((name, best_weight(match), None, best))
-    effects: list[Effect] = []
-    with progress.task("Trying every layer", len(jobs)) as task:
-        pool = Parallel(cpu_count(), prefer="threads", return_as="generator")
-        for effect in pool(delayed(_effect)(bench, pair.model, *job) for job in jobs):
-            effects.append(effect)
-            task.advance()
-    found, excused = [], {}
-    owner = {
-        rounding.name: match.layer.node.name or ""
-        for match in pair.found
-        for rounding in match.quantized.outputs
-    }
-    better = iter(effects[len(pair.found) :])
-    for match, odd, alone in zip(pair.found, odds, effects, strict=False):
-        name = match.layer.node.name or ""
-        source = match.quantized.source
-        if odd.of_bias and source is not None:
-            excused[name] = owner.get(source.name, "")
-        possible = next(better) if odd.reasons else alone
-        found.append(_layer(match, seen, odd, alone, possible))
-    return ranking.with_suspects(found, excused)
-
-
-def _effect(
-    bench: Bench,
-    model: ir.Model,
-    name: str,
-    weight: NDArray[np.float64],
-    bias: NDArray[np.float64] | None,
-    places: Sequence[Placed],
-) -> Effect:
-    return bench.effect(with_layer(model, name, weight, bias, places))
-
-
-def _possible(place: Placed, values: NDArray[np.float32]) -> Rounding:
-    rounding = place.rounding
-    if rounding.step.size > 1:
-        return rounding
-    return best_rounding(rounding, values, place.seen_through)
-
-
-def _layer(
-    match: Match, seen: Observed, odd: Finding, alone: Effect, possible: Effect
-) -> LayerDiagnosis:
-    node, quantized = match.layer.node, match.quantized
-    sums = seen.sums[node.name or ""]
-    output = max(quantized.outputs, key=lambda each: len(each.path), default=None)
-    largest = np.abs(rows(match.layer, match.weight)).max(axis=1, initial=0.0)
-    exponents = np.log2(np.maximum(largest, 2.0**-126))
-    return LayerDiagnosis(
-        name=node.name or "",
-        op_type=node.op_type,
-        counterpart=quantized.node.name or "",
-        found_by=match.found_by,
-        weights=match.layer.weight.size,
-        weight_bits=quantized.bits,
-        act_bits=FLOAT_BITS if quantized.source is None else quantized.source.bits,
-        weight_gain=float(np.median(channel_gains(match.layer, match.weight))),
-        weights_db=weights_db(match.layer, match.weight),
-        weight_exponents=(float(exponents.min()), float(exponents.max())),
-        input_exponent=math.nan if quantized.source is None else quantized.source.exponent,
-        output_exponent=math.nan if output is None else output.exponent,
-        clipped=sums.clipped,
-        histogram=None if output is None else layerwise.bars(sums.histogram, *output.bounds),
-        local_db=sums.local_db,
-        cumulative_db=sums.cumulative_db,
-        alone=alone,
-        possible=possible,
-        reasons=odd.reasons,
-        severe=odd.severe,
-    )
-
-
 def _effect_of_heads(model: ir.Model, seen: Observed, bench: Bench) -> Effect:
     """What the float model's post-processing makes of the quantized model's last layers."""
     heads = set().union(*seen.heads)
@@ -354,39 +251,3 @@ def _effect_of_heads(model: ir.Model, seen: Observed, bench: Bench) -> Effect:
         feeds = {source: batch} | {f"{name}_given": array for name, array in given.items()}
         outputs.append(runner({name: array for name, array in feeds.items() if name in needed}))
     return bench.compared(outputs)
-
-
-def _joined(quantized: QuantizedModel) -> Rounding | None:
-    """The coarsest rounding that stands neither before nor right behind a layer, if any does."""
-    of_layers = {r.name for x in quantized.layers for r in (*x.outputs, x.source) if r is not None}
-    others = [r for r in quantized.roundings.values() if r.name not in of_layers]
-    behind = [r for r in others if r.source in quantized.behind]
-    return max(behind, key=lambda each: float(each.step_back.max()), default=None)
-
-
-def _verdict(ranked: Sequence[LayerDiagnosis], joined: Rounding | None, *, behind: bool) -> str:
-    first = ranked[0]
-    if first.suspect:
-        others = sum(layer.suspect for layer in ranked) - 1
-        more = f" ({others} more {'layer is' if others == 1 else 'layers are'} out of order)"
-        return f"the culprit is {first.name}: {'; '.join(first.reasons)}{more if others else ''}"
-    if first.severe and not behind:
-        return (
-            f"{first.name} is out of order, though it hardly harms the outputs on these pictures: "
-            f"{'; '.join(first.reasons)}"
-        )
-    if behind:
-        why = "outputs may have been swapped there, or computed otherwise"
-        if joined is not None:
-            why = (
-                f"{joined.source} is quantized there as a whole, in steps of "
-                f"{float(joined.step_back.max()):.3g}, and scores that are smaller vanish"
-            )
-        return (
-            f"no layer is out of order, but what is computed behind the last ones, such as "
-            f"{first.name}, differs: {why}"
-        )
-    return (
-        "no layer is out of order for the bits it has; the one that harms most is "
-        f"{first.name} ({first.weight_bits} bits)"
-    )

@@ -7,8 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.arithmetic import FLOAT_BITS
-from passes.layers import layer_of
 from zqc import pipeline
 from zqc.commands import inputs
 from zqc.commands.arguments import (
@@ -31,20 +29,18 @@ from zqc.commands.arguments import (
 )
 from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource
+from zqc.commands.sensitivity_job import Evaluator, Job
+from zqc.commands.sensitivity_layers import evaluated_layers, evaluated_steps, extra_bytes
 from zqc.commands.spelled import command_line, layer_options
 from zqc.detection.conventions.convention import Convention
 from zqc.detection.parts import output_parts
-from zqc.diagnosis import layerwise, suggestion
 from zqc.diagnosis.cache import Cache
 from zqc.diagnosis.effects import Bench, Effect
-from zqc.diagnosis.evaluate import evaluated, hash_of
+from zqc.diagnosis.evaluate import hash_of
 from zqc.diagnosis.layerwise import Subject
-from zqc.diagnosis.results import LayerSensitivity, SensitivityResult, Step, Suggestion
-from zqc.diagnosis.suggestion import Price
-from zqc.diagnosis.variants import Variant
+from zqc.diagnosis.results import SensitivityResult, Step, Suggestion
 from zqc.errors import ModelError, OptionError
 from zqc.files import FilePath, to_path
-from zqc.mixed_precision.costs import size_costs, storages
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
@@ -62,26 +58,6 @@ _PICTURES = 8
 
 DEFAULT_BUDGET = 0.05
 """Share of the quantized file that a suggestion may cost."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What the evaluations work with."""
-
-    loaded: LoadedModel
-    plan: Plan
-    batches: Batches
-    outcome: Outcome
-    subject: Subject
-    bench: Bench
-
-    @property
-    def model(self) -> ir.Model:
-        return self.outcome.candidate.model
-
-    def restored(self, spared: Sequence[str]) -> Variant:
-        ranges = self.outcome.candidate.ranges
-        return self.subject.restored(spared, self.model, ranges, self.plan)
 
 
 def sensitivity(
@@ -170,10 +146,10 @@ def sensitivity(
     with progress.stage("Taking the model apart"):
         job = _job(loaded, plan, batches, outcome, convention)
     store = Cache(hash_of(job.subject.quantizable, job.bench), kept, resume=resume)
-    prices = _extra_bytes(job)
-    layers, everything, gains = _layers(job, prices, store, jobs, dask, progress)
+    evaluator = Evaluator(job, store, jobs, dask, progress)
+    layers, everything, prices = evaluated_layers(evaluator, extra_bytes(job))
     spent = int(budget * len(outcome.written.content))
-    steps, best = _steps(job, gains, everything, spent, store, jobs, dask, progress)
+    steps, best = evaluated_steps(evaluator, prices, everything, spent)
     with progress.task("Trying what is suggested", len(batches)) as task:
         advice = _tried(job, best or Step((), 0, everything), convention, task)
     line = command_line("compile", source, asked, given, advice.options)
@@ -223,7 +199,7 @@ def _job(
     batches: Batches,
     outcome: Outcome,
     convention: Convention | None,
-) -> _Job:
+) -> Job:
     candidate = outcome.candidate
     subject = Subject.of(candidate, outcome.written.quantized, plan)
     if not subject.layers:
@@ -234,169 +210,10 @@ def _job(
     few = batches.first(_PICTURES)
     parts = output_parts(loaded.model)
     bench = Bench.of(candidate.model, few, parts, convention, threads=plan.threads)
-    return _Job(loaded, plan, batches, outcome, subject, bench)
+    return Job(loaded, plan, batches, outcome, subject, bench)
 
 
-def _layers(
-    job: _Job,
-    extra: dict[str, float],
-    store: Cache,
-    jobs: int | None,
-    dask: str | None,
-    progress: Progress,
-) -> tuple[tuple[LayerSensitivity, ...], Effect, list[Price]]:
-    """Evaluate every layer; return them, all of them quantized, and what sparing each is worth."""
-    subject, names = job.subject, job.subject.names
-    families = (
-        [subject.everything()],
-        subject.alone(),
-        subject.alone_spared(),
-        subject.cumulative(),
-        [job.restored([name]) for name in names],
-    )
-    variants = [variant for family in families for variant in family]
-    with progress.task("Evaluating layers", len(variants)) as task:
-        effects = evaluated(
-            subject.quantizable,
-            job.bench,
-            variants,
-            cache=store,
-            task=task,
-            jobs=jobs,
-            dask=dask,
-        )
-    ends = np.cumsum([0, *map(len, families)])
-    (everything,), alone, spared, cumulative, restored = (effects[a:b] for a, b in pairwise(ends))
-    exponents = layerwise.weight_exponents(job.outcome.written.quantized)
-    found = []
-    for index, node in enumerate(subject.layers):
-        found.append(
-            _layer(
-                job,
-                node,
-                exponents,
-                extra,
-                alone[index],
-                cumulative[index],
-                restored[index],
-                everything,
-            )
-        )
-    useful = min(subject.spared.values())  # 8 bits, where any layer has fewer
-    prices = [
-        Price(name, one.error - rest.error, extra[name])
-        for name, one, rest in zip(names, alone, spared, strict=True)
-        if subject.spared[name] == useful and subject.together[name][0] == name
-    ]
-    return tuple(found), everything, prices
-
-
-def _layer(
-    job: _Job,
-    node: ir.Node,
-    exponents: dict[str, tuple[int, int]],
-    extra: dict[str, float],
-    alone: Effect,
-    cumulative: Effect,
-    restored: Effect,
-    everything: Effect,
-) -> LayerSensitivity:
-    name, ranges = node.name or "", job.outcome.candidate.ranges
-    source = ranges.grids.get(node.inputs[0].name or "" if node.inputs[0] is not None else "")
-    output = layerwise.output_tensor(node, ranges.grids)
-    grid, clipped, histogram = None, math.nan, None
-    if output is not None:
-        grid, seen = ranges.grids[output], ranges.statistics.tensors[output].histogram
-        clipped = layerwise.clipped_share(seen, grid)
-        histogram = layerwise.bars(seen, *grid.bounds)
-    layer = layer_of(node)
-    return LayerSensitivity(
-        name=name,
-        op_type=node.op_type,
-        weights=0 if layer is None else layer.weight.size,
-        weight_bits=job.subject.bits[name],
-        act_bits=FLOAT_BITS if source is None else source.bits,
-        weight_exponents=exponents[name],
-        input_exponent=None if source is None else source.exponent,
-        output_exponent=None if grid is None else grid.exponent,
-        clipped=clipped,
-        histogram=histogram,
-        alone=alone,
-        cumulative=cumulative,
-        restored=restored,
-        spared_bits=job.subject.spared[name],
-        spared_bytes=round(extra[name]),
-        gain_boxes_db=restored.boxes_db - everything.boxes_db,
-        gain_scores_db=restored.scores_db - everything.scores_db,
-    )
-
-
-def _extra_bytes(job: _Job) -> dict[str, float]:
-    """How much larger the file is with each layer spared, by a few files that are really made."""
-    subject, recipe = job.subject, job.plan.recipe
-    widths = {name: (subject.bits[name], subject.spared[name]) for name in subject.names}
-    bare = job.outcome.candidate.without_moments().ranges
-    means = {} if recipe.bias_correction == "none" else job.outcome.candidate.means
-    sizes = {}
-    for stored, bits_of in storages(recipe.target, widths).items():
-        # Storages of more than 8 bits are floats, whatever the width is called.
-        quantized = quantize(job.model, bare, job.plan, means=means, bits_of=bits_of)
-        sizes[stored] = len(_content(job, quantized))
-    costs = size_costs(job.model, widths, sizes, recipe.target)
-    return {
-        name: costs.of[name][spared] - costs.of[name][now] for name, (now, spared) in widths.items()
-    }
-
-
-def _content(job: _Job, quantized: ir.Model) -> bytes:
-    """What can be run and compared of the file of a canonical model."""
-    whole = not job.loaded.ends.reasons
-    return model_file.serialize(
-        _lowered(job, quantized), metadata={}, source=job.loaded, whole=whole
-    )
-
-
-def _lowered(job: _Job, quantized: ir.Model) -> ir.Model:
-    return job.plan.target.lower(quantized, job.plan.recipe.min_runtime)
-
-
-def _steps(
-    job: _Job,
-    prices: list[Price],
-    everything: Effect,
-    budget: int,
-    store: Cache,
-    jobs: int | None,
-    dask: str | None,
-    progress: Progress,
-) -> tuple[tuple[Step, ...], Step | None]:
-    """Spare more and more layers; return what comes out, and the step that is enough."""
-    order = suggestion.in_order(prices, budget)
-    counts = suggestion.steps(len(order))
-    variants = [job.restored([price.name for price in order[:count]]) for count in counts]
-    with progress.task("Evaluating what can be spared", len(variants)) as task:
-        effects = evaluated(
-            job.subject.quantizable,
-            job.bench,
-            variants,
-            cache=store,
-            task=task,
-            jobs=jobs,
-            dask=dask,
-        )
-    found = tuple(
-        Step(
-            tuple(price.name for price in order[:count]),
-            round(sum(price.bytes for price in order[:count])),
-            effect,
-        )
-        for count, effect in zip(counts, effects, strict=True)
-    )
-    best = suggestion.enough(everything.error, [effect.error for effect in effects])
-    return found, None if best is None else found[best]
-
-
-def _tried(job: _Job, step: Step, convention: Convention | None, task: Task) -> Suggestion:
+def _tried(job: Job, step: Step, convention: Convention | None, task: Task) -> Suggestion:
     """Make the file that is suggested, and compare both with the float model on all pictures."""
     floats = [name for name in step.layers if job.subject.spared[name] == FLOAT_BITS]
     bits_of = {n: job.subject.spared[n] for n in step.layers if n not in floats}
@@ -405,8 +222,8 @@ def _tried(job: _Job, step: Step, convention: Convention | None, task: Task) -> 
     size = len(before.content)
     if step.layers:
         quantized = _quantized_anew(job, floats, bits_of)
-        contents.append(_content(job, quantized))
-        size = len(model_file.serialize(_lowered(job, quantized), metadata={}, source=job.loaded))
+        contents.append(job.content(quantized))
+        size = len(model_file.serialize(job.lowered(quantized), metadata={}, source=job.loaded))
     else:
         contents = contents[:1]
     effects = _measured(job, contents, convention, task)
@@ -424,7 +241,7 @@ def _tried(job: _Job, step: Step, convention: Convention | None, task: Task) -> 
     )
 
 
-def _quantized_anew(job: _Job, floats: Sequence[str], bits_of: Mapping[str, int]) -> ir.Model:
+def _quantized_anew(job: Job, floats: Sequence[str], bits_of: Mapping[str, int]) -> ir.Model:
     """What ``zqc compile`` makes of the model with these options."""
     candidate = job.outcome.candidate
     plan = job.plan.excluding({*job.plan.excluded, *floats})
@@ -439,7 +256,7 @@ def _quantized_anew(job: _Job, floats: Sequence[str], bits_of: Mapping[str, int]
 
 
 def _measured(
-    job: _Job, contents: Sequence[bytes], convention: Convention | None, task: Task
+    job: Job, contents: Sequence[bytes], convention: Convention | None, task: Task
 ) -> list[Effect]:
     """Run files as they are, over all pictures."""
     model, feeds = job.loaded.model, job.loaded.interface.taken.feeds

@@ -14,14 +14,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.graph import name_of
+from zqc.diagnosis.inner_tensors import Samples, exposing
 from zqc.diagnosis.layer_pairs import LayerPairs, layer_pairs
-from zqc.diagnosis.quantized_model import exposing, read
+from zqc.diagnosis.read_quantized import read
 from zqc.diagnosis.reasons import finding
 from zqc.pictures.model_input import input_name
 from zqc.runtime import session
-
-_SAMPLES = 8192
-"""Values of a tensor that are looked at of each batch."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +86,7 @@ def _samples(
     computed = sorted(names - {source})
     model = exposing(pairs.model, computed)
     runner = session.load(model, outputs=computed, threads=threads, optimize=False)
-    generator = np.random.default_rng(0)
-    seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*computed, source)}
+    samples = Samples((*computed, source))
     for batch in batches:
-        arrays = {**runner({source: batch}), source: batch}
-        for name, kept in seen.items():
-            flat = arrays[name].reshape(-1)
-            if flat.size > _SAMPLES:
-                flat = flat[generator.integers(0, flat.size, _SAMPLES)]
-            kept.append(flat.astype(np.float32, copy=False))
-    return {name: np.concatenate(kept) for name, kept in seen.items()}
+        samples.add({**runner({source: batch}), source: batch})
+    return samples.of_all()

@@ -14,15 +14,13 @@ from passes.analysis.topology import last_layers
 from passes.graph import Namer, add_initializer, name_of
 from zqc.calibration.histogram import Histogram, add, empty
 from zqc.diagnosis.counterparts import Match
-from zqc.diagnosis.quantized_model import QuantizedModel, Rounding, exposing
+from zqc.diagnosis.inner_tensors import Samples, exposing
+from zqc.diagnosis.quantized_model import QuantizedModel, Rounding
 from zqc.diagnosis.regions import bounds_of
 from zqc.diagnosis.transplant import Placed
 from zqc.pictures.model_input import input_name
 from zqc.progress import Task
 from zqc.runtime import session
-
-_SAMPLES = 8192
-"""Values of a tensor that are kept of each batch, to find out what would suit it."""
 
 Feeds = Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.generic]]]
 
@@ -119,10 +117,9 @@ def observe(
     )
     cut = {match.layer.node.name or "": bounds_of(match.layer.node) for match in found}
     sums = {match.layer.node.name or "": Sums() for match in found}
-    samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*tensors, source)}
+    samples = Samples((*tensors, source))
     last = {node.name for node in last_layers(model.graph)}
     expected, got, heads = [], [], []
-    generator = np.random.default_rng(0)
     for batch in batches:
         x, y = dict(left({source: batch})), right(feeds(batch))
         x[source] = batch
@@ -140,17 +137,12 @@ def observe(
                 sums[name].local += _signal_and_noise(exact, output)
             if rounding is not None:
                 _look_at(sums[name], rounding, y[rounding.source], cut[name])
-        for name, kept_so_far in samples.items():
-            flat = x[name].reshape(-1)
-            if flat.size > _SAMPLES:
-                flat = flat[generator.integers(0, flat.size, _SAMPLES)]
-            kept_so_far.append(flat.astype(np.float32, copy=False))
+        samples.add(x)
         expected.append({name: x[name] for name in outputs})
         got.append({name: y[name] for name in outputs if name in y})
         heads.append(ends)
         task.advance(steps=len(batch))
-    kept = {name: np.concatenate(arrays) for name, arrays in samples.items()}
-    return Observed(sums, kept, expected, got, heads)
+    return Observed(sums, samples.of_all(), expected, got, heads)
 
 
 def decibels(signal: float, noise: float) -> float:

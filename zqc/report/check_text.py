@@ -20,7 +20,7 @@ from zqc.report.text import (
 )
 
 if TYPE_CHECKING:
-    from zqc.commands.check import CheckResult
+    from zqc.commands.check_result import CheckResult
     from zqc.commands.limits import Limit
     from zqc.detection.average_precision import Accuracy
     from zqc.detection.pairing import ClassPairing, Pairing

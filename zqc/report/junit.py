@@ -11,7 +11,7 @@ _NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """XML 1.0, section 2.2, without the carriage return."""
 
 if TYPE_CHECKING:
-    from zqc.commands.check import CheckResult
+    from zqc.commands.check_result import CheckResult
 
 
 def junit(result: CheckResult, *, title: str) -> str:

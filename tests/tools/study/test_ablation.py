@@ -3,9 +3,10 @@
 from onnx import parser
 
 from tools.study import ablation
-from zqc.commands.check import CheckResult
+from zqc.commands.check_result import CheckResult
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
+from zqc.detection.verdict import Verdict
 from zqc.recipe.recipe import PRESETS, Recipe
 from zqc.statistics.input_choice import InputChoice
 
@@ -16,9 +17,13 @@ def checked(*sqnr, accuracy=None, agreement=None):
     """What a comparison found."""
     parts = tuple(PartAgreement("raw", "raw", db, 1.0, 2, 2) for db in sqnr)
     return CheckResult(
-        1,
-        InputChoice("0:1", "given"),
-        parts,
+        Verdict("not judged", ""),
+        images=1,
+        pictures="1 picture",
+        made_up=False,
+        input_choice=InputChoice("0:1", "given"),
+        fit="",
+        parts=parts,
         accuracy_quantized=accuracy,
         agreement=agreement,
     )

@@ -1,6 +1,5 @@
 """What ``zqc check`` concludes of models that are broken on purpose, and of those that are not."""
 
-import numpy as np
 import pytest
 
 from tests.zqc.commands.small_detectors import (
@@ -163,16 +162,3 @@ def test_limits_that_nothing_can_meet_are_refused_before_any_work(tmp_path, mode
     odd = write_detector(tmp_path / "odd.onnx", height=96, width=96)
     with pytest.raises(OptionError, match="--min-agreement is about detections, but"):
         check(odd, odd, images=pictures, min_agreement=90)
-
-
-def test_the_worst_pictures_are_named(tmp_path, model):
-    """The picture that differs is the first, with its file's name."""
-    patches = np.zeros((3, 16), np.bool_)
-    patches[:, 0] = True  # the same box in both
-    patches[1, 1] = True  # a box that the other model has elsewhere
-    folder = write_pictures(tmp_path / "three", patches)
-    moved = write_patches(tmp_path / "q.onnx", shift=12.0)
-    result = check(model, moved, images=folder)
-    assert result.worst[0] == ("1.png", pytest.approx(0.5))
-    assert [f1 for _, f1 in result.worst[1:]] == [1, 1]
-    assert "Worst pictures   1.png (F1 0.50)" in str(result)

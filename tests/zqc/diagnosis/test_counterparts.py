@@ -6,7 +6,7 @@ from passes.analysis.topology import weighted_layers
 from passes.layers import layer_of
 from tests.diagnosed import LAYERS, canonical, permuted, quantized, scaled_weight, tensors
 from zqc.diagnosis.counterparts import channel_gains, matches
-from zqc.diagnosis.quantized_model import read
+from zqc.diagnosis.read_quantized import read
 from zqc.quantization.prepare import prepare
 
 

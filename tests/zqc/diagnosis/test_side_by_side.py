@@ -11,7 +11,8 @@ from tests.diagnosed import LAYERS, canonical, quantized, scaled_output, tensors
 from tests.passes.helpers import run_model
 from tests.tasks import Counter
 from zqc.diagnosis.counterparts import matches
-from zqc.diagnosis.quantized_model import exposing, read
+from zqc.diagnosis.inner_tensors import exposing
+from zqc.diagnosis.read_quantized import read
 from zqc.diagnosis.side_by_side import decibels, observe
 from zqc.quantization.prepare import prepare
 

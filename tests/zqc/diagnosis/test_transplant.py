@@ -8,7 +8,8 @@ from passes.layers import layer_of
 from tests.diagnosed import LAYERS, canonical, quantized, subject, tensors
 from tests.passes.helpers import relative_error, run_model
 from zqc.diagnosis.counterparts import matches
-from zqc.diagnosis.quantized_model import Rounding, read
+from zqc.diagnosis.quantized_model import Rounding
+from zqc.diagnosis.read_quantized import read
 from zqc.diagnosis.transplant import (
     behind_heads,
     best_rounding,

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from zqc.commands.check import CheckResult
+from zqc.commands.check_result import CheckResult
 from zqc.commands.limits import Limit
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy, ClassAccuracy

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from zqc.commands.check import CheckResult
+from zqc.commands.check_result import CheckResult
 from zqc.commands.limits import Limit
 from zqc.detection.verdict import Verdict
 from zqc.report.junit import junit

@@ -33,7 +33,7 @@ from zqc.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from zqc.commands.check import CheckResult, Shown
+    from zqc.commands.check_result import CheckResult, Shown
     from zqc.detection.average_precision import Accuracy, ClassAccuracy
     from zqc.detection.detections import Detections
     from zqc.detection.labels.labels import Truth
