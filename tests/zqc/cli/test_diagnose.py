@@ -79,7 +79,7 @@ def test_reports(zqc, files, tmp_path):
     code, _, err = zqc("debug", path, output, *options)
     assert code == 0, err
     html = report.read_text(encoding="utf-8")
-    assert "No layer is out of order" in html
+    assert "Nothing is out of order" in html
     assert f"zqc debug {path} {output} --images {pictures}" in html
     assert f"zqc sensitivity {path} --images {pictures}" in html
     assert "act_bits = 8" in html  # the recipe in the compiled model

@@ -164,7 +164,7 @@ def hanging(
             left = x(place + 1) + room * (index - len(series) / 2)
             mark = f" ({marks[place]})" if marks and marks[place] else ""
             said = f"{names[place]}: {what} {short(float(f'{value:.4g}'))}{mark}"
-            kind = f"bar {style} {'marked' if mark else ''}".split()
+            kind = f"hanging {style} {'marked' if mark else ''}".split()
             parts.append(
                 f'<rect class="{escape(" ".join(kind))}" x="{left:.1f}" y="{_TOP}" '
                 f'width="{max(min(room, 14) - 0.6, 0.6):.1f}" '

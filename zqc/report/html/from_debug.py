@@ -68,7 +68,7 @@ def _verdict(result: DebugResult) -> Verdict:
         reason,
         result.next_command,
         advice if result.next_command else "",
-        "No layer is out of order",
+        "Nothing is out of order",
     )
 
 

@@ -41,7 +41,7 @@ def test_a_culprit():
 def test_no_culprit():
     """Nothing is called good or broken; the command that says what to spare comes next."""
     verdict = debugged_page(found("sound")).verdict
-    assert (verdict.word, verdict.title) == ("not judged", "No layer is out of order")
+    assert (verdict.word, verdict.title) == ("not judged", "Nothing is out of order")
     assert verdict.command == ("zqc sensitivity MODEL --images DIR --bits 4 --input-range=0:1")
     assert verdict.reason.endswith(" (4 bits).")
 

@@ -140,7 +140,7 @@ def test_diagnosed_layers():
     assert {"Worst first", "Local", "gain, dB", "cumulative, dB", "threshold, log₂"} <= texts
     assert not {"Kernel", "scale, k of 2ᵏ"} & texts
     assert {"−1.5 … 2", "−240 B", "+0.7", "−0.6", "1.00 %"} <= texts
-    bars = re.findall(r'<rect class="bar boxes[^>]*><title>([^<]*)</title>', html)
+    bars = re.findall(r'<rect class="hanging boxes[^>]*><title>([^<]*)</title>', html)
     assert [bar.split(":")[0] for bar in bars] == ["sneaker", "depthwise", "last"]
 
 
