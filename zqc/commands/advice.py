@@ -48,7 +48,7 @@ def after_compile(
     given: CalibrationSource,
     *,
     real: bool,
-    wide: Verdict | None,
+    bits_help: bool,
     anchors: Path | None = None,
 ) -> str:
     """What to type after ``zqc compile``.
@@ -67,7 +67,7 @@ def after_compile(
         recipe: What was asked for.
         given: Where the calibration pictures came from.
         real: Whether they are real.
-        wide: The verdict on the same with 8-bit weights, where that was tried.
+        bits_help: Whether weights of 8 bits were tried and are better.
         anchors: The file of an SSD's anchors, which the command needs, too.
     """
     more = _options(anchors)
@@ -78,7 +78,7 @@ def after_compile(
     if given.no_statistics:
         other = CalibrationSource(images=Path("DIR"))
         return command_line("compile", model, recipe, other) + more
-    if wide is not None and _better(wide, verdict):
+    if bits_help:
         return command_line("sensitivity", model, recipe, given) + more
     if min(recipe.act_bits, recipe.first_last_bits) < 8:
         wider = replace(recipe, act_bits=8, first_last_bits=8)
@@ -88,11 +88,6 @@ def after_compile(
 
 def _options(anchors: Path | None) -> str:
     return "" if anchors is None else f" --anchors {shlex.quote(str(anchors))}"
-
-
-def _better(one: Verdict, other: Verdict) -> bool:
-    order = ("broken", "usable with care", "good")
-    return one.word in order and order.index(one.word) > order.index(other.word)
 
 
 def _is_narrow(recipe: Recipe) -> bool:

@@ -29,7 +29,7 @@ from zqc.commands.arguments import (
 )
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.inputs import CalibrationSource
-from zqc.commands.judged import Judged, judge_compiled
+from zqc.commands.judged import Judged, is_better, judge_compiled
 from zqc.commands.origin import Origin
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
@@ -412,11 +412,14 @@ def _judge(
                 task=task,
             )
 
-    found, wide = judged(outcome), None
+    found, bits_help, tried = judged(outcome), False, ""
     if found.verdict.word in ("usable with care", "broken") and _is_below_8(outcome, plan.recipe):
         with progress.stage("Trying weights of 8 bits"):
             other = pipeline.with_other_bits(loaded, outcome, plan, 8, progress)
-        wide = judged(other).verdict
+        wide = judged(other)
+        bits_help = is_better(wide, found)
+        if bits_help and wide.agreement is not None:
+            tried = f"; with 8-bit weights {100 * wide.agreement.ap:.1f} %, tried"
     advice = after_compile(
         found.verdict,
         Path(loaded.name) if job.output is not None else None,
@@ -424,10 +427,11 @@ def _judge(
         asked,
         given,
         real=real,
-        wide=wide,
+        bits_help=bits_help,
         anchors=detector.facts.anchors_path,
     )
-    return replace(found, verdict=replace(found.verdict, advice=advice))
+    verdict = found.verdict
+    return replace(found, verdict=replace(verdict, reason=verdict.reason + tried, advice=advice))
 
 
 def _is_below_8(outcome: Outcome, recipe: Recipe) -> bool:

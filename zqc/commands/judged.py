@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.commands.detector import Detector
-from zqc.detection.agreement import PartAgreement
+from zqc.detection.agreement import PartAgreement, output_error
 from zqc.detection.average_precision import Accuracy, agreement
 from zqc.detection.comparison import Comparison, compare
 from zqc.detection.conventions.convention import Outputs
@@ -22,6 +22,7 @@ from zqc.progress import Task
 from zqc.runtime import extras, session
 
 _BATCH = 8
+_POINTS = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ class Judged:
         seen: What both models detect in the pictures.
         agreement: AP of its detections against the float model's; None where there are none.
         pairing: How the detections of both pair; None without a known convention.
+        parts: Agreement of its outputs.
     """
 
     verdict: Verdict
@@ -41,6 +43,7 @@ class Judged:
     seen: Comparison
     agreement: Accuracy | None
     pairing: Pairing | None
+    parts: Sequence[PartAgreement] = ()
 
 
 def judge_compiled(
@@ -70,7 +73,9 @@ def judge_compiled(
         ZqcError: A model cannot be run, or its outputs not be read.
     """
     if detector.convention is None:
-        return Judged(judge(Evidence(parts, real)), detector, Comparison((), (), ()), None, None)
+        return Judged(
+            judge(Evidence(parts, real)), detector, Comparison((), (), ()), None, None, parts
+        )
     runners = [session.load(each, threads=threads) for each in (loaded.runnable(), content)]
     taken, size = loaded.interface.taken, fixed_batch(loaded.model)
 
@@ -103,4 +108,21 @@ def judge_compiled(
         pairing=pairing,
         renamed=seen.renamed_classes(pairing.score_threshold, names),
     )
-    return Judged(judge(evidence), detector, seen, agreed, pairing)
+    return Judged(judge(evidence), detector, seen, agreed, pairing, parts)
+
+
+def is_better(one: Judged, other: Judged) -> bool:
+    """Whether one of two files is worth more bytes than the other.
+
+    It is where its verdict is better, its detections agree by 5 points more, or, without
+    detections, its outputs have half the error. Our choice.
+    """
+    words = ("broken", "usable with care", "good")
+    first, second = (each.verdict.word for each in (one, other))
+    if first in words and second in words and words.index(first) > words.index(second):
+        return True
+    if one.agreement is not None and other.agreement is not None:
+        return one.agreement.ap > other.agreement.ap + _POINTS
+    if one.agreement is not None or other.agreement is not None:
+        return False
+    return output_error(one.parts) < output_error(other.parts) / 2

@@ -1,6 +1,7 @@
 """The verdict on what was compiled: the detections of both models on the calibration pictures."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from tests.zqc.commands.small_detectors import (
     write_detector,
     write_patches,
 )
-from zqc.commands.judged import judge_compiled
+from zqc.commands.detector import detector_of
+from zqc.commands.judged import is_better, judge_compiled
 from zqc.detection.agreement import PartAgreement
 from zqc.model_io import model_file
 from zqc.pictures.images import ImageSet
@@ -29,12 +31,14 @@ def pictures():
 
 def judged(path, other, pictures, *, parts=PARTS, real=True):
     """Judge one file by another."""
+    loaded = model_file.load(path)
     with Silent().task("Comparing", len(pictures)) as task:
         return judge_compiled(
-            model_file.load(path),
+            loaded,
             other.read_bytes(),
             pictures,
             parts,
+            detector=detector_of(loaded),
             real=real,
             threads=1,
             task=task,
@@ -97,3 +101,39 @@ def test_dead_scores_come_first(tmp_path, pictures):
     found = judged(path, path, pictures, parts=dead)
     assert found.verdict.word == "broken"
     assert "only 5 distinct values" in found.verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "better"),
+    [
+        (("good", 0.96), ("usable with care", 0.94), True),
+        (("usable with care", 0.80), ("usable with care", 0.70), True),
+        (("usable with care", 0.74), ("usable with care", 0.70), False),
+        (("usable with care", 0.80), ("broken", None), True),
+        (("not judged", None), ("broken", 0.1), False),
+    ],
+)
+def test_more_bits_are_worth_it_by_verdict_or_by_agreement(
+    tmp_path, pictures, first, second, better
+):
+    """A better word, or 5 points more."""
+    path = write_patches(tmp_path / "m.onnx")
+    found = judged(path, path, pictures)
+    one, other = (
+        replace(
+            found,
+            verdict=replace(found.verdict, word=word),
+            agreement=None if ap is None else replace(found.agreement, ap=ap),
+        )
+        for word, ap in (first, second)
+    )
+    assert is_better(one, other) is better
+
+
+@pytest.mark.parametrize(("decibels", "better"), [(33.5, True), (32.5, False)])
+def test_without_detections_half_of_the_error_is_worth_it(tmp_path, pictures, decibels, better):
+    """That is 3 dB."""
+    path = write_patches(tmp_path / "m.onnx")
+    found = replace(judged(path, path, pictures), agreement=None)
+    more = replace(found, parts=(replace(PARTS[0], sqnr_db=decibels),))
+    assert is_better(more, found) is better
