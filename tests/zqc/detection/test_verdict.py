@@ -158,10 +158,10 @@ def test_all_lost_names_no_class():
         (True, 0.9499, "usable with care"),
         (True, 0.5001, "usable with care"),
         (True, 0.4999, "broken"),
-        (False, 0.8501, "good"),
-        (False, 0.8499, "usable with care"),
-        (False, 0.4001, "usable with care"),
-        (False, 0.3999, "broken"),
+        (False, 0.9001, "good"),
+        (False, 0.8999, "usable with care"),
+        (False, 0.6001, "usable with care"),
+        (False, 0.5999, "broken"),
     ],
 )
 def test_detections(real, ap, expected):
@@ -208,9 +208,9 @@ def test_boxes_that_are_nearly_all_lost_are_broken(boxes, kept, expected):
         (True, 20, 18, 0, "usable with care"),  # 36 / 38 = 0.947
         (True, 9, 3, 0, "usable with care"),  # 6 / 12 = 0.5
         (True, 9, 3, 1, "broken"),  # 6 / 13
-        (False, 20, 17, 3, "good"),  # 34 / 40 = 0.85
+        (False, 20, 18, 2, "good"),  # 36 / 40 = 0.9
         (False, 20, 14, 0, "usable with care"),  # 28 / 34 = 0.82
-        (False, 8, 2, 0, "usable with care"),  # 4 / 10 = 0.4
+        (False, 8, 4, 1, "usable with care"),  # 4 / 10 = 0.4
         (False, 9, 2, 0, "broken"),  # 4 / 11
     ],
 )
