@@ -13,10 +13,10 @@ models in ``docs/results.md``; the limits are our choice.
 5. On real pictures, *broken*: a class of which the float model finds 10 boxes or more is lost.
 6. By the average precision of the detections, with the float model's in the place of labels:
    *good* from 0.95, *broken* below 0.5. Pictures that were made up tell the two apart less well:
-   *good* from 0.9, *broken* below 0.6, set by three detectors. Average precision asks for the order of scores
-   alone, so that scores which have all fallen do not show: F1 at the float model's threshold must
-   be 0.5 for *good*, and *broken* is below 0.25 of 10 boxes or more. Where average precision cannot
-   be measured, F1 stands in for it.
+   *good* from 0.9, *broken* below 0.6, set by three detectors. Average precision asks for the
+   order of scores alone, so that scores which have all fallen do not show: F1 at the float model's
+   threshold must be 0.5 for *good*, and *broken* is below 0.25 of 10 boxes or more. Where average
+   precision cannot be measured, F1 stands in for it.
 7. Where there are no detections to compare, by the part of the outputs with the least SQNR: *good*
    from 22 dB, *broken* below 5 dB.
 

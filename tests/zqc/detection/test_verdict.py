@@ -210,7 +210,7 @@ def test_boxes_that_are_nearly_all_lost_are_broken(boxes, kept, expected):
         (True, 9, 3, 1, "broken"),  # 6 / 13
         (False, 20, 18, 2, "good"),  # 36 / 40 = 0.9
         (False, 20, 14, 0, "usable with care"),  # 28 / 34 = 0.82
-        (False, 8, 4, 1, "usable with care"),  # 4 / 10 = 0.4
+        (False, 8, 4, 1, "usable with care"),  # 8 / 13 = 0.62
         (False, 9, 2, 0, "broken"),  # 4 / 11
     ],
 )
