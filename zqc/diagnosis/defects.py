@@ -14,12 +14,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.graph import name_of
+from passes.operators import SQUASHING
 from zqc.diagnosis.inner_tensors import Samples, exposing
 from zqc.diagnosis.layer_pairs import LayerPairs, layer_pairs
 from zqc.diagnosis.read_quantized import read
 from zqc.diagnosis.reasons import finding
 from zqc.pictures.model_input import input_name
 from zqc.runtime import session
+
+_BOUNDED = SQUASHING | {"Clip", "HardSwish", "Max", "Min"}
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,35 @@ def defects(
     """
     pairs = layer_pairs(model, read(quantized, feeds(batches[0])), name)
     samples = _samples(pairs, batches, threads)
-    layers = [match.layer for match in pairs.found]
+    layers, bounded = [match.layer for match in pairs.found], _bounded(model)
     found = []
     for match in pairs.found:
         node = match.layer.node
         places, output = pairs.places[node.name or ""], name_of(node.outputs[0])
-        odd = finding(match, places, samples, output, layers)
+        judged = [place for place in places if place.tensor not in bounded]
+        odd = finding(match, judged, samples, output, layers)
         if odd.certain:
             found.append(Defect(node.name or "", odd.reasons[0]))
     return tuple(found)
+
+
+def _bounded(model: ir.Model) -> set[str]:
+    """Names of tensors that are read by what has bounds of its own, such as a hard Swish.
+
+    Their grids rightly end where these bounds are, whatever the values.
+    """
+    found = set()
+    for value in (*model.graph.inputs, *(out for node in model.graph for out in node.outputs)):
+        readers = [use.node for use in value.uses()]
+        readers += [
+            use.node
+            for node in readers
+            if node.op_type in ("Add", "Mul", "Sub", "Div")
+            for use in node.outputs[0].uses()
+        ]
+        if any(node.op_type in _BOUNDED for node in readers):
+            found.add(name_of(value))
+    return found
 
 
 def _samples(

@@ -33,7 +33,7 @@ _BEST_DB = 56.0
 _FEW_CLIPPED = 0.001
 """Share of the values that may lie outside of a grid."""
 
-_MUCH_CLIPPED = 0.05
+_MUCH_CLIPPED = 0.2
 """Share from which no search for a threshold has come to it."""
 
 _SUITS = 2.0
@@ -41,6 +41,9 @@ _SUITS = 2.0
 
 _TOO_WIDE = 6.0
 """How many times as wide as its values a grid is that nobody made on purpose."""
+
+_MUCH_TOO_WIDE = 8.0
+"""Likewise, whatever it was calibrated with."""
 
 _SAME_LAYER = 0.95
 """Likewise of all weights of a layer; with 4 bits they correlate by 0.98 or more."""
@@ -95,10 +98,10 @@ def finding(
     reasons = [*_of_weights(match, others)]
     wrong_weights = severe = certain = bool(reasons)
     for each in places:
-        found, worse = _of_tensor(each, samples[each.tensor], each.reads_only is not None)
+        found, worse, sure = _of_tensor(each, samples[each.tensor], each.reads_only is not None)
         reasons += found
         severe = severe or worse > _SEVERE_TENSOR_DB
-        certain = certain or math.isinf(worse)
+        certain = certain or sure
     besides_bias = bool(reasons)
     if not wrong_weights:
         reasons += _of_bias(match, samples.get(output))
@@ -184,19 +187,26 @@ def _of_weights(match: Match, others: Sequence[Layer]) -> list[str]:
 
 def _of_tensor(
     each: Placed, values: NDArray[np.float32], is_input: bool
-) -> tuple[list[str], float]:
-    """What is odd with a grid, and by how many dB it is worse than its bits allow."""
+) -> tuple[list[str], float, bool]:
+    """What is odd with a grid, by how many dB it is worse than its bits allow, and if that is sure.
+
+    Real pictures may have a fraction of the range of those that it was calibrated with: up to 7.2
+    times was seen. The two scales of a HardSigmoid may differ: its slope is in them, and a
+    LeakyRelu in its place.
+    """
     rounding = each.rounding
     if rounding.step.size > 1 or not len(values):
-        return [], 0.0
+        return [], 0.0, False
     what = "its input" if is_input else "its output"
     if not np.allclose(rounding.step, rounding.step_back):
+        if rounding.path[-1:] in (("HardSigmoid",), ("LeakyRelu",)):
+            return [], 0.0, False
         ratio = float(rounding.step_back[0] / rounding.step[0])
         text = f"{what} is quantized with one scale and dequantized with {_times(ratio)} that"
-        return [text], math.inf
+        return [text], math.inf, True
     exact, through = values.astype(np.float64), each.seen_through
     if rounding.path[-1:] in (("Sigmoid",), ("HardSigmoid",)) and rounding.bounds[1] <= 1:
-        return [], 0.0  # known before any picture was seen
+        return [], 0.0, False  # known before any picture was seen
     best = best_rounding(rounding, exact, through)
     seen = through(exact)
     signal = float(np.sum(seen**2))
@@ -205,7 +215,7 @@ def _of_tensor(
         for r in (rounding, best)
     )
     if not found < possible - _WORSE_TENSOR_DB:
-        return [], 0.0
+        return [], 0.0, False
     low, high = rounding.bounds
     least, most = float(exact.min()), float(exact.max())
     clipped = float(np.mean((exact < low - rounding.step[0]) | (exact > high + rounding.step[0])))
@@ -225,9 +235,10 @@ def _of_tensor(
             f"the scale of {what} is {_times(reach)} what its float range {least:.3g}…{most:.3g} "
             f"asks for: SQNR {found:.1f} dB, where {rounding.bits} bits allow {possible:.1f} dB"
         )
-    if clipped > _MUCH_CLIPPED or (clipped <= _FEW_CLIPPED and reach >= _TOO_WIDE):
-        return [text], math.inf  # however little it costs, behind a Sigmoid for example
-    return [text], min(possible, _BEST_DB) - min(found, _BEST_DB)
+    sure = clipped > _MUCH_CLIPPED or (clipped <= _FEW_CLIPPED and reach >= _MUCH_TOO_WIDE)
+    if clipped <= _FEW_CLIPPED and reach >= _TOO_WIDE:
+        return [text], math.inf, sure  # however little it costs, behind a Sigmoid for example
+    return [text], min(possible, _BEST_DB) - min(found, _BEST_DB), sure
 
 
 def _of_bias(match: Match, output: NDArray[np.float32] | None) -> list[str]:

@@ -133,10 +133,10 @@ def test_factors_that_hardly_differ_are_no_equalization():
 
 
 def test_what_is_certain():
-    """Weights that are others, a grid far too wide, or clipped by more than a twentieth."""
+    """Weights that are others, a grid 8 times too wide, or clipped by more than a fifth."""
     assert found(match(8 * WEIGHT)).certain
-    assert found(match(), place(1 / 32)).certain  # 8 times too wide
-    assert not found(match(), place(1 / 50)).certain  # 5 times
-    assert found(match(), place(1 / 280)).certain  # 9 % are cut off
-    assert not found(match(), place(1 / 262)).certain  # 2.7 %
+    assert found(match(), place(1 / 28)).certain  # 9 times too wide
+    assert not found(match(), place(1 / 40)).certain  # 6 times
+    assert found(match(), place(1 / 2048)).certain
+    assert not found(match(), place(1 / 280)).certain  # 9 % are cut off
     assert not found(match(bias=0.5)).certain
