@@ -15,6 +15,7 @@ from passes.analysis.topology import inner_layers, post_processing, weighted_lay
 from passes.layers import layer_of
 from zqc.commands.arguments import ModelLike, model_of
 from zqc.commands.detector import detector_of
+from zqc.errors import MissingPackageError, RuntimeFailure
 from zqc.model_io import model_file
 from zqc.model_io.admission import dimensions
 from zqc.pictures.model_input import picture_shape
@@ -181,12 +182,20 @@ def inspect(
         statistics_state=state,
         statistics=_MEANINGS[state],
         advice=_next(source, state, (height, width) if is_open else None),
-        detector=detector_of(source).text,
+        detector=_detector(source),
         open_size=(height, width) if is_open else None,
         post_processing=len(post_processing(graph)),
         post_processing_begins=tail_starts(loaded),
         metadata=dict(loaded.metadata_props),
     )
+
+
+def _detector(source: LoadedModel) -> str:
+    """How its outputs are read, which a run shows; a model need not run to be inspected."""
+    try:
+        return detector_of(source).text
+    except (MissingPackageError, RuntimeFailure) as error:
+        return f"not known, as the model cannot be run: {error}"
 
 
 def _is_open(source: LoadedModel) -> bool:

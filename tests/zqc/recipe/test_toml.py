@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zqc import targets
 from zqc.commands.read_recipe import read_recipe
 from zqc.errors import OptionError
-from zqc.pictures.input_format import CHANNEL_ORDERS, InputFormat
+from zqc.pictures.input_format import CHANNEL_ORDERS, FITS, InputFormat
 from zqc.recipe import recipe
 from zqc.recipe.recipe import PRESETS, Recipe
 from zqc.recipe.toml import KEYS, from_toml, to_table, to_toml
@@ -56,6 +56,7 @@ FIELDS = {
     "seed": st.integers(0, 2**63 - 1),
     "input_format": st.sampled_from(CHANNEL_ORDERS) | input_formats(),
     "input_shape": st.none() | st.tuples(COUNTS, COUNTS),
+    "fit": st.sampled_from(FITS),
     "inputs": st.dictionaries(TEXTS, st.lists(NUMBERS, min_size=1).map(tuple)),
     "target": st.sampled_from(targets.BUILT_IN),
     "min_runtime": st.none() | st.sampled_from(["1.16", "1.23", "1.40"]),
