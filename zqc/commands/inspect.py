@@ -14,7 +14,6 @@ import onnx_ir as ir
 from passes.analysis.topology import inner_layers, post_processing, weighted_layers
 from passes.layers import layer_of
 from zqc.commands.arguments import ModelLike, model_of
-from zqc.commands.detector import detector_of
 from zqc.errors import MissingPackageError, RuntimeFailure
 from zqc.model_io import model_file
 from zqc.model_io.admission import dimensions
@@ -193,6 +192,8 @@ def inspect(
 def _detector(source: LoadedModel) -> str:
     """How its outputs are read, which a run shows; a model need not run to be inspected."""
     try:
+        from zqc.commands.detector import detector_of  # ONNX Runtime may not be there
+
         return detector_of(source).text
     except (MissingPackageError, RuntimeFailure) as error:
         return f"not known, as the model cannot be run: {error}"
