@@ -14,7 +14,13 @@ from zqc.recipe.recipe import Recipe
 
 
 def after_check(
-    verdict: Verdict, pair: Pair, *, real: bool, faulty: bool, anchors: Path | None = None
+    verdict: Verdict,
+    pair: Pair,
+    *,
+    real: bool,
+    faulty: bool,
+    anchors: Path | None = None,
+    images: Path | None = None,
 ) -> str:
     """What to type after ``zqc check``; empty where nothing need be done.
 
@@ -29,15 +35,16 @@ def after_check(
         real: Whether the pictures are real.
         faulty: Whether something is wrong that bits do not explain.
         anchors: The file of an SSD's anchors, which the command needs, too.
+        images: The pictures, likewise.
     """
-    more = _options(anchors)
+    more, same = _options(anchors), _options(anchors, images)
     float_path, quantized = (shlex.quote(str(m.path)) for m in (pair.first, pair.second))
     if verdict.word in ("good", "not judged"):
         return "" if real else f"zqc check {float_path} {quantized} --images DIR{more}"
     recipe = pair.recipe
     if not faulty and recipe is not None and _is_narrow(recipe):
-        return f"zqc sensitivity {float_path} --recipe {quantized}{more}"
-    return f"zqc debug {float_path} {quantized}{more}"
+        return f"zqc sensitivity {float_path} --recipe {quantized}{same}"
+    return f"zqc debug {float_path} {quantized}{same}"
 
 
 def after_compile(
@@ -83,11 +90,13 @@ def after_compile(
     if min(recipe.act_bits, recipe.first_last_bits) < 8:
         wider = replace(recipe, act_bits=8, first_last_bits=8)
         return command_line("compile", model, wider, given) + more
-    return f"zqc debug {name} {written}{more}"
+    images = given.images if isinstance(given.images, Path) else None
+    return f"zqc debug {name} {written}{_options(anchors, images)}"
 
 
-def _options(anchors: Path | None) -> str:
-    return "" if anchors is None else f" --anchors {shlex.quote(str(anchors))}"
+def _options(anchors: Path | None, images: Path | None = None) -> str:
+    given = (("--images", images), ("--anchors", anchors))
+    return "".join(f" {name} {shlex.quote(str(path))}" for name, path in given if path is not None)
 
 
 def _is_narrow(recipe: Recipe) -> bool:

@@ -188,7 +188,7 @@ def _checked(
     return result_of(
         pair,
         detector,
-        Shown(pictures, form, seen, truth),
+        Shown(pictures, form, seen, truth, images if isinstance(images, Path) else None),
         choice=choice,
         fit=mode if images is not None else "",
         real=real,

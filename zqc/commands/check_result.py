@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zqc.commands import advice, limits
@@ -39,12 +40,14 @@ class Shown:
         input_format: From their pixels to input tensors.
         comparison: What both models find in them.
         truth: The labelled boxes, if there are any.
+        path: Where the pictures are, if the user gave a path.
     """
 
     pictures: ImageSet
     input_format: InputFormat
     comparison: Comparison
     truth: Labelled | None
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def result_of(
         LabelError: The labels leave nothing to measure.
     """
     seen, truth, names = shown.comparison, shown.truth, dict(enumerate(detector.names))
-    pairing, agreed, notes = None, None, []
+    pairing, agreed, notes = None, None, list(pair.doubts())
     renamed: tuple[Renamed, ...] = ()
     if detector.convention is not None:
         pairing = pair_detections(seen.reference, seen.quantized, names=names)
@@ -172,12 +175,18 @@ def result_of(
             agreement=agreed,
             pairing=pairing,
             renamed=renamed,
+            mislabelled=() if truth is None else truth.mislabelled(seen, names),
             defects=[f"layer {one.layer}: {one.reason}" for one in odd],
             labelled=None if accuracy is None else accuracy[:2],
         )
     )
     command = advice.after_check(
-        verdict, pair, real=real, faulty=bool(renamed or odd), anchors=detector.facts.anchors_path
+        verdict,
+        pair,
+        real=real,
+        faulty=bool(renamed or odd),
+        anchors=detector.facts.anchors_path,
+        images=shown.path,
     )
     worst = () if pairing is None else pairing.pictures[:_WORST]
     return CheckResult(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from zqc.commands.detector import Detector
 from zqc.detection.average_precision import Accuracy, accuracy_and_matches
 from zqc.detection.bootstrap import Interval, difference_interval
 from zqc.detection.coco_evaluation import Kind
-from zqc.detection.comparison import Comparison
+from zqc.detection.comparison import Comparison, Renamed
+from zqc.detection.detections import Detections
 from zqc.detection.labels.classes import match_classes
 from zqc.detection.labels.labels import Truth
 from zqc.detection.labels.read import read_labels
+from zqc.detection.pairing import SCORE_THRESHOLD
 from zqc.errors import OptionError
 from zqc.pictures.images import ImageSet
 
@@ -35,6 +39,11 @@ class Labelled:
     kind: Kind
     notes: tuple[str, ...]
     listed: tuple[int, ...]
+
+    def mislabelled(self, seen: Comparison, names: Mapping[int, str]) -> tuple[Renamed, ...]:
+        """Classes of which the float model finds the labelled boxes under another class."""
+        labelled = tuple(Detections(one.boxes, np.ones(len(one)), one.labels) for one in self.truth)
+        return Comparison((), labelled, seen.reference).renamed_classes(SCORE_THRESHOLD, names)
 
     def accuracy(self, seen: Comparison) -> tuple[Accuracy, Accuracy, Interval]:
         """Average precision of the float model and of the quantized one, and of their difference.

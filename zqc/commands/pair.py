@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.operators import PICKING
+from passes.operators import PAIR, PICKING
 from zqc.benchmark.inputs import Input, common_inputs, inputs_of, model_inputs
 from zqc.commands.read_recipe import recipe_in
 from zqc.detection.conventions.convention import Facts
@@ -93,6 +93,15 @@ class Pair:
     compared: Mapping[str, tuple[int, ...]]
     recipe: Recipe | None
 
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against the two being a float model and a quantized one, in this order."""
+        first, second = (_is_quantized(model.part) for model in (self.first, self.second))
+        if not first:
+            return ()
+        if second:
+            return ("the first file is quantized, too",)
+        return ("the first file is quantized and the second is not: are they swapped?",)
+
     def run(self, tensors: NDArray[np.float32]) -> tuple[Outputs, Outputs]:
         """Run both on so many pictures as a batch has, or fewer: the last one is repeated then.
 
@@ -144,6 +153,11 @@ class Pair:
         _, _, height, width = self.shape
         metadata = dict(self.first.part.metadata_props)
         return Facts(self.outputs, height, width, metadata, graph, self.parts)
+
+
+def _is_quantized(model: ir.Model) -> bool:
+    kinds = {node.op_type for node in model.graph}
+    return any(kind in PAIR or kind.startswith("QLinear") for kind in kinds)
 
 
 def open_pair(

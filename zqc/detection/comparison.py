@@ -78,23 +78,26 @@ class Comparison:
         """Find the classes whose boxes come out as another one, the surest first.
 
         Rounding flips the class of a box now and then, but not of most boxes of a class, and not
-        always to the same one. Our choice: at least 4 boxes that pair regardless of their class, of
-        which three quarters have one other class.
+        always to the same one. Our choice: at least 4 boxes, and half of all, that pair regardless
+        of their class, of which three quarters have one other class.
 
         Args:
             threshold: Scores that count.
             names: Names of the classes.
         """
         seen: dict[int, Counter[int]] = {}
+        boxes_of: Counter[int] = Counter()
         for both in zip(self.reference, self.quantized, strict=True):
             one, other = (found.above(threshold) for found in both)
+            boxes_of.update(one.labels.tolist())
             for i, j, _ in kept_pairs(_of_one_class(one), _of_one_class(other)):
                 counts = seen.setdefault(int(one.labels[i]), Counter())
                 counts[int(other.labels[j])] += 1
         found = []
         for label, counts in seen.items():
             (most, boxes), total = counts.most_common(1)[0], counts.total()
-            if most != label and total >= _FEWEST and boxes >= _MOST * total:
+            enough = total >= _FEWEST and 2 * total >= boxes_of[label]
+            if most != label and enough and boxes >= _MOST * total:
                 called, now = (names.get(each, str(each)) for each in (label, most))
                 found.append(Renamed(called, now, boxes, total))
         return tuple(sorted(found, key=lambda each: (-each.of, each.name)))

@@ -9,14 +9,15 @@ models in ``docs/results.md``; the limits are our choice.
 3. *broken*: the boxes of a class come out as another one (``renamed_classes``).
 4. With labels: *broken* where average precision is less than half of the float model's, *good*
    where it lost at most 2 points. Where the float model itself finds next to nothing of what is
-   labelled, labels or input are wrong, and nothing is said.
+   labelled, or finds the boxes of a class as another one, labels or input are wrong, and nothing
+   is said.
 5. On real pictures, *broken*: a class of which the float model finds 10 boxes or more is lost.
 6. By the average precision of the detections, with the float model's in the place of labels:
    *good* from 0.95, *broken* below 0.5. Pictures that were made up tell the two apart less well:
    *good* from 0.9, *broken* below 0.6, set by three detectors. Average precision asks for the
    order of scores alone, so that scores which have all fallen do not show: F1 at the float model's
    threshold must be 0.5 for *good*, and *broken* is below 0.25 of 10 boxes or more. Where average
-   precision cannot be measured, F1 stands in for it.
+   precision cannot be measured, F1 stands in for it: *good* from 0.03 less.
 7. Where there are no detections to compare, by the part of the outputs with the least SQNR: *good*
    from 22 dB, *broken* below 5 dB.
 
@@ -45,6 +46,7 @@ NOTHING = 0.05
 FEWEST_BOXES = 10
 LOST_CLASS = 0.25
 LOST_BOXES = 0.25
+F1_BELOW_AP = 0.03
 RENAMED_SHOWN = 2
 REAL_LIMITS = (0.95, 0.5)
 MADE_LIMITS = (0.9, 0.6)
@@ -77,6 +79,7 @@ class Evidence:
             detections are known, or the float model has none.
         pairing: How the detections of both pair; None likewise.
         renamed: Classes whose boxes come out as another class.
+        mislabelled: Classes of the labels that the float model finds under another name.
         labelled: Average precision of the float and the quantized model against labels.
         defects: Layers that compute something else than the float model's, with what, worst first.
     """
@@ -87,6 +90,7 @@ class Evidence:
     pairing: Pairing | None = None
     renamed: Sequence[Renamed] = ()
     labelled: tuple[Accuracy, Accuracy] | None = None
+    mislabelled: Sequence[Renamed] = ()
     defects: Sequence[str] = ()
 
 
@@ -135,6 +139,14 @@ def _renamed(evidence: Evidence) -> Verdict | None:
 def _labels(evidence: Evidence) -> Verdict | None:
     if evidence.labelled is None:
         return None
+    if evidence.mislabelled:
+        first = evidence.mislabelled[0]
+        return Verdict(
+            "not judged",
+            f"the float model finds {first.boxes} of {first.of} labelled boxes of class "
+            f"{first.name} as {first.other}; see that labels and model mean the same by their "
+            "classes (--names)",
+        )
     before, after = (each.ap for each in evidence.labelled)
     said = f"mAP {100 * before:.1f} → {100 * after:.1f} against the labels"
     if before < NOTHING:
@@ -173,7 +185,9 @@ def _detections(evidence: Evidence) -> Verdict | None:
     good, broken = REAL_LIMITS if evidence.real else MADE_LIMITS
     counts, f1 = evidence.pairing.counts, evidence.pairing.counts.f1
     agreed, measure = f1, "F1"
-    if evidence.agreement is not None:
+    if evidence.agreement is None:
+        good -= F1_BELOW_AP
+    else:
         agreed, measure = evidence.agreement.ap, "AP"
     said = (
         f"its detections agree with the float model's to {100 * agreed:.1f} % ({measure}); of "
@@ -181,6 +195,8 @@ def _detections(evidence: Evidence) -> Verdict | None:
     )
     if not evidence.real:
         said += ", on pictures that were made up"
+    if counts.float_boxes < FEWEST_BOXES:
+        said += "; so few say little"
     if agreed < broken or (f1 < LOST_BOXES and counts.float_boxes >= FEWEST_BOXES):
         return Verdict("broken", said)
     return Verdict("good" if agreed >= good and f1 >= HALF else "usable with care", said)

@@ -49,7 +49,7 @@ def test_the_verdict_is_the_first_line(zqc, model, moved, pictures):
     assert code == 0, err
     first, second, *_ = out.splitlines()
     assert first.startswith("Verdict          usable with care: its detections agree with the ")
-    assert second == f"Next             zqc debug {model} {moved}"
+    assert second == f"Next             zqc debug {model} {moved} --images {pictures}"
     assert err.startswith("Checking q.onnx\n")
     broken = write_patches(moved, order=(1, 2, 0))
     code, out, _ = zqc("check", model, broken, "--images", pictures)

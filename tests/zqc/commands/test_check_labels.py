@@ -176,3 +176,17 @@ def test_labels_decide_and_the_difference_has_an_interval(tmp_path, model, pictu
     for limit, passed in ((100 * lost + 0.01, True), (100 * lost - 0.01, False)):
         again = check(model, moved, images=pictures, labels=labels, max_drop=limit)
         assert again.passed is passed
+
+
+def test_labels_with_other_names_judge_nothing(tmp_path, pictures):
+    """The model finds the boxes, but as other classes: the labels are to be looked at."""
+    model = write_patches(tmp_path / "m.onnx")
+    shuffled = write_coco(tmp_path / "l.json", PATCHES)
+    content = json.loads(shuffled.read_text())
+    names = [category["name"] for category in content["categories"]]
+    for category, name in zip(content["categories"], names[1:] + names[:1], strict=True):
+        category["name"] = name
+    shuffled.write_text(json.dumps(content))
+    verdict = check(model, model, images=pictures, labels=shuffled).verdict
+    assert verdict.word == "not judged"
+    assert "--names" in verdict.reason

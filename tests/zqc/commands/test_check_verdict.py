@@ -54,7 +54,7 @@ def test_permuted_classes_are_broken_and_explained(tmp_path, model, pictures, la
         for name, other in sorted(RENAMED, key=lambda pair: (-count[pair[0]], pair[0]))[:2]
     )
     assert verdict.reason == f"{said}; 1 more class likewise"
-    assert verdict.advice == f"zqc debug {model} {permuted}"
+    assert verdict.advice == f"zqc debug {model} {permuted} --images {pictures}"
 
 
 def test_dead_scores_are_broken(tmp_path):

@@ -68,7 +68,7 @@ def test_it_decides_the_verdict_though_detections_agree(tmp_path, files):
     assert result.pairing.counts.f1 == 1
     assert str(result).startswith("Verdict          broken: layer body: its weights are ")
     assert [defect.layer for defect in result.defects] == ["body"]
-    assert result.verdict.advice == f"zqc debug {model} {wrong}"
+    assert result.verdict.advice == f"zqc debug {model} {wrong} --images {pictures}"
 
 
 def test_a_sound_file_says_nothing(files):

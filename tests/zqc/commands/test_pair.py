@@ -131,3 +131,18 @@ def test_facts_are_those_of_the_float_model(tmp_path):
     assert (facts.height, facts.width, facts.names) == (64, 64, ("cat", "dog", "bird"))
     assert "AveragePool" in {node.op_type for node in facts.graph}
     assert [part.name for part in facts.parts] == ["boxes", "scores"]
+
+
+def test_swapped_files_are_doubted(tmp_path):
+    """A quantized file in the place of the float model is said; two float ones are no error."""
+    plain = write_detector(tmp_path / "f.onnx")
+    rough = write_detector(tmp_path / "q.onnx", step=0.5)
+    for paths, said in (
+        ((plain, rough), ""),
+        ((plain, plain), ""),
+        ((rough, plain), "are they swapped?"),
+        ((rough, rough), "quantized, too"),
+    ):
+        pair = open_pair(paths, input_shape=None, values={}, threads=1)
+        assert "".join(pair.doubts()).endswith(said)
+        assert bool(pair.doubts()) is bool(said)
