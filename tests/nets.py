@@ -75,6 +75,32 @@ def detector(*, batch="N", channels=3, height=16, width=16, opset=13, seed=0):
     )
 
 
+def without_batch_norm():
+    """A detector whose BatchNorm was folded by its exporter."""
+    proto = detector()
+    (norm,) = [n for n in proto.graph.node if n.op_type == "BatchNormalization"]
+    norm.op_type = "Identity"
+    del norm.input[1:], norm.attribute[:]
+    return proto
+
+
+def without_gradient():
+    """A detector with an operator in front of its BatchNorm that nobody differentiates."""
+    proto = detector()
+    node = proto.graph.node[0]
+    node.output[0] = "signed"
+    node.name = "stem"
+    proto.graph.node.insert(1, onnx.helper.make_node("Det", ["small"], ["det"], name="determinant"))
+    proto.graph.node.insert(
+        1, onnx.helper.make_node("Slice", ["signed", "zeros", "twos", "last"], ["small"])
+    )
+    proto.graph.node.insert(3, onnx.helper.make_node("Unsqueeze", ["det", "last"], ["column"]))
+    proto.graph.node.insert(4, onnx.helper.make_node("Add", ["signed", "column"], ["stem"]))
+    for name, values in {"zeros": [0, 0], "twos": [2, 2], "last": [2, 3]}.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(values), name))
+    return proto
+
+
 def initializers_as_inputs(proto):
     """List every initializer among the inputs, too, as IR version 3 asked for."""
     for tensor in proto.graph.initializer:

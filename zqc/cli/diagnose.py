@@ -57,6 +57,7 @@ _evaluation = option_of("Evaluation")
 @recipe_options.precision_options
 @options.images_option
 @options.statistics_options
+@options.require_statistics_option
 @recipe_options.synthesis_options
 @options.input_options
 @recipe_options.quantization_options
@@ -69,6 +70,7 @@ def sensitivity_command(
     images: Path | None,
     statistics: Path | None,
     no_statistics: bool,
+    require_statistics: bool,
     anchors: Path | None,
     budget: float,
     jobs: int | None,
@@ -102,6 +104,7 @@ def sensitivity_command(
                 images=images,
                 statistics=statistics,
                 no_statistics=no_statistics,
+                require_statistics=require_statistics,
                 anchors=anchors,
                 budget=budget,
                 jobs=jobs,

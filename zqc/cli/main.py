@@ -70,6 +70,7 @@ def cli() -> None:
 @recipe_options.precision_options
 @options.images_option
 @options.statistics_options
+@options.require_statistics_option
 @options.anchors_option
 @options.decoder_option
 @recipe_options.synthesis_options
@@ -88,6 +89,7 @@ def compile_command(
     images: Path | None,
     statistics: Path | None,
     no_statistics: bool,
+    require_statistics: bool,
     anchors: Path | None,
     decoder: str | None,
     dry_run: bool,
@@ -112,6 +114,7 @@ def compile_command(
                 images=images,
                 statistics=statistics,
                 no_statistics=no_statistics,
+                require_statistics=require_statistics,
                 progress=progress,
                 threads=threads,
             )
@@ -123,6 +126,7 @@ def compile_command(
                 images=images,
                 statistics=statistics,
                 no_statistics=no_statistics,
+                require_statistics=require_statistics,
                 anchors=anchors,
                 decoder=decoder,
                 progress=progress,

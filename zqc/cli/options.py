@@ -149,7 +149,7 @@ anchors_option = _detector(
 decoder_option = _detector(
     "--decoder",
     metavar="TOML",
-    help="What reads outputs of no known convention: a .toml, or module:function.",
+    help="What reads other outputs: a .toml, or module:function.",
 )
 
 
@@ -171,8 +171,14 @@ statistics_options = group(
     _pictures(
         "--no-statistics",
         is_flag=True,
-        help="Use structured noise, at the risk of low accuracy.",
+        help="Use structured noise in any case.",
     ),
+)
+
+require_statistics_option = _pictures(
+    "--require-statistics",
+    is_flag=True,
+    help="Stop where noise would have to do.",
 )
 
 threads_option = click.option(

@@ -187,7 +187,7 @@ target_option = _target(
     shell_complete=completion.target_names,
     default=_DEFAULT.target,
     show_default=True,
-    help="What to write for: `zqc targets`.",
+    help="One of `zqc targets`.",
 )
 
 runtime_options = group(

@@ -55,6 +55,7 @@ def after_compile(
     given: CalibrationSource,
     *,
     real: bool,
+    noise: bool,
     bits_help: bool,
     anchors: Path | None = None,
 ) -> str:
@@ -74,6 +75,7 @@ def after_compile(
         recipe: What was asked for.
         given: Where the calibration pictures came from.
         real: Whether they are real.
+        noise: Whether they are structured noise.
         bits_help: Whether weights of 8 bits were tried and are better.
         anchors: The file of an SSD's anchors, which the command needs, too.
     """
@@ -82,7 +84,7 @@ def after_compile(
     written = shlex.quote(str(output)) if output is not None else "QUANTIZED"
     if verdict.word in ("good", "not judged"):
         return "" if real else f"zqc check {name} {written} --images DIR{more}"
-    if given.no_statistics:
+    if noise:
         other = CalibrationSource(images=Path("DIR"))
         return command_line("compile", model, recipe, other) + more
     if bits_help:

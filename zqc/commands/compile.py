@@ -58,11 +58,6 @@ from zqc.statistics.input_choice import InputChoice
 from zqc.targets import Kernels
 from zqc.version import __version__
 
-_NOISE_CAUTION = (
-    "calibrated with structured noise, which knows nothing of what the network has learned: ranges "
-    "may be far off, so check the result on real pictures; --statistics or --images do better"
-)
-
 
 @dataclass(frozen=True)
 class CompileResult(Printable):
@@ -162,6 +157,7 @@ def compile_model(
     images: ImagesLike | None = None,
     statistics: FilePath | None = None,
     no_statistics: bool = False,
+    require_statistics: bool = False,
     anchors: FilePath | None = None,
     decoder: str | None = None,
     progress: Progress | bool | None = None,
@@ -186,7 +182,9 @@ def compile_model(
             array of tensors (float N,C,H,W) or pixels (uint8 N,H,W,C), arrays or dicts of them one
             after another, or ONNX Runtime's ``CalibrationDataReader``.
         statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
-        no_statistics: Whether structured noise will do, for a model without any statistics.
+        no_statistics: Whether structured noise is wanted even where there are statistics. Without
+            any, it is taken anyhow.
+        require_statistics: Whether it is an error that there are none to synthesise pictures from.
         anchors: The anchors of an SSD, to judge its detections by.
         decoder: What reads its outputs, for the same, see ``zqc.check``.
         progress: Where long work reports to: True for bars; nowhere by default.
@@ -208,6 +206,7 @@ def compile_model(
         images=pixels,
         statistics=to_path(statistics),
         no_statistics=no_statistics,
+        require_statistics=require_statistics,
     )
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})
@@ -249,6 +248,7 @@ def effective_recipe(
     images: ImagesLike | None = None,
     statistics: FilePath | None = None,
     no_statistics: bool = False,
+    require_statistics: bool = False,
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> Recipe:
@@ -265,6 +265,7 @@ def effective_recipe(
         images=images_of(images)[0],
         statistics=to_path(statistics),
         no_statistics=no_statistics,
+        require_statistics=require_statistics,
     )
     job = _begin(model, output, recipe or Recipe(), given, threads, progress or Silent())
     return job.plan.recipe
@@ -281,7 +282,6 @@ class _Job:
         plan: What is asked for; the input format is known.
         choice: How it came to be known.
         output: Where the result goes, if anywhere.
-        is_noise: Whether structured noise will be made.
         source: The file of the model, as the user names it; empty of one in memory.
         report: Where the report goes, if anywhere.
     """
@@ -292,7 +292,6 @@ class _Job:
     plan: Plan
     choice: InputChoice
     output: Path | None
-    is_noise: bool
     source: str
     report: Path | None
 
@@ -327,7 +326,7 @@ def _begin(
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
     name = str(source) if isinstance(source, Path) else ""
-    return _Job(loaded, prepared, origin, plan, choice, path, given.no_statistics, name, report)
+    return _Job(loaded, prepared, origin, plan, choice, path, name, report)
 
 
 def _metadata(job: _Job, pictures: ImageSet) -> dict[str, str]:
@@ -427,6 +426,7 @@ def _judge(
         asked,
         given,
         real=real,
+        noise=not real and not pictures.synthesised,
         bits_help=bits_help,
         anchors=detector.facts.anchors_path,
     )
@@ -455,6 +455,7 @@ def _write_report(
             "--images": given.images if isinstance(given.images, Path) else None,
             "--statistics": given.statistics,
             "--no-statistics": given.no_statistics,
+            "--require-statistics": given.require_statistics,
         },
     )
     render.write(path, page)
@@ -486,7 +487,7 @@ def _result(
         target=recipe.target,
         input_choice=job.choice,
         calibration=pictures.source,
-        caution=_NOISE_CAUTION if job.is_noise else "",
+        caution=pictures.caution,
         saturation=saturation.warning(proof.layers, recipe.target, cpu.features()),
         layers=proof.layers,
         float_operators=proof.float_operators,

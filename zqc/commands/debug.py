@@ -29,7 +29,7 @@ from zqc.diagnosis.read_quantized import read
 from zqc.diagnosis.results import DebugResult
 from zqc.diagnosis.side_by_side import Observed, observe
 from zqc.diagnosis.transplant import behind_heads
-from zqc.errors import ModelError, NoBatchNormError, OptionError
+from zqc.errors import ModelError, OptionError
 from zqc.files import FilePath, to_path
 from zqc.model_io.ends import split_file
 from zqc.model_io.onnx_file import as_file
@@ -132,12 +132,7 @@ def _debugged(
     plan = Plan.of(recipe, threads=threads)
     with progress.stage("Loading the models"):
         given = CalibrationSource(images=images)
-        try:
-            begun = inputs.begin(paths[0], recipe, given, threads)
-        except NoBatchNormError:
-            given = CalibrationSource(no_statistics=True)
-            begun = inputs.begin(paths[0], recipe, given, threads)
-        loaded, origin, form, choice = begun
+        loaded, origin, form, choice = inputs.begin(paths[0], recipe, given, threads)
         plan = replace(plan, recipe=replace(recipe, input_format=form))
         model = prepare(loaded.model, plan)
         _, part, _ = split_file(paths[1])

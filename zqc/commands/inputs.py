@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import weighted_layers
+from zqc.commands import noise as noise_text
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.origin import Origin, find_statistics
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
@@ -44,18 +45,23 @@ _EFFORTS: dict[Effort, tuple[int, int]] = {
 class CalibrationSource:
     """What takes the place of the model's own BatchNorm statistics: one thing, or nothing.
 
+    Without anything, pictures are synthesised from the model's own statistics; structured noise
+    has to do where it has none, or where pictures cannot be matched to them.
+
     Attributes:
         images: A folder of pictures, an array file or an array to calibrate with as they are.
         statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
-        no_statistics: Whether structured noise will do.
+        no_statistics: Whether structured noise is wanted, statistics or not.
+        require_statistics: Whether it is an error that pictures cannot be synthesised.
 
     Raises:
-        OptionError: More than one is given.
+        OptionError: More than one is given, or statistics are required where none are used.
     """
 
     images: Path | NDArray[Any] | None = None
     statistics: Path | None = None
     no_statistics: bool = False
+    require_statistics: bool = False
 
     def __post_init__(self) -> None:
         options = {
@@ -68,10 +74,14 @@ class CalibrationSource:
         ]
         if len(given) > 1:
             raise OptionError(f"{' and '.join(given)} exclude each other; give one of them")
+        if self.require_statistics and given and self.statistics is None:
+            raise OptionError(
+                f"{given[0]} and --require-statistics exclude each other; give one of them"
+            )
 
 
 def find_origin(model: ir.Model, recipe: Recipe, source: CalibrationSource) -> Origin:
-    """Find the statistics of the layers, which nothing but the synthesis needs to have.
+    """Find the statistics of the layers; none where the model has none and need not have any.
 
     Raises:
         ZqcError: See ``find_statistics``.
@@ -79,7 +89,7 @@ def find_origin(model: ir.Model, recipe: Recipe, source: CalibrationSource) -> O
     try:
         return find_statistics(model, source.statistics, input_format=recipe.input_format)
     except NoBatchNormError:
-        if source.images is None and not source.no_statistics:
+        if source.require_statistics or source.statistics is not None:
             raise
         return Origin((), "")
 
@@ -158,11 +168,17 @@ def _gather(
             input_name=input_name(model),
         )
     if source.no_statistics:
-        tensors = noise(picture, recipe, input_format)
-        text = f"{len(tensors)} pictures of structured noise (seed {recipe.seed})"
-        return ImageSet.of_tensors(tensors, text)
-    with progress.stage("Finding the layers that can be matched"):
-        reach = reach_of(model, origin.layers, picture, threads=plan.threads)
+        return _noise_set(picture, recipe, input_format, noise_text.ASKED_FOR)
+    why, reach = noise_text.NO_STATISTICS, None
+    if origin.layers:
+        with progress.stage("Finding the layers that can be matched"):
+            reach = reach_of(model, origin.layers, picture, threads=plan.threads)
+        if source.require_statistics:
+            reach.required()
+        why = reach.shortfall
+    if reach is None or not reach.layers:
+        noise_text.announce(why, progress)
+        return _noise_set(picture, recipe, input_format, noise_text.caution(why))
     made = synthesize(
         model,
         reach.layers,
@@ -184,10 +200,18 @@ def _gather(
     return ImageSet.of_tensors(made.tensors, text, synthesised=True, losses=made.losses)
 
 
+def _noise_set(
+    picture: tuple[int, int, int], recipe: Recipe, input_format: InputFormat, caution: str
+) -> ImageSet:
+    tensors = noise(picture, recipe, input_format)
+    text = f"{len(tensors)} pictures of structured noise (seed {recipe.seed})"
+    return ImageSet.of_tensors(tensors, text, caution=caution)
+
+
 def noise(
     picture: tuple[int, int, int], recipe: Recipe, input_format: InputFormat
 ) -> NDArray[np.float32]:
-    """Structured noise, for a model that nobody has statistics of, as input tensors."""
+    """Structured noise as input tensors, for a model without statistics to synthesise from."""
     channels, height, width = picture
     count = schedule(recipe).samples
     drawn = (1 if recipe.tie_channels else channels, height, width)

@@ -180,7 +180,7 @@ def inspect(
         batch_norms=operators["BatchNormalization"],
         statistics_state=state,
         statistics=_MEANINGS[state],
-        advice=_next(source, state, (height, width) if is_open else None),
+        advice=_next(source, (height, width) if is_open else None),
         detector=_detector(source),
         open_size=(height, width) if is_open else None,
         post_processing=len(post_processing(graph)),
@@ -251,17 +251,17 @@ _MEANINGS: Mapping[State, str] = {
     "kept": "calibration pictures can be synthesised from their statistics",
     "untrained": "all means are 0 and all variances 1, as before training: export the trained "
     "network, or nothing that is synthesised from them resembles a picture",
-    "folded": "nothing to synthesise from, it has been folded into the layers; export with "
-    "BatchNorm kept, or give --images, --statistics or, at the risk of accuracy, --no-statistics",
+    "folded": "nothing to synthesise from, it has been folded into the layers: calibrated with "
+    "structured noise, unless --statistics or --images is given; or export with BatchNorm kept",
 }
 
 
-def _next(source: LoadedModel, state: State, size: tuple[int, int] | None) -> str:
+def _next(source: LoadedModel, size: tuple[int, int] | None) -> str:
     """The command to type next."""
     command = f"zqc compile {shlex.quote(source.name)}"
     if size is not None:
         command += f" --input-shape {size[0]}x{size[1]}"
-    return command + (" --images DIR" if state == "folded" else "")
+    return command
 
 
 def _values(one: FurtherInput) -> str:

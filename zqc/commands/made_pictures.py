@@ -50,11 +50,7 @@ def made_pictures(
         recipe, effort="quick", samples=limit or COUNT, seed=recipe.seed + 1, input_format=form
     )
     source = CalibrationSource()
-    try:
-        origin = inputs.find_origin(pair.loaded.model, recipe, source)
-    except ZqcError:
-        source = CalibrationSource(no_statistics=True)
-        origin = inputs.find_origin(pair.loaded.model, recipe, source)
+    origin = inputs.find_origin(pair.loaded.model, recipe, source)
     found, choice = inputs.find_input_format(pair.loaded, origin, recipe, source, threads=threads)
     plan = Plan.of(replace(recipe, input_format=found), threads=threads)
     pictures = inputs.gather(pair.loaded, origin, plan, source, progress=progress)

@@ -67,6 +67,7 @@ def sensitivity(
     images: ImagesLike | None = None,
     statistics: FilePath | None = None,
     no_statistics: bool = False,
+    require_statistics: bool = False,
     anchors: FilePath | None = None,
     budget: float = DEFAULT_BUDGET,
     jobs: int | None = None,
@@ -94,6 +95,7 @@ def sensitivity(
         images: Pictures, likewise.
         statistics: Likewise.
         no_statistics: Likewise.
+        require_statistics: Likewise.
         anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w), to compare detections.
         budget: By how much the file may grow, as a share of its size.
         jobs: Evaluations at once; as many as there are cores by default.
@@ -117,7 +119,10 @@ def sensitivity(
         raise OptionError(f"budget is {budget:g}, but must be above 0, such as 0.05")
     pixels, beside = images_of(images)
     given = CalibrationSource(
-        images=pixels, statistics=to_path(statistics), no_statistics=no_statistics
+        images=pixels,
+        statistics=to_path(statistics),
+        no_statistics=no_statistics,
+        require_statistics=require_statistics,
     )
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})

@@ -45,6 +45,8 @@ def command_line(
         parts += ["--statistics", shlex.quote(str(given.statistics))]
     if given.no_statistics:
         parts.append("--no-statistics")
+    if given.require_statistics:
+        parts.append("--require-statistics")
     default = Recipe()
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)

@@ -84,7 +84,7 @@ def synthesize_to(
         recipe: A ``Recipe``, the name of a preset or a TOML file, of which that is used which
             concerns the pictures: their number, effort, seed, input format, terms.
         statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
-        no_statistics: Whether structured noise will do, for a model without any statistics.
+        no_statistics: Whether structured noise is wanted, for a model without any statistics.
         resume: Whether to go on from the checkpoint in ``directory``, to the same pictures as if
             nothing had happened.
         progress: Where long work reports to: True for bars; nowhere by default.
@@ -101,7 +101,11 @@ def synthesize_to(
     started = time.monotonic()
     recipe, progress = recipe_of(recipe, fields), progress_of(progress)
     source, directory = model_of(model), to_path(directory)
-    given = CalibrationSource(statistics=to_path(statistics), no_statistics=no_statistics)
+    given = CalibrationSource(
+        statistics=to_path(statistics),
+        no_statistics=no_statistics,
+        require_statistics=not no_statistics,
+    )
     if resume and no_statistics:
         raise OptionError("structured noise is made at once; leave out --resume")
     with progress.stage(f"Loading {name_of_model(source)}"):
@@ -113,7 +117,7 @@ def synthesize_to(
     layers, text = origin.layers, origin.text
     if not no_statistics:
         with progress.stage("Finding the layers that can be matched"):
-            reach = reach_of(loaded.model, layers, picture, threads=threads)
+            reach = reach_of(loaded.model, layers, picture, threads=threads).required()
         layers, schedule = reach.layers, reach.schedule(schedule)
         text = "; ".join(filter(None, (text, reach.shortfall)))
     options = checkpoint.options_of(

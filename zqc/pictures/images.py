@@ -86,6 +86,7 @@ class ImageSet:
         files: The files of the pictures, where each is one.
         losses: Loss of the whole set before the first and after each pass of the synthesis that
             made them; empty where none did.
+        caution: What speaks against relying on them, in one line; empty where nothing does.
     """
 
     names: tuple[str, ...]
@@ -94,6 +95,7 @@ class ImageSet:
     synthesised: bool = False
     files: tuple[Path, ...] = ()
     losses: tuple[float, ...] = ()
+    caution: str = ""
 
     @classmethod
     def of_tensors(
@@ -103,6 +105,7 @@ class ImageSet:
         *,
         synthesised: bool = False,
         losses: tuple[float, ...] = (),
+        caution: str = "",
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
@@ -116,6 +119,7 @@ class ImageSet:
             ),
             synthesised,
             losses=losses,
+            caution=caution,
         )
 
     def __len__(self) -> int:

@@ -32,12 +32,24 @@ class Reach:
         obstacles: What stands before the others, operators and names of nodes; none where all are
             reached.
         batch: Pictures that the model has to be run with at once; None where any number will do.
+        refusal: Why no layer can be matched, with what to do; empty where some are.
     """
 
     layers: tuple[LayerStatistics, ...]
     known: int
     obstacles: tuple[str, ...]
     batch: int | None
+    refusal: str = ""
+
+    def required(self) -> Reach:
+        """The same, if any layer can be matched.
+
+        Raises:
+            UnsupportedOperatorError: None can.
+        """
+        if not self.layers:
+            raise UnsupportedOperatorError(self.refusal)
+        return self
 
     def schedule(self, asked: Schedule) -> Schedule:
         """The batches that are asked for, or those that the model takes, all of them full."""
@@ -54,6 +66,12 @@ class Reach:
         named = ", ".join(self.obstacles[:_MOST_NAMES])
         more = len(self.obstacles) - _MOST_NAMES
         named += f" and {more} more" if more > 0 else ""
+        if not self.layers:
+            missing = f"need the gradient of {named}" if named else "do not depend on the picture"
+            return (
+                f"pictures cannot be matched to any of the {self.known} normalised layers, "
+                f"which {missing}"
+            )
         missing = f"what needs the gradient of {named}" if named else "what no picture changes"
         matched = f"matched {len(self.layers)} of {self.known} normalised layers"
         return f"{matched}; not reached: {missing}"
@@ -69,7 +87,7 @@ def reach_of(
     """Find the layers with a gradient, and how many pictures may be run at once.
 
     A layer counts where no node between it and the pictures is without a gradient. What is cut off
-    is said in a warning.
+    is said in a warning, unless that is all of them: then the caller decides what to do.
 
     Args:
         model: The model.
@@ -78,7 +96,6 @@ def reach_of(
         threads: Threads of ONNX Runtime.
 
     Raises:
-        UnsupportedOperatorError: No layer can be reached.
         RuntimeFailure: ONNX Runtime cannot run the part that is matched.
     """
     own = own_batch(model)
@@ -97,15 +114,16 @@ def reach_of(
             reasons |= _why_not(value, depending)
     for reason in refused.values():
         logger.debug("%s", reason)
+    texts = tuple(dict.fromkeys(map(_named, reasons)))
     if not matched:
         why = next(iter(reasons.values()), "they do not depend on the picture; give --images")
-        raise UnsupportedOperatorError(
+        refusal = (
             f"pictures cannot be matched to any of the {len(layers)} normalised layers of the "
             f"model: {why}"
         )
+        return Reach((), len(layers), texts, None, refusal)
     names = [layer.output for layer in matched]
     free = takes_any_batch(model, names, picture, threads=threads)
-    texts = tuple(dict.fromkeys(map(_named, reasons)))
     reach = Reach(tuple(matched), len(layers), texts, None if free else own)
     if len(matched) < len(layers):
         logger.warning("%s", reach.shortfall)

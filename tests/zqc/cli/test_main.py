@@ -149,7 +149,7 @@ def test_check_takes_the_input_format_that_was_compiled_with(zqc, detector_file,
 def test_folded_models_take_pixels_as_ever(zqc, tmp_path):
     """Without statistics pictures of one's own become 0:1, and the summary says so."""
     folded, folder = tmp_path / "folded.onnx", tmp_path / "pictures"
-    onnx.save(without_batch_norm(), folded)
+    onnx.save(nets.without_batch_norm(), folded)
     folder.mkdir()
     Image.fromarray(np.full((16, 16, 3), 99, np.uint8)).save(folder / "grey.png")
     quantized = tmp_path / "quantized.onnx"
@@ -267,32 +267,6 @@ def test_inspect(zqc, detector_file):
     assert [layer["op_type"] for layer in inspection["layers"]] == ["Conv"] * 3
 
 
-def without_batch_norm():
-    """A detector whose BatchNorm was folded by its exporter."""
-    proto = nets.detector()
-    (norm,) = [n for n in proto.graph.node if n.op_type == "BatchNormalization"]
-    norm.op_type = "Identity"
-    del norm.input[1:], norm.attribute[:]
-    return proto
-
-
-def without_gradient():
-    """A detector with an operator in front of its BatchNorm that nobody differentiates."""
-    proto = nets.detector()
-    node = proto.graph.node[0]
-    node.output[0] = "signed"
-    node.name = "stem"
-    proto.graph.node.insert(1, onnx.helper.make_node("Det", ["small"], ["det"], name="determinant"))
-    proto.graph.node.insert(
-        1, onnx.helper.make_node("Slice", ["signed", "zeros", "twos", "last"], ["small"])
-    )
-    proto.graph.node.insert(3, onnx.helper.make_node("Unsqueeze", ["det", "last"], ["column"]))
-    proto.graph.node.insert(4, onnx.helper.make_node("Add", ["signed", "column"], ["stem"]))
-    for name, values in {"zeros": [0, 0], "twos": [2, 2], "last": [2, 3]}.items():
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(values), name))
-    return proto
-
-
 def doubtful():
     """A detector whose statistics are those of no pictures."""
     proto = nets.detector()
@@ -321,8 +295,8 @@ def bad_folder(tmp_path):
         "empty.onnx": b"",
         "text.onnx": b"def model():\n    pass\n",
         "cut.onnx": good[:500],
-        "folded.onnx": without_batch_norm().SerializeToString(),
-        "no_rule.onnx": without_gradient().SerializeToString(),
+        "folded.onnx": nets.without_batch_norm().SerializeToString(),
+        "no_rule.onnx": nets.without_gradient().SerializeToString(),
         "doubt.onnx": doubtful().SerializeToString(),
         "quantized.onnx": quantized().SerializeToString(),
         "pictures/broken.png": b"no picture",
@@ -340,8 +314,13 @@ BAD = {
     "empty file": ("empty.onnx", "is empty"),
     "text file": ("text.onnx", "text file"),
     "truncated": ("cut.onnx", "cut short"),
-    "no BatchNorm": ("folded.onnx", "--images"),
-    "no gradient rule": ("no_rule.onnx --input-range 0:1", "Det", "determinant", "--images"),
+    "no BatchNorm": ("folded.onnx --require-statistics", "--images"),
+    "no gradient rule": (
+        "no_rule.onnx --input-range 0:1 --require-statistics",
+        "Det",
+        "determinant",
+        "--images",
+    ),
     "quantized already": ("quantized.onnx", "QuantizeLinear 'quantize'"),
     "input format in doubt": ("doubt.onnx", "--input-range=0:1 (0:1)", "--mean", "cannot be told"),
     "size of a fixed input": ("good.onnx --input-shape 8x8", "fixed"),
@@ -374,6 +353,23 @@ def test_compile_bad_input(zqc, bad_folder, monkeypatch, arguments, words):
         assert word in line
     assert entries(bad_folder) == before
     assert (bad_folder / "good.onnx").read_bytes() == nets.detector().SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("folded.onnx", []), ("no_rule.onnx", ["--input-range", "0:1"])]
+)
+def test_compile_without_statistics(zqc, bad_folder, name, options):
+    """Without any option for it a file is written; one line says of what, and what is better."""
+    code, out, err = zqc("compile", bad_folder / name, *options)
+    assert code == 0
+    assert (bad_folder / name).with_suffix(".int8.onnx").is_file()
+    said = [line for line in out.splitlines() if "structured noise;" in line]
+    assert len(said) == 1
+    assert said[0].startswith("Warning ")
+    assert "--images DIRECTORY" in said[0]
+    assert len([line for line in err.splitlines() if "noise" in line]) == 1
+    code, out, _ = zqc("compile", bad_folder / name, "--json", "--bits", "4", *options)
+    assert (code, "calibrated with structured noise" in json.loads(out)["caution"]) == (0, True)
 
 
 def test_errors_as_json(zqc, tmp_path):

@@ -79,11 +79,11 @@ def test_what_bits_do_not_explain_is_debugged(tmp_path):
     assert typed(after_check(BROKEN, both, real=True, faulty=True))[0] == "debug"
 
 
-def compiled(verdict, recipe=None, *, model=MODEL, output=OUTPUT, real=True, helps=False, **source):
-    """What is advised after a compilation."""
-    given = CalibrationSource(**source)
-    recipe = recipe or Recipe()
-    return after_compile(verdict, model, output, recipe, given, real=real, bits_help=helps)
+def compiled(verdict, recipe=None, *, model=MODEL, output=OUTPUT, real=True, **more):
+    """What is advised after a compilation; a source of pictures may be among the arguments."""
+    told = {"noise": more.pop("noise", False), "bits_help": more.pop("helps", False)}
+    given = CalibrationSource(**more)
+    return after_compile(verdict, model, output, recipe or Recipe(), given, real=real, **told)
 
 
 @pytest.mark.parametrize("verdict", [GOOD, UNKNOWN])
@@ -95,9 +95,11 @@ def test_after_a_good_compilation(verdict):
 
 
 @pytest.mark.parametrize("verdict", [CARE, BROKEN])
-def test_noise_is_replaced_first(verdict):
+@pytest.mark.parametrize("asked_for", [True, False])
+def test_noise_is_replaced_first(verdict, asked_for):
     """Without statistics nothing helps as much as pictures, with what was asked for else."""
-    line = compiled(verdict, Recipe(bits=4, seed=3), no_statistics=True, helps=True, real=False)
+    recipe = Recipe(bits=4, seed=3)
+    line = compiled(verdict, recipe, no_statistics=asked_for, noise=True, helps=True, real=False)
     words = typed(line)
     assert words[:2] == ["compile", "my models/m.onnx"]
     assert words[words.index("--images") + 1] == "DIR"

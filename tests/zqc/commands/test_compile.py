@@ -381,7 +381,7 @@ def test_pictures_of_ones_own(source, tmp_path, monkeypatch):
 
 
 def test_pictures_replace_batchnorm(source, tmp_path):
-    """A model without BatchNorm is refused by name of the remedy, and works with that remedy."""
+    """A model without BatchNorm need not have any; where it is required, remedies are named."""
     proto = network()
     for node in proto.graph.node:
         if node.op_type == "BatchNormalization":
@@ -389,8 +389,12 @@ def test_pictures_replace_batchnorm(source, tmp_path):
             del node.input[1:], node.attribute[:]
     onnx.save(proto, source)
     with pytest.raises(NoBatchNormError, match="--images"):
-        compile_model(source, recipe=recipe_of(), threads=1)
+        compile_model(source, recipe=recipe_of(), require_statistics=True, threads=1)
     assert entries(tmp_path) == ["model.onnx"]
+    noise = compile_model(source, recipe=recipe_of(), threads=1)
+    assert noise.caution.startswith("no BatchNorm statistics in the model: calibrated with")
+    asked_for = compile_model(source, recipe=recipe_of(), no_statistics=True, threads=1)
+    assert noise.content == asked_for.content
     np.savez(tmp_path / "own.npz", images=pictures())
     result = compile_model(source, recipe=recipe_of(), images=tmp_path / "own.npz", threads=1)
     assert result.integer_layers == 5

@@ -27,7 +27,7 @@ def test_inspect(detector_file):
 
 
 def test_the_state_of_batchnorm_decides_what_comes_next(tmp_path, detector_file):
-    """Kept: compile. Folded: compile with pictures. The command names the file, ready to paste."""
+    """Kept: compile. Folded: compile, with noise. The command names the file, ready to paste."""
     kept = inspect(detector_file)
     assert (kept.statistics_state, kept.open_size) == ("kept", None)
     assert kept.advice == f"zqc compile {detector_file}"
@@ -42,7 +42,7 @@ def test_the_state_of_batchnorm_decides_what_comes_next(tmp_path, detector_file)
     folded = inspect(path)
     assert folded.statistics_state == "folded"
     assert "--images" in folded.statistics
-    assert folded.advice == f"zqc compile '{path}' --images DIR"
+    assert folded.advice == f"zqc compile '{path}'"
 
 
 def test_open_sizes_are_shown_as_the_file_has_them(tmp_path):

@@ -60,10 +60,12 @@ def test_fields_are_options(fields, options):
 
 
 def test_sources_of_pictures_are_options():
-    """A folder, a card, or noise."""
+    """A folder, a card, or noise; and whether there have to be statistics."""
     assert spelled(images=Path("a b")).endswith("--images 'a b'")
     assert spelled(statistics=Path("card.json")).endswith("--statistics card.json")
     assert spelled(no_statistics=True).endswith("--no-statistics")
+    both = spelled(statistics=Path("card.json"), require_statistics=True)
+    assert both.endswith("--statistics card.json --require-statistics")
 
 
 def test_names_match_nothing_but_themselves():

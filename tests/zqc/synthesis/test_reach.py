@@ -72,6 +72,16 @@ def test_a_layer_that_no_picture_changes_is_not_reached(rng):
     text = NET.replace("c2 = Conv(r1, w2)", "c2 = Conv(still, w2)")
     found = reach(net(rng, text, still=np.ones((1, 6, 8, 6), np.float32)))
     assert found.shortfall.endswith("not reached: what no picture changes")
+    assert found.required() is found
+
+
+def test_where_no_picture_changes_anything_the_error_says_so(rng):
+    """All that is normalised are constants: no operator is to blame."""
+    text = NET.replace("(x, w1)", "(dark, w1)")
+    found = reach(net(rng, text, dark=np.ones((1, 3, 16, 12), np.float32)))
+    assert found.shortfall.endswith("2 normalised layers, which do not depend on the picture")
+    with pytest.raises(UnsupportedOperatorError, match="do not depend on the picture; give"):
+        found.required()
 
 
 def test_a_layer_beside_the_obstacle_is_reached(rng):
@@ -80,10 +90,16 @@ def test_a_layer_beside_the_obstacle_is_reached(rng):
     assert len(reach(net(rng, text)).layers) == 2
 
 
-def test_where_no_layer_can_be_reached_the_error_names_operator_and_remedies(rng):
-    """Nothing is synthesised from nothing."""
+def test_where_no_layer_can_be_reached_the_error_names_operator_and_remedies(rng, caplog):
+    """Nothing is synthesised from nothing; whoever can do without is told why, and not warned."""
+    found = reach(net(rng, FIRST))
+    assert (found.layers, found.known, caplog.records) == ((), 2, [])
+    assert found.shortfall == (
+        "pictures cannot be matched to any of the 2 normalised layers, "
+        "which need the gradient of Hardmax 'make_odd'"
+    )
     with pytest.raises(UnsupportedOperatorError) as info:
-        reach(net(rng, FIRST))
+        found.required()
     for part in ("any of the 2", "Hardmax 'make_odd'", "--images", "--no-statistics"):
         assert part in str(info.value)
 

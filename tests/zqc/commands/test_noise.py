@@ -1,0 +1,34 @@
+"""What is said of structured noise."""
+
+from zqc.commands.noise import NO_STATISTICS, announce, caution
+from zqc.progress import Silent
+
+
+class _Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def test_the_caution_says_why_and_how_to_do_better():
+    """In one line; statistics are not asked for where there are some."""
+    without, unmatched = caution(NO_STATISTICS), caution("nothing can be matched")
+    assert without.startswith("no BatchNorm statistics in the model: calibrated with structured")
+    assert all(option in without for option in ("--statistics MODEL.pt", "--images DIRECTORY"))
+    assert unmatched.startswith("nothing can be matched: calibrated with structured noise")
+    assert "--images DIRECTORY" in unmatched
+    assert "--statistics" not in unmatched
+    assert "\n" not in without + unmatched
+
+
+def test_it_is_announced():
+    """Once, with the reason."""
+    heard = _Heard()
+    announce(NO_STATISTICS, heard)
+    assert heard.said == [
+        f"Structured noise takes the place of synthesised pictures: {NO_STATISTICS}"
+    ]
