@@ -372,6 +372,14 @@ def test_compile_without_statistics(zqc, bad_folder, name, options):
     assert (code, "calibrated with structured noise" in json.loads(out)["caution"]) == (0, True)
 
 
+def test_the_recipe_of_a_model_without_statistics(zqc, bad_folder):
+    """It is known without any work, unless statistics are required."""
+    folded = bad_folder / "folded.onnx"
+    assert zqc("compile", folded, "--dry-run")[0] == 0
+    code, _, err = zqc("compile", folded, "--dry-run", "--require-statistics")
+    assert (code, "no BatchNormalization left" in err) == (1, True)
+
+
 def test_errors_as_json(zqc, tmp_path):
     """With --json an error is the one JSON object on stdout, a wrong command line too."""
     code, out, err = zqc("compile", tmp_path / "missing.onnx", "--json")

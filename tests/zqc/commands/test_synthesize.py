@@ -14,7 +14,13 @@ from zqc.commands import compile as compiler
 from zqc.commands import inputs
 from zqc.commands.compile import compile_model
 from zqc.commands.synthesize import synthesize_to
-from zqc.errors import OptionError, OutputError, RuntimeFailure
+from zqc.errors import (
+    NoBatchNormError,
+    OptionError,
+    OutputError,
+    RuntimeFailure,
+    UnsupportedOperatorError,
+)
 from zqc.pictures.input_format import InputFormat
 from zqc.progress import Silent
 from zqc.recipe.recipe import Recipe
@@ -377,3 +383,21 @@ def test_terms(zqc, detector_file, tmp_path, terms):
     report = json.loads((tmp_path / "out" / "report" / "statistics.json").read_text())
     gap = report["layers"][0]["mean" if terms == "mean" else "deviation"]
     assert json.loads(out)["last_loss"] == pytest.approx(gap**2)
+
+
+@pytest.mark.parametrize(
+    ("proto", "error"),
+    [
+        (nets.without_batch_norm, NoBatchNormError),
+        (nets.without_gradient, UnsupportedOperatorError),
+    ],
+)
+def test_there_is_nothing_to_synthesise_from(tmp_path, proto, error):
+    """A folder of noise is written only for who asks for noise."""
+    onnx.save(proto(), tmp_path / "m.onnx")
+    recipe = Recipe(samples=2, effort="quick", input_format=InputFormat())
+    given = {"recipe": recipe, "threads": 1}
+    with pytest.raises(error, match="--no-statistics"):
+        synthesize_to(tmp_path / "m.onnx", tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+    assert synthesize_to(tmp_path / "m.onnx", tmp_path / "out", no_statistics=True, **given).count
