@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import first_last_layers, weighted_layers
-from passes.arithmetic import quantize, scales, weight_exponents
+from passes.arithmetic import MIN_EXPONENT, quantize, scales, weight_exponents
 from passes.graph import (
     Namer,
     add_initializer,
@@ -30,6 +30,14 @@ _TYPES = dict.fromkeys((2, 3, 4), ir.DataType.INT4) | dict.fromkeys((5, 6, 7, 8)
 _BIAS_LIMIT = float(2**30)
 """Half of the INT32 range: the other half is room for the sum of products."""
 
+_NEIGHBOURS = (0, -1, 1)
+"""Exponents that are tried around the one of least squared error, see ``QuantizeWeights``: with
+compensation, a range that clips a few weights or a coarser step may leave the output nearer. Our
+choice, see docs/methods.md."""
+
+_EVERY_BIT = 8
+"""Bits with which another threshold changes next to nothing."""
+
 
 @dataclass(frozen=True)
 class QuantizeWeights(ir.passes.InPlacePass):
@@ -40,9 +48,10 @@ class QuantizeWeights(ir.passes.InPlacePass):
        one threshold for all channels, written as a list of equal scales. So has a MatMul whose
        weight is a vector or a stack of matrices, written as one number: no kernel has steps for
        the columns of those. Where the second moments M of the layer's input are known, the
-       rounding can minimise the error of the output, see ``passes.quantize.rounding``; and the
-       weights w of a channel can be enlarged by √(wᵀMw / ŵᵀMŵ) and rounded again, so that the
-       output keeps its second moment.
+       rounding can minimise the error of the output, see ``passes.quantize.rounding``: below 8
+       bits, the threshold of each channel is that of the least such error among the one of least
+       squared error, half of it and twice it. And the weights w of a channel can be enlarged by
+       √(wᵀMw / ŵᵀMŵ) and rounded again, so that the output keeps its second moment.
     2. Biases: INT32 with the scale s_x·s_w of the products they are added to. Where a bias would
        not fit, the threshold of its channel is raised until it does.
     3. Bias correction, where the mean μ of the input is known per channel: the rounding error of
@@ -147,13 +156,13 @@ def rounded_weight(
     whole = weight[np.newaxis] if per_tensor else weight
     exponents = weight_exponents(whole, bits=bits, axis=0 if per_tensor else axis)
     exponents = np.broadcast_to(exponents, weight.shape[axis])
-    for layer, input_scale in readers:
-        bias = layer.bias_vector()
-        if bias is not None:
-            least = _exponents_for(bias, input_scale, bits, len(exponents))
-            exponents = np.maximum(exponents, least)
+    least = _exponents_for_biases(readers, bits, len(exponents))
+    exponents = np.maximum(exponents, least)
     if per_tensor:
         exponents = np.full_like(exponents, exponents.max())
+    elif moments is not None and compensate and bits < _EVERY_BIT:
+        tried = [np.maximum(exponents + change, least) for change in _NEIGHBOURS]
+        exponents = _least_output_error(weight, moments, tried, axis=axis, bits=bits)
     scale = scales(exponents, bits=bits, signed=True)
     steps = along(axis, scale, weight.ndim)
 
@@ -249,10 +258,46 @@ def _energy(
     return energy.reshape(-1)
 
 
+def _least_output_error(
+    weight: NDArray[np.floating],
+    moments: NDArray[np.float64],
+    tried: Sequence[NDArray[np.int64]],
+    *,
+    axis: int,
+    bits: int,
+) -> NDArray[np.int64]:
+    """Of exponents of each channel, the ones with the least (w − ŵ)ᵀM(w − ŵ), the first of equals.
+
+    ŵ is w rounded with compensation. Every row is rounded by itself, so that all are tried at once.
+    """
+    rows = _rows(weight, moments, axis)
+    several = np.concatenate([rows] * len(tried), axis=1)
+    by_group = [scales(e, bits=bits, signed=True).reshape(len(rows), 1, -1) for e in tried]
+    steps = np.concatenate(by_group, axis=-1)
+    integers = compensated(several.swapaxes(1, 2), moments, steps, bits=bits).swapaxes(1, 2)
+    off = integers * steps.swapaxes(1, 2)[..., np.newaxis] - several
+    errors = np.einsum("grbi,gbij,grbj->gr", off, moments, off, optimize=True)
+    best = errors.reshape(len(rows), len(tried), -1).argmin(axis=1).reshape(-1)
+    chosen: NDArray[np.int64] = np.choose(best, tried)
+    return chosen
+
+
+def _exponents_for_biases(
+    readers: Sequence[tuple[Layer, float]], bits: int, channels: int
+) -> NDArray[np.int64]:
+    """Smallest threshold exponent of each weight channel with which all biases fit in INT32."""
+    least = np.full(channels, MIN_EXPONENT, np.int64)
+    for layer, input_scale in readers:
+        bias = layer.bias_vector()
+        if bias is not None:
+            least = np.maximum(least, _exponents_for(bias, input_scale, bits, channels))
+    return least
+
+
 def _exponents_for(
     bias: NDArray[np.float64], input_scale: float, bits: int, channels: int
 ) -> NDArray[np.int64]:
-    """Smallest threshold exponent of each weight channel with which the bias fits in INT32."""
+    """The same for one bias."""
     # The channels of a grouped ConvTranspose share scales: bias c belongs to scale c mod (C/g).
     largest = np.abs(bias).reshape(-1, channels).max(axis=0)
     smallest_scale = np.maximum(largest / (input_scale * _BIAS_LIMIT), np.finfo(np.float64).tiny)
