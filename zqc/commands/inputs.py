@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import weighted_layers
+from zqc.commands import task_specific
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.origin import Origin, find_statistics
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
@@ -38,6 +39,19 @@ _EFFORTS: dict[Effort, tuple[int, int]] = {
     "thorough": (128, 60),
 }
 """Number of pictures and of optimiser steps."""
+
+_TASK_STEPS: dict[Effort, tuple[int, int]] = {
+    "quick": (30, 90),
+    "standard": (60, 200),
+    "thorough": (60, 200),
+}
+"""Steps in which the labels of task-specific pictures are sampled, and steps with these labels."""
+
+_TASK_RATE = 0.02
+"""Objects grow where there was nothing, which takes larger steps than to match statistics."""
+
+_TASK_WEIGHT = 0.1
+"""Of the detector's loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +172,16 @@ def _gather(
             input_name=input_name(model),
         )
     if source.no_statistics:
+        task_specific.refuse_noise(recipe)
         tensors = noise(picture, recipe, input_format)
         text = f"{len(tensors)} pictures of structured noise (seed {recipe.seed})"
         return ImageSet.of_tensors(tensors, text)
     with progress.stage("Finding the layers that can be matched"):
         reach = reach_of(model, origin.layers, picture, threads=plan.threads)
+        loss = None
+        if recipe.task_specific:
+            loss = task_specific.loss_of_detector(loaded, detector or detector_of(loaded))
+            reach = task_specific.reach_with(loss, reach, loaded, threads=plan.threads)
     made = synthesize(
         model,
         reach.layers,
@@ -171,17 +190,21 @@ def _gather(
         schedule=reach.schedule(schedule(recipe)),
         objective=objective(recipe),
         progress=progress,
+        detector=loss,
         threads=plan.threads,
         afterwards=partial(_seconds_afterwards, model, plan),
     )
     if made.stopped is not None:
         raise KeyboardInterrupt if made.interrupted else RuntimeFailure(made.stopped)
+    kind = "task-specific pictures" if recipe.task_specific else "pictures"
     text = (
-        f"{len(made.tensors)} pictures synthesised from {origin.text} "
+        f"{len(made.tensors)} {kind} synthesised from {origin.text} "
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
         + (f"; {reach.shortfall}" if reach.shortfall else "")
     )
-    return ImageSet.of_tensors(made.tensors, text, synthesised=True, losses=made.losses)
+    return ImageSet.of_tensors(
+        made.tensors, text, synthesised=True, losses=made.losses, labels=made.labels
+    )
 
 
 def noise(
@@ -198,12 +221,21 @@ def noise(
 def schedule(recipe: Recipe) -> Schedule:
     """Number of pictures and steps, as many as the effort has where the recipe leaves it open."""
     samples, steps = _EFFORTS[recipe.effort]
+    if recipe.task_specific:
+        sampling, steps = _TASK_STEPS[recipe.effort]
+        samples = recipe.samples or samples
+        return Schedule(samples, steps, rate=_TASK_RATE, seed=recipe.seed, sampling=sampling)
     return Schedule(recipe.samples or samples, steps, seed=recipe.seed)
 
 
 def objective(recipe: Recipe) -> Objective:
-    """What the synthesis minimises."""
-    return Objective(terms=recipe.bn_terms, tie_channels=recipe.tie_channels)
+    """What the synthesis minimises. Pictures with labels are not mirrored, as labels are not."""
+    return Objective(
+        terms=recipe.bn_terms,
+        tie_channels=recipe.tie_channels,
+        flip=not recipe.task_specific,
+        detection=_TASK_WEIGHT if recipe.task_specific else 0.0,
+    )
 
 
 def begin(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zqc.detection.losses.assignment import Objects
+
     Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["PicturePlacement", ...]]]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -86,6 +88,7 @@ class ImageSet:
         files: The files of the pictures, where each is one.
         losses: Loss of the whole set before the first and after each pass of the synthesis that
             made them; empty where none did.
+        labels: What each picture shows, where the synthesis was told; else empty.
     """
 
     names: tuple[str, ...]
@@ -94,6 +97,7 @@ class ImageSet:
     synthesised: bool = False
     files: tuple[Path, ...] = ()
     losses: tuple[float, ...] = ()
+    labels: tuple[Objects, ...] = ()
 
     @classmethod
     def of_tensors(
@@ -103,6 +107,7 @@ class ImageSet:
         *,
         synthesised: bool = False,
         losses: tuple[float, ...] = (),
+        labels: tuple[Objects, ...] = (),
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
@@ -116,6 +121,7 @@ class ImageSet:
             ),
             synthesised,
             losses=losses,
+            labels=labels,
         )
 
     def __len__(self) -> int:
@@ -315,8 +321,7 @@ def write_pngs(
     """
     if tensors.shape[1] not in (1, 3):
         raise ImageError(f"tensors of {tensors.shape[1]} channels cannot be drawn; 1 or 3 can")
-    digits = max(3, len(str(len(tensors) - 1)))
-    files = tuple(directory / f"{index:0{digits}}.png" for index in range(len(tensors)))
+    files = tuple(directory / name for name in png_names(len(tensors)))
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for file, tensor in zip(files, tensors, strict=True):
@@ -325,6 +330,12 @@ def write_pngs(
     except OSError as error:
         raise OutputError(f"cannot write pictures into {directory}: {error}") from error
     return files
+
+
+def png_names(count: int) -> tuple[str, ...]:
+    """What ``write_pngs`` calls so many pictures."""
+    digits = max(3, len(str(count - 1)))
+    return tuple(f"{index:0{digits}}.png" for index in range(count))
 
 
 def _picture_files(path: Path) -> tuple[Path, ...]:
