@@ -149,7 +149,7 @@ anchors_option = _detector(
 decoder_option = _detector(
     "--decoder",
     metavar="TOML",
-    help="What reads outputs of no known convention: a .toml, or module:function.",
+    help="What reads unknown outputs: a .toml, or module:function.",
 )
 
 
