@@ -4,8 +4,8 @@
 
 1. The AP (0.50:0.95) at which the float model finds the labels in the pictures.
 2. The distance of each picture to the nearest training scene or its mirror image: the root mean
-   square over its pixels, in 0…1. Beside it, that of held-out scenes to the training scenes, and that
-   of each training scene to the others.
+   square over its pixels, in 0…1. Beside it, that of held-out scenes to the training scenes, and
+   that of each training scene to the others.
 3. The COCO mAP on the held-out scenes, in percent, of models calibrated with them, with pictures
    that only match statistics, with structured noise, and with the training scenes.
 """
