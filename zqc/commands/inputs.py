@@ -41,16 +41,16 @@ _EFFORTS: dict[Effort, tuple[int, int]] = {
 """Number of pictures and of optimiser steps."""
 
 _TASK_STEPS: dict[Effort, tuple[int, int]] = {
-    "quick": (30, 90),
-    "standard": (60, 200),
-    "thorough": (60, 200),
+    "quick": (30, 100),
+    "standard": (40, 200),
+    "thorough": (40, 200),
 }
 """Steps in which the labels of task-specific pictures are sampled, and steps with these labels."""
 
-_TASK_RATE = 0.02
+_TASK_RATE = 0.01
 """Objects grow where there was nothing, which takes larger steps than to match statistics."""
 
-_TASK_WEIGHT = 0.1
+_TASK_WEIGHT = 0.08
 """Of the detector's loss."""
 
 
