@@ -47,11 +47,8 @@ _TASK_STEPS: dict[Effort, tuple[int, int]] = {
 }
 """Steps in which the labels of task-specific pictures are sampled, and steps with these labels."""
 
-_TASK_RATE = 0.01
-"""Objects grow where there was nothing, which takes larger steps than to match statistics."""
-
-_TASK_WEIGHT = 0.08
-"""Of the detector's loss."""
+_TASK_WEIGHT = 0.02
+"""Of the detector's loss. The example's labels are found at it, and its statistics met."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +221,7 @@ def schedule(recipe: Recipe) -> Schedule:
     if recipe.task_specific:
         sampling, steps = _TASK_STEPS[recipe.effort]
         samples = recipe.samples or samples
-        return Schedule(samples, steps, rate=_TASK_RATE, seed=recipe.seed, sampling=sampling)
+        return Schedule(samples, steps, seed=recipe.seed, sampling=sampling)
     return Schedule(recipe.samples or samples, steps, seed=recipe.seed)
 
 
