@@ -24,9 +24,9 @@ Dim: TypeAlias = int | ir.SymbolicDim
 
 # fmt: off
 _ELEMENTWISE = frozenset({
-    "Abs", "Add", "And", "Cast", "Clip", "Div", "Equal", "Erf", "Exp", "Greater", "HardSigmoid",
-    "Less", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sigmoid", "Sign", "Softplus", "Sqrt",
-    "Sub", "Sum", "Tanh", "Where",
+    "Abs", "Add", "And", "Atan", "Cast", "Clip", "Div", "Equal", "Erf", "Exp", "Greater",
+    "HardSigmoid", "Less", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sigmoid", "Sign",
+    "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where",
 })
 # fmt: on
 

@@ -230,6 +230,11 @@ synthesis_options = group(
         default=_DEFAULT.tie_channels,
         help="Grey pictures, for a model that gets one thrice.",
     ),
+    _pictures(
+        "--task-specific/--no-task-specific",
+        default=_DEFAULT.task_specific,
+        help="Let the pictures show objects, with labels.",
+    ),
 )
 
 

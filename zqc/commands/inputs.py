@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from passes.analysis.topology import weighted_layers
 from zqc.commands import noise as noise_text
+from zqc.commands import task_specific
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.origin import Origin, find_statistics
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
@@ -39,6 +40,16 @@ _EFFORTS: dict[Effort, tuple[int, int]] = {
     "thorough": (128, 60),
 }
 """Number of pictures and of optimiser steps."""
+
+_TASK_STEPS: dict[Effort, tuple[int, int]] = {
+    "quick": (30, 100),
+    "standard": (40, 200),
+    "thorough": (40, 200),
+}
+"""Steps in which the labels of task-specific pictures are sampled, and steps with these labels."""
+
+_TASK_WEIGHT = 0.02
+"""Of the detector's loss. The example's labels are found at it, and its statistics met."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +179,11 @@ def _gather(
             input_name=input_name(model),
         )
     if source.no_statistics:
+        task_specific.refuse_noise(recipe)
         return _noise_set(picture, recipe, input_format, noise_text.ASKED_FOR)
-    why, reach = noise_text.NO_STATISTICS, None
+    why, reach, loss = noise_text.NO_STATISTICS, None, None
+    if recipe.task_specific:
+        loss = task_specific.loss_of_detector(loaded, detector or detector_of(loaded))
     if origin.layers:
         with progress.stage("Finding the layers that can be matched"):
             reach = reach_of(model, origin.layers, picture, threads=plan.threads)
@@ -177,8 +191,11 @@ def _gather(
             reach.required()
         why = reach.shortfall
     if reach is None or not reach.layers:
+        task_specific.refuse_noise(recipe)
         noise_text.announce(why, progress)
         return _noise_set(picture, recipe, input_format, noise_text.caution(why))
+    if loss is not None:
+        reach = task_specific.reach_with(loss, reach, loaded, threads=plan.threads)
     made = synthesize(
         model,
         reach.layers,
@@ -187,17 +204,21 @@ def _gather(
         schedule=reach.schedule(schedule(recipe)),
         objective=objective(recipe),
         progress=progress,
+        detector=loss,
         threads=plan.threads,
         afterwards=partial(_seconds_afterwards, model, plan),
     )
     if made.stopped is not None:
         raise KeyboardInterrupt if made.interrupted else RuntimeFailure(made.stopped)
+    kind = "task-specific pictures" if recipe.task_specific else "pictures"
     text = (
-        f"{len(made.tensors)} pictures synthesised from {origin.text} "
+        f"{len(made.tensors)} {kind} synthesised from {origin.text} "
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
         + (f"; {reach.shortfall}" if reach.shortfall else "")
     )
-    return ImageSet.of_tensors(made.tensors, text, synthesised=True, losses=made.losses)
+    return ImageSet.of_tensors(
+        made.tensors, text, synthesised=True, losses=made.losses, labels=made.labels
+    )
 
 
 def _noise_set(
@@ -222,12 +243,21 @@ def noise(
 def schedule(recipe: Recipe) -> Schedule:
     """Number of pictures and steps, as many as the effort has where the recipe leaves it open."""
     samples, steps = _EFFORTS[recipe.effort]
+    if recipe.task_specific:
+        sampling, steps = _TASK_STEPS[recipe.effort]
+        samples = recipe.samples or samples
+        return Schedule(samples, steps, seed=recipe.seed, sampling=sampling)
     return Schedule(recipe.samples or samples, steps, seed=recipe.seed)
 
 
 def objective(recipe: Recipe) -> Objective:
-    """What the synthesis minimises."""
-    return Objective(terms=recipe.bn_terms, tie_channels=recipe.tie_channels)
+    """What the synthesis minimises. Pictures with labels are not mirrored, as labels are not."""
+    return Objective(
+        terms=recipe.bn_terms,
+        tie_channels=recipe.tie_channels,
+        flip=not recipe.task_specific,
+        detection=_TASK_WEIGHT if recipe.task_specific else 0.0,
+    )
 
 
 def begin(

@@ -47,7 +47,12 @@ def made_pictures(
     if isinstance(form, InputFormat) and given_by_recipe and is_bgr(asked):
         form = replace(form, bgr=True)
     recipe = replace(
-        recipe, effort="quick", samples=limit or COUNT, seed=recipe.seed + 1, input_format=form
+        recipe,
+        effort="quick",
+        task_specific=False,
+        samples=limit or COUNT,
+        seed=recipe.seed + 1,
+        input_format=form,
     )
     source = CalibrationSource()
     origin = inputs.find_origin(pair.loaded.model, recipe, source)

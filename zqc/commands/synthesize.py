@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zqc.commands import inputs
+from zqc.commands import inputs, task_specific
 from zqc.commands.arguments import ModelLike, model_of, name_of_model, progress_of, recipe_of
+from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource, begin
 from zqc.commands.origin import Origin
+from zqc.detection.labels.coco import coco_text
 from zqc.errors import OptionError
 from zqc.files import FilePath, atomic_directory, to_path
+from zqc.pictures.images import png_names
 from zqc.pictures.model_input import picture_shape
 from zqc.progress import Progress
 from zqc.recipe.recipe import Recipe
@@ -23,6 +26,9 @@ from zqc.statistics.input_choice import InputChoice
 from zqc.synthesis import checkpoint
 from zqc.synthesis.generate import synthesize
 from zqc.synthesis.reach import reach_of
+
+LABELS = "labels.json"
+"""The file of what task-specific pictures show."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class SynthesisResult(Printable):
         seconds: Wall time.
         stopped: Why the pictures are not what was asked for; None if they are.
         checkpoint: What ``resume`` goes on from; None where it cannot.
+        labels: The file of what the pictures show; None where that is open.
     """
 
     text_by = ("zqc.report.text", "synthesized")
@@ -56,6 +63,7 @@ class SynthesisResult(Printable):
     seconds: float
     stopped: str | None = None
     checkpoint: Path | None = None
+    labels: Path | None = None
 
 
 def synthesize_to(
@@ -72,6 +80,7 @@ def synthesize_to(
 ) -> SynthesisResult:
     """Write synthesised calibration pictures: PNGs to look at, ``pictures.npz`` to calibrate with.
 
+    Task-specific ones have their labels in ``labels.json`` beside them, in the format of COCO.
     Ctrl-C does not lose them: the folder then holds the pictures as they are, and a checkpoint.
 
     Example:
@@ -108,6 +117,8 @@ def synthesize_to(
     )
     if resume and no_statistics:
         raise OptionError("structured noise is made at once; leave out --resume")
+    if no_statistics:
+        task_specific.refuse_noise(recipe)
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = begin(source, recipe, given, threads)
     origin = Origin((), "") if no_statistics else origin
@@ -115,9 +126,15 @@ def synthesize_to(
     objective = inputs.objective(recipe)
     picture = picture_shape(loaded.model)
     layers, text = origin.layers, origin.text
+    detector, loss = None, None
+    if recipe.task_specific:
+        detector = detector_of(loaded)
+        loss = task_specific.loss_of_detector(loaded, detector)
     if not no_statistics:
         with progress.stage("Finding the layers that can be matched"):
             reach = reach_of(loaded.model, layers, picture, threads=threads).required()
+            if loss is not None:
+                reach = task_specific.reach_with(loss, reach, loaded, threads=threads)
         layers, schedule = reach.layers, reach.schedule(schedule)
         text = "; ".join(filter(None, (text, reach.shortfall)))
     options = checkpoint.options_of(
@@ -138,6 +155,7 @@ def synthesize_to(
                 schedule=schedule,
                 objective=objective,
                 progress=progress,
+                detector=loss,
                 threads=threads,
                 state=state,
             )
@@ -147,6 +165,10 @@ def synthesize_to(
             write_pictures(folder, tensors, input_format, synthesised=made is not None, model=name)
             if made is not None:
                 write_course(folder, made, options, model=name)
+                if detector is not None and loss is not None:
+                    files, classes = png_names(len(tensors)), loss.classes
+                    shown = coco_text(made.labels, files, detector.names, classes, picture[1:])
+                    (folder / LABELS).write_text(shown + "\n", encoding="utf-8")
                 if made.interrupted:
                     checkpoint.write(folder / checkpoint.NAME, made.state, options)
     return SynthesisResult(
@@ -161,4 +183,5 @@ def synthesize_to(
         seconds=time.monotonic() - started,
         stopped=None if made is None else made.stopped,
         checkpoint=saved if made is not None and made.interrupted else None,
+        labels=directory / LABELS if loss is not None else None,
     )

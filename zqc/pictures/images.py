@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zqc.detection.losses.assignment import Objects
+
     Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["PicturePlacement", ...]]]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -87,6 +89,7 @@ class ImageSet:
         losses: Loss of the whole set before the first and after each pass of the synthesis that
             made them; empty where none did.
         caution: What speaks against relying on them, in one line; empty where nothing does.
+        labels: What each picture shows, where the synthesis was told; else empty.
     """
 
     names: tuple[str, ...]
@@ -96,6 +99,7 @@ class ImageSet:
     files: tuple[Path, ...] = ()
     losses: tuple[float, ...] = ()
     caution: str = ""
+    labels: tuple[Objects, ...] = ()
 
     @classmethod
     def of_tensors(
@@ -106,6 +110,7 @@ class ImageSet:
         synthesised: bool = False,
         losses: tuple[float, ...] = (),
         caution: str = "",
+        labels: tuple[Objects, ...] = (),
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
@@ -120,6 +125,7 @@ class ImageSet:
             synthesised,
             losses=losses,
             caution=caution,
+            labels=labels,
         )
 
     def __len__(self) -> int:
@@ -319,8 +325,7 @@ def write_pngs(
     """
     if tensors.shape[1] not in (1, 3):
         raise ImageError(f"tensors of {tensors.shape[1]} channels cannot be drawn; 1 or 3 can")
-    digits = max(3, len(str(len(tensors) - 1)))
-    files = tuple(directory / f"{index:0{digits}}.png" for index in range(len(tensors)))
+    files = tuple(directory / name for name in png_names(len(tensors)))
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for file, tensor in zip(files, tensors, strict=True):
@@ -329,6 +334,12 @@ def write_pngs(
     except OSError as error:
         raise OutputError(f"cannot write pictures into {directory}: {error}") from error
     return files
+
+
+def png_names(count: int) -> tuple[str, ...]:
+    """What ``write_pngs`` calls so many pictures."""
+    digits = max(3, len(str(count - 1)))
+    return tuple(f"{index:0{digits}}.png" for index in range(count))
 
 
 def _picture_files(path: Path) -> tuple[Path, ...]:

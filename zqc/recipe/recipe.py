@@ -104,6 +104,8 @@ class Recipe:
         effort: How long the synthesis works.
         bn_terms: Which BatchNorm statistics the pictures match: means, standard deviations or both.
         tie_channels: Whether all channels of a synthesised picture are the same one.
+        task_specific: Whether synthesised pictures show objects with labels, by the loss of the
+            detector.
         keep_float: Patterns (``fnmatch``) of node names that stay in float.
         bits_of: Bits of the weights of single layers, 2 to 8, by pattern of their names, whatever
             ``bits``, ``first_last_bits`` and a target size say; the last pattern that matches
@@ -141,6 +143,7 @@ class Recipe:
     effort: Effort = "standard"
     bn_terms: Terms = "both"
     tie_channels: bool = False
+    task_specific: bool = False
     keep_float: tuple[str, ...] = ()
     bits_of: Mapping[str, int] = field(default_factory=dict, hash=False)
 

@@ -84,6 +84,7 @@ def synthesized(result: SynthesisResult) -> Text:
             input_line(result.input_choice),
             line("Pictures", f"{result.count} of {channels}x{height}x{width}"),
             *matched,
+            *([] if result.labels is None else [line("Labels", str(result.labels))]),
             line("Written", f"{result.directory} in {_seconds(result.seconds)}", "bold"),
         ]
     )

@@ -10,6 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from zqc.detection.losses.assignment import Objects
+from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.pictures.input_format import InputFormat
 from zqc.progress import Progress, estimate
 from zqc.statistics.batchnorm import LayerStatistics
@@ -34,6 +36,7 @@ class Synthesis:
         state: Where to go on from.
         stopped: Why it ended early; None if it did not.
         interrupted: Whether that was Ctrl-C, so that it can go on.
+        labels: What each picture shows, where it was synthesised for that; else empty.
     """
 
     tensors: NDArray[np.float32]
@@ -42,6 +45,7 @@ class Synthesis:
     state: State
     stopped: str | None = None
     interrupted: bool = False
+    labels: tuple[Objects, ...] = ()
 
     @property
     def first_loss(self) -> float:
@@ -63,6 +67,7 @@ def synthesize(
     schedule: Schedule,
     progress: Progress,
     objective: Objective | None = None,
+    detector: DetectorLoss | None = None,
     threads: int | None = None,
     state: State | None = None,
     afterwards: Callable[[float], float] | None = None,
@@ -79,6 +84,7 @@ def synthesize(
         schedule: Number of pictures, steps and seed.
         progress: Gets one step per pass over the set, and is told how long all of them will take.
         objective: Terms of the loss and augmentation; the defaults if None.
+        detector: The loss of a detector, for pictures with labels; none by default.
         threads: Batches that are worked on at once; all cores by default.
         state: Where an earlier run of the same options stopped.
         afterwards: Seconds that the caller goes on to work with the pictures, from the seconds of
@@ -90,19 +96,26 @@ def synthesize(
     """
     with progress.stage("Preparing the synthesis"):
         loop = Loop.of(
-            model, layers, picture, input_format, schedule, objective or Objective(), threads
+            model,
+            layers,
+            picture,
+            input_format,
+            schedule,
+            objective or Objective(),
+            threads,
+            detector,
         )
         state = state or loop.start()
     stopped, interrupted = None, False
     begun_with, began = state.iteration, time.monotonic()
-    with progress.task("Synthesising", schedule.steps) as task:
+    with progress.task("Synthesising", schedule.passes) as task:
         task.advance(steps=state.iteration)
         try:
-            while stopped is None and state.iteration < schedule.steps:
+            while stopped is None and state.iteration < schedule.passes:
                 if loop.advance(state):
                     if state.iteration == begun_with + 1:
                         step = time.monotonic() - began
-                        rest = step * (schedule.steps - state.iteration)
+                        rest = step * (schedule.passes - state.iteration)
                         rest += afterwards(step) if afterwards else 0.0
                         estimate(progress, rest, _plan(schedule))
                     task.advance(note=f"loss {state.losses[-1]:.3f}")
@@ -110,7 +123,7 @@ def synthesize(
                     stopped = _DIVERGED.format(state.iteration + 1)
         except KeyboardInterrupt:
             interrupted = True
-            stopped = f"interrupted after {state.iteration} of {schedule.steps} steps"
+            stopped = f"interrupted after {state.iteration} of {schedule.passes} steps"
     if stopped is None:
         state.end()  # before the tensors are made
     tensors = np.empty((schedule.samples, *picture), np.float32)
@@ -118,8 +131,16 @@ def synthesize(
     with progress.stage("Measuring the pictures"):
         for end, finished in zip(ends, loop.measure(state), strict=True):
             tensors[end - len(finished) : end] = finished
-    return Synthesis(tensors, tuple(state.losses), loop.gaps(state), state, stopped, interrupted)
+    return Synthesis(
+        tensors,
+        tuple(state.losses),
+        loop.gaps(state),
+        state,
+        stopped,
+        interrupted,
+        tuple(one for labels in state.labels for one in labels.objects),
+    )
 
 
 def _plan(schedule: Schedule) -> str:
-    return f"{schedule.samples} pictures, {schedule.steps} steps each"
+    return f"{schedule.samples} pictures, {schedule.passes} steps each"

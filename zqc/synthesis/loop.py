@@ -7,18 +7,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from zqc.detection.losses.detector_loss import DetectorLoss
+from zqc.detection.losses.loss import goals
 from zqc.pictures.input_format import InputFormat
 from zqc.pictures.structured_noise import structured_noise
 from zqc.runtime import session
 from zqc.statistics.batchnorm import LayerStatistics
 from zqc.synthesis import rates
 from zqc.synthesis.augmentation import central_places, random_places
+from zqc.synthesis.labels import Labels, first_objects
 from zqc.synthesis.matching import Targets, Vector
 from zqc.synthesis.objective import (
     MOMENTS,
@@ -34,9 +38,12 @@ _WAVE = 4
 """Batches that step from the same pooled moments, on as many threads as there are. It does not
 depend on the threads, so that they change no byte of the result."""
 
-_PIXELS, _PLACES, _ORDER = range(3)
+_PIXELS, _PLACES, _ORDER, _LABELS = range(4)
 """Streams of random numbers that come from one seed."""
 
+
+_FITS = 30
+"""Labels are fitted once in so many parts of the steps for it."""
 
 Start = Literal["structured", "gaussian"]
 Batch = dict[str, session.DeviceArray]
@@ -59,6 +66,8 @@ class Schedule:
             Gaussian noise around grey, which needs a rate of 0.1 and far more steps.
         joint: Whether moments are pooled over the whole set, or over each batch alone.
         refresh: Whether the moments of a batch are measured again after its step.
+        sampling: Steps before all these, in which the labels of a detector's loss are fitted to
+            what it finds. Then the pictures begin anew, with these labels.
     """
 
     samples: int
@@ -71,6 +80,23 @@ class Schedule:
     start: Start = "structured"
     joint: bool = True
     refresh: bool = True
+    sampling: int = 0
+
+    @property
+    def passes(self) -> int:
+        """Steps of each picture, those with which labels are sampled too."""
+        return self.sampling + self.steps
+
+    def stage(self, done: int) -> tuple[int, int]:
+        """Of what is in hand after so many passes: the passes that are done, and all of them."""
+        if done < self.sampling:
+            return done, self.sampling
+        return done - self.sampling, self.steps
+
+    def samples_labels(self, done: int) -> bool:
+        """Whether labels are fitted after so many passes: from a third of the sampling on."""
+        every = max(1, self.sampling // _FITS)
+        return self.sampling // 3 <= done < self.sampling and done % every == 0
 
     @property
     def sizes(self) -> list[int]:
@@ -106,6 +132,7 @@ class Loop:
     steppers: dict[int, session.Runner]
     meters: dict[int, session.Runner]
     workers: int
+    detector: DetectorLoss | None = None
 
     @classmethod
     def of(
@@ -117,6 +144,7 @@ class Loop:
         schedule: Schedule,
         objective: Objective,
         threads: int | None,
+        detector: DetectorLoss | None = None,
     ) -> Loop:
         """Build and load the graphs. Batches run side by side, each of them on one thread."""
         workers = threads or os.cpu_count() or 1
@@ -131,6 +159,7 @@ class Loop:
                 pictures=schedule.samples if schedule.joint else size,
                 input_format=input_format,
                 objective=objective,
+                detector=detector,
             )
             measure = measure_model(
                 model,
@@ -139,21 +168,24 @@ class Loop:
                 pictures=schedule.samples,
                 input_format=input_format,
                 objective=objective,
+                detector=detector,
             )
             steppers[size] = session.load(step, threads=inside)
             meters[size] = session.load(measure, threads=inside)
         targets = Targets.of(layers, objective.terms, objective.deviation_weight)
         names = tuple(layer.output for layer in layers)
-        return cls(schedule, objective, targets, names, picture, steppers, meters, workers)
+        return cls(
+            schedule, objective, targets, names, picture, steppers, meters, workers, detector
+        )
 
     def start(self) -> State:
         """The first pictures, and what they are like."""
         canvas = self.objective.canvas((1, *self.picture))[1:]
         pixels = first_pictures(self.schedule, canvas)
         state = State.start(pixels, self.schedule.sizes, len(self.targets.mean))
-        for _ in self.measure(state):
-            pass
-        state.losses.append(self.targets.loss(*state.pooled()))
+        if self.detector is not None:
+            state.labels = self._first_labels(self.detector)
+        self._begin(state)
         return state
 
     def measure(self, state: State) -> Iterator[NDArray[np.float32]]:
@@ -162,10 +194,14 @@ class Loop:
             pictures = (batch["pictures"] for batch in state.batches)
             for index, (tensors, moments) in enumerate(pool.map(self._measured, pictures)):
                 state.contribute(index, moments)
+                if self.detector is not None:
+                    objects = state.labels[index].objects
+                    state.labels[index] = Labels.of(self.detector, objects, moments)
                 yield tensors.numpy()
 
     def advance(self, state: State) -> bool:
         """Let every picture make one step; False, with nothing changed, if a loss is not finite."""
+        self._begin_anew(state)
         order = self._generator(_ORDER, state.iteration).permutation(len(state.batches))
         iteration = state.iteration
         with ThreadPoolExecutor(self.workers) as pool:
@@ -192,6 +228,10 @@ class Loop:
         for index, (batch, outputs) in zip(wave, stepped, strict=True):
             state.step(index, batch)
             state.contribute(index, outputs)
+            if self.detector is not None:
+                adapt = self.schedule.samples_labels(state.iteration + 1)
+                objects = state.labels[index].objects
+                state.labels[index] = Labels.of(self.detector, objects, outputs, adapt=adapt)
         state.position += len(wave)
         if state.position == len(state.batches):
             state.iteration, state.position = state.iteration + 1, 0
@@ -212,10 +252,13 @@ class Loop:
             generator, size, self.picture[1:], self.objective.margin, flip=self.objective.flip
         )
         feeds |= self._scalars(state)
+        if state.labels:
+            labels = state.labels[index]
+            feeds |= goals(labels.objects, labels.assigned)
         new = [f"new_{name}" for name in STATE]
         kept, outputs = self.steppers[size].keeping(state.batches[index], feeds, new)
         batch = dict(zip(STATE, kept.values(), strict=True))
-        if self.schedule.refresh:
+        if self.schedule.refresh or self.detector is not None:
             outputs |= self._measured(batch["pictures"])[1]
         elif not joint:  # the step knows of no other pictures than its own
             outputs |= {n: outputs[n].astype(float) * size / self.schedule.samples for n in MOMENTS}
@@ -230,13 +273,39 @@ class Loop:
 
     def _scalars(self, state: State) -> Arrays:
         """What the optimiser needs from the host."""
-        schedule, done = self.schedule, state.iteration
+        schedule = self.schedule
+        done, steps = schedule.stage(state.iteration)
         if schedule.decay == "cosine":
-            rate = rates.cosine(schedule.rate, schedule.steps, done)
+            rate = rates.cosine(schedule.rate, steps, done)
         else:
-            rate = rates.reduced_on_plateaus(schedule.rate, schedule.steps, state.losses[1:])
+            rate = rates.reduced_on_plateaus(schedule.rate, steps, state.losses[1:])
         scale = slope_scale(schedule.samples, self.picture)
         return rates.scalars(schedule.optimizer, rate, done, scale)
+
+    def _first_labels(self, detector: DetectorLoss) -> list[Labels]:
+        """Labels at random, no candidate assigned to them yet."""
+        generator = self._generator(_LABELS)
+        drawn = first_objects(generator, self.schedule.samples, detector.classes, detector.size)
+        ends = np.cumsum([0, *self.schedule.sizes])
+        return [Labels(drawn[a:b], ()) for a, b in pairwise(ends)]
+
+    def _begin_anew(self, state: State) -> None:
+        """Take other pictures where the labels are sampled and no picture is made with them yet.
+
+        There is one loss then, that of the pictures which it begins with; fewer where Ctrl-C came
+        in between.
+        """
+        at_end = (state.iteration, state.position) == (self.schedule.sampling, 0)
+        if at_end and len(state.losses) != 1:
+            canvas = self.objective.canvas((1, *self.picture))[1:]
+            state.anew(first_pictures(self.schedule, canvas), self.schedule.sizes)
+            self._begin(state)
+
+    def _begin(self, state: State) -> None:
+        """Measure the first pictures."""
+        for _ in self.measure(state):
+            pass
+        state.losses.append(self.targets.loss(*state.pooled()))
 
     def _generator(self, *stream: int) -> np.random.Generator:
         """Random numbers that depend on nothing but the seed and what they are for."""

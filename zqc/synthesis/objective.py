@@ -10,8 +10,10 @@ import onnx_ir as ir
 from onnx_ir.tape import Tape
 
 from passes.graph import remove_unused
+from zqc.autodiff.emitter import Emitter
 from zqc.autodiff.engine import backward, gradient
 from zqc.autodiff.optimizer import adam_step
+from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.errors import OptionError
 from zqc.pictures.input_format import InputFormat
 from zqc.recipe.recipe import TERMS, Terms
@@ -29,6 +31,9 @@ STATE = ("pictures", "first_moment", "second_moment")
 MOMENTS = ("means", "seconds")
 """What a batch contributes to the pooled E[x] and E[x²] of all channels, each (K,)."""
 
+PREDICTIONS = ("boxes", "scores")
+"""What a detector says of the finished pictures, see ``DetectorLoss.assigned``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
@@ -44,6 +49,7 @@ class Objective:
         flip: Whether pictures are mirrored at random.
         smooth: Whether pictures are smoothed.
         tie_channels: Whether all channels of a picture are the same one.
+        detection: Weight of the detector's own loss against the labels of each picture; 0 without.
     """
 
     terms: Terms = "both"
@@ -55,6 +61,7 @@ class Objective:
     flip: bool = True
     smooth: bool = True
     tie_channels: bool = False
+    detection: float = 0.0
 
     def __post_init__(self) -> None:
         if self.terms not in TERMS:
@@ -89,6 +96,7 @@ def step_model(
     pictures: int,
     input_format: InputFormat,
     objective: Objective,
+    detector: DetectorLoss | None = None,
 ) -> ir.Model:
     """Build the graph of one step on a batch of pictures.
 
@@ -100,7 +108,8 @@ def step_model(
 
         L = (1/C) Σ_c [ ((M_c − mean_c) / u_c)² + w · ((S_c − deviation_c) / u_c)² ],
 
-    and the loss is the mean over the layers, less α times the mean range of the raw outputs.
+    and the loss is the mean over the layers, less α times the mean range of the raw outputs. That
+    of a detector is added as a mean over the pictures.
 
     Args:
         model: A model; it is not changed.
@@ -109,11 +118,13 @@ def step_model(
         pictures: Number of pictures in the whole set.
         input_format: How [0, 1] becomes the model's input.
         objective: Terms and weights.
+        detector: The loss that a weight of the objective is for; None without one.
 
     Returns:
         A model with the inputs of ``STATE``; ``other_`` + each of ``MOMENTS``, what the rest of the
         set contributes; the places of the windows (``augmentation.places``); and the scalars
-        ``step_size``, ``second_correction`` and ``floor`` (``adam_step``). Its outputs are
+        ``step_size``, ``second_correction`` and ``floor`` (``adam_step``); and what the loss of
+        the detector needs. Its outputs are
         ``new_`` + each of ``STATE``, each of ``MOMENTS``, and ``loss``.
 
     Raises:
@@ -122,7 +133,8 @@ def step_model(
     """
     names = [layer.output for layer in layers]
     raw = heads(model, names) if objective.stretch else ()
-    part, found = matched_part(model, [*names, *(head.output for head in raw)], shape)
+    outputs = () if detector is None else detector.outputs
+    part, found = matched_part(model, [*names, *(head.output for head in raw), *outputs], shape)
     graph, tape = part.graph, Tape(part.graph)
     targets = Targets.of(layers, objective.terms, objective.deviation_weight)
     canvas = objective.canvas(shape)
@@ -132,7 +144,8 @@ def step_model(
     view = View.of(tape, shape, objective)
     seen = view.forward(tape, state[0])
     _feed(part, _mapped(tape, seen, input_format, shape))
-    graph.inputs[:] = [*state, *others, *view.windows.inputs.values(), *numbers]
+    goals = {} if detector is None else detector.inputs(shape[0])
+    graph.inputs[:] = [*state, *others, *view.windows.inputs.values(), *numbers, *goals.values()]
 
     scale = number(tape, "slope_scale", slope_scale(pictures, shape[1:]))
     values = [found[name] for name in names]
@@ -145,7 +158,14 @@ def step_model(
         spread = scaled(tape, spread, number(tape, "per_picture", 1 / pictures))
         seeds[scaled(tape, spread, scale)] = number(tape, "one", 1.0)
         total = typed(tape.op("Add", [total, spread]), ())
-    slope = view.backward(tape, backward(part, seeds, [seen])[0])
+    around: list[ir.Node] = []
+    if detector is not None:
+        emitter = Emitter(graph)
+        task, around = detector.loss(emitter, detector.read(emitter, _named(found, outputs)), goals)
+        task = scaled(tape, task, number(tape, "detection", objective.detection / pictures))
+        seeds[scaled(tape, task, scale)] = number(tape, "one", 1.0)
+        total = typed(tape.op("Add", [total, task]), ())
+    slope = view.backward(tape, backward(part, seeds, [seen], around=around)[0])
     if objective.total_variation:
         weight = number(tape, "variation_weight", objective.total_variation / pictures)
         rough = scaled(tape, loss.variation(tape, state[0]), weight)
@@ -166,6 +186,7 @@ def measure_model(
     pictures: int,
     input_format: InputFormat,
     objective: Objective,
+    detector: DetectorLoss | None = None,
 ) -> ir.Model:
     """Build the graph from canvases to finished pictures and what they contribute.
 
@@ -178,13 +199,15 @@ def measure_model(
         pictures: Number of pictures in the whole set.
         input_format: How [0, 1] becomes the model's input.
         objective: What is done to the pictures.
+        detector: What finds objects in them; None without one.
 
     Returns:
         A model with the inputs ``pictures`` and the places of the windows, and the outputs
-        ``tensors`` (N, C, H, W) and each of ``MOMENTS``.
+        ``tensors`` (N, C, H, W), each of ``MOMENTS`` and, with a detector, of ``PREDICTIONS``.
     """
     names = [layer.output for layer in layers]
-    part, found = matched_part(model, names, shape)
+    outputs = () if detector is None else detector.outputs
+    part, found = matched_part(model, [*names, *outputs], shape)
     tape = Tape(part.graph)
     canvas = _input(STATE[0], objective.canvas(shape))
     view = View.of(tape, shape, objective)
@@ -195,7 +218,13 @@ def measure_model(
     moments = loss.contributions(
         tape, values, loss.sums(tape, values), batch=shape[0], pictures=pictures
     )
-    _set_outputs(part, {"tensors": tensors, **dict(zip(MOMENTS, moments, strict=True))})
+    predictions: dict[str, ir.Value] = {}
+    if detector is not None:
+        emitter = Emitter(part.graph)
+        said = detector.read(emitter, _named(found, outputs))
+        predictions = dict(zip(PREDICTIONS, (said.boxes, said.scores(emitter)), strict=True))
+    contributed = dict(zip(MOMENTS, moments, strict=True))
+    _set_outputs(part, {"tensors": tensors, **contributed, **predictions})
     return part
 
 
@@ -274,6 +303,10 @@ def _set_outputs(part: ir.Model, outputs: dict[str, ir.Value]) -> None:
         value.name = name
     part.graph.outputs[:] = outputs.values()
     remove_unused(part)
+
+
+def _named(found: dict[str, ir.Value], names: Sequence[str]) -> dict[str, ir.Value]:
+    return {name: found[name] for name in names}
 
 
 def _input(name: str, shape: Sequence[int]) -> ir.Value:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.runtime.session import DeviceArray, to_device
+from zqc.synthesis.labels import Labels
 from zqc.synthesis.matching import Vector
 from zqc.synthesis.objective import MOMENTS, STATE, state_shapes
 
@@ -24,6 +25,7 @@ class State:
         iteration: Complete passes over the set.
         position: Batches of the pass in hand that are done.
         losses: Loss of the whole set before the first and after each complete pass.
+        labels: What the pictures of each batch are to show; empty where that is open.
     """
 
     batches: list[dict[str, DeviceArray]]
@@ -31,6 +33,7 @@ class State:
     iteration: int = 0
     position: int = 0
     losses: list[float] = field(default_factory=list)
+    labels: list[Labels] = field(default_factory=list)
 
     @classmethod
     def start(cls, pixels: NDArray[np.float32], sizes: Sequence[int], channels: int) -> State:
@@ -41,10 +44,13 @@ class State:
             sizes: Pictures of each batch.
             channels: K, channels of all matched layers.
         """
-        zeros = (np.zeros(shape, np.float32) for shape in state_shapes(pixels.shape)[1:])
-        arrays = dict(zip(STATE, (pixels, *zeros), strict=True))
         moments = {name: np.zeros((len(sizes), channels)) for name in MOMENTS}
-        return cls(_batches(arrays, sizes), moments)
+        return cls(_first(pixels, sizes), moments)
+
+    def anew(self, pixels: NDArray[np.float32], sizes: Sequence[int]) -> None:
+        """Begin with other canvases; the labels and the number of passes stay."""
+        self.batches = _first(pixels, sizes)
+        self.losses.clear()
 
     def pooled(self) -> tuple[Vector, Vector]:
         """E[x] and E[x²] over the whole set, (K,) each."""
@@ -71,7 +77,10 @@ class State:
         batches = _batches({name: arrays[name] for name in STATE}, sizes)
         iteration, position = (int(number) for number in arrays["progress"])
         moments = {name: arrays[name].astype(np.float64) for name in MOMENTS}
-        return cls(batches, moments, iteration, position, [float(x) for x in arrays["losses"]])
+        losses = [float(x) for x in arrays["losses"]]
+        parts, ends = Labels.from_arrays(arrays), np.cumsum([0, *sizes])
+        labels = [Labels.joined(parts[a:b]) for a, b in pairwise(ends)] if parts else []
+        return cls(batches, moments, iteration, position, losses, labels)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """All of it as named arrays."""
@@ -79,7 +88,15 @@ class State:
             name: np.concatenate([batch[name].numpy() for batch in self.batches]) for name in STATE
         }
         progress = np.array([self.iteration, self.position])
-        return {**pixels, **self.moments, "progress": progress, "losses": np.array(self.losses)}
+        labels = Labels.joined(self.labels).to_arrays() if self.labels else {}
+        losses = np.array(self.losses)
+        return {**pixels, **self.moments, **labels, "progress": progress, "losses": losses}
+
+
+def _first(pixels: NDArray[np.float32], sizes: Sequence[int]) -> list[dict[str, DeviceArray]]:
+    """Canvases that no step has been made with."""
+    zeros = (np.zeros(shape, np.float32) for shape in state_shapes(pixels.shape)[1:])
+    return _batches(dict(zip(STATE, (pixels, *zeros), strict=True)), sizes)
 
 
 def _batches(

@@ -36,7 +36,7 @@ def broadcasting() -> list[Case]:
 def unary() -> list[Case]:
     """Return the functions of one tensor."""
     shape = (2, 3, 4)
-    smooth = ["Sigmoid", "Tanh", "Softplus", "Exp", "Erf", "Neg", "Identity"]
+    smooth = ["Sigmoid", "Tanh", "Softplus", "Exp", "Erf", "Atan", "Neg", "Identity"]
     kinked = ["Relu", "LeakyRelu", "Abs", "HardSigmoid", "HardSwish", "Elu", "Selu"]
     return [
         *(Case(op, (shape,)) for op in smooth),

@@ -41,6 +41,7 @@ def test_models_beside_it_follow():
             {"channel_outputs": False, "tie_channels": True},
             ["--no-channel-outputs", "--tie-channels"],
         ),
+        ({"task_specific": True}, ["--task-specific"]),
         ({"keep_float": ("/a/*", "b")}, ["--keep-float", "/a/*", "--keep-float", "b"]),
         ({"bits_of": {"/a b/*": 8}}, ["--bits-of", "/a b/*=8"]),
         ({"inputs": {"scale": (1, 0.5)}}, ["--input", "scale=1,0.5"]),

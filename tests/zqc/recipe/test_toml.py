@@ -65,6 +65,7 @@ FIELDS = {
     "effort": st.sampled_from(recipe.EFFORTS),
     "bn_terms": st.sampled_from(recipe.TERMS),
     "tie_channels": st.booleans(),
+    "task_specific": st.booleans(),
     "keep_float": st.lists(TEXTS).map(tuple),
     "bits_of": st.dictionaries(TEXTS, st.sampled_from(recipe.WEIGHT_BITS)),
 }

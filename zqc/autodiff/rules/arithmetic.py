@@ -118,6 +118,11 @@ def erf(at: Context, x: ir.Value) -> Sequence[Vjp]:
     return [vjp]
 
 
+def arctangent(at: Context, x: ir.Value) -> Sequence[Vjp]:
+    """`dy`/(1 + x²)."""
+    return [lambda: at.op("Div", at.dy, at.op("Add", at.op("Mul", x, x), 1.0))]
+
+
 def total(at: Context, *xs: ir.Value) -> Sequence[Vjp]:
     """`dy` to each (Sum)."""
     return [lambda: at.dy for _ in xs]

@@ -29,6 +29,7 @@ Rule: TypeAlias = Callable[..., Sequence[Vjp]]
 ELEMENTWISE: Final[dict[str, Rule]] = {
     "Abs": arithmetic.absolute,
     "Add": arithmetic.add,
+    "Atan": arithmetic.arctangent,
     "Cast": arithmetic.cast,
     "CastLike": arithmetic.cast_like,
     "Ceil": arithmetic.straight_through,

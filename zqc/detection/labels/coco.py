@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.detection.labels.labels import LabelledObject, Labels, Outline, Truth
+from zqc.detection.losses.assignment import Objects
 from zqc.errors import LabelError
 
 # What comes of a file that is JSON, but not this.
@@ -38,6 +40,51 @@ def read_coco(path: Path) -> Labels:
             f"{path} is not a COCO label file (images, annotations, categories): "
             f"{type(error).__name__} {error}"
         ) from error
+
+
+def coco_text(
+    objects: Sequence[Objects],
+    files: Sequence[str],
+    names: Sequence[str],
+    classes: int,
+    size: tuple[int, int],
+) -> str:
+    """Write labels in the COCO format, which ``read_coco`` gives back.
+
+    Args:
+        objects: The labels of each picture, in its pixels.
+        files: File name of each picture.
+        names: Names of the classes; none where they are unknown.
+        classes: Number of classes.
+        size: Height and width of the pictures.
+    """
+    height, width = size
+    images = [
+        {"id": index, "file_name": name, "width": width, "height": height}
+        for index, name in enumerate(files)
+    ]
+    rows = [
+        (index, box.astype(float), int(label))
+        for index, one in enumerate(objects)
+        for box, label in zip(one.boxes, one.classes, strict=True)
+    ]
+    annotations = [
+        {
+            "id": number,
+            "image_id": index,
+            "category_id": label,
+            "bbox": [*(float(x) for x in box[:2]), *(float(x) for x in box[2:] - box[:2])],
+            "area": float(np.prod(box[2:] - box[:2])),
+            "iscrowd": 0,
+        }
+        for number, (index, box, label) in enumerate(rows, start=1)
+    ]
+    named = len(names) == classes
+    categories = [
+        {"id": label, "name": names[label]} if named else {"id": label} for label in range(classes)
+    ]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def _parse(content: Any, path: Path) -> Labels:

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from zqc.detection.labels.coco import read_coco
+from zqc.detection.labels.coco import coco_text, read_coco
+from zqc.detection.losses.assignment import Objects
 from zqc.errors import LabelError
 
 LABELS = {
@@ -101,3 +102,17 @@ def test_a_missing_label_file_is_named(tmp_path):
     """No traceback of open()."""
     with pytest.raises(LabelError, match=r"none\.json"):
         read_coco(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ()])
+def test_labels_that_are_written_are_read_again(tmp_path, names):
+    """Boxes, classes and names of every picture, those of one without boxes too (1e-4 pixels)."""
+    boxes = np.array([[1, 2, 30.5, 40], [3, 4.25, 50, 60]], np.float32)
+    objects = [Objects(boxes, np.array([1, 0])), Objects(boxes[:0], np.zeros(0, np.int64))]
+    text = coco_text(objects, ("0.png", "1.png"), names, 2, (64, 96))
+    labels = read_coco(write(tmp_path / "l.json", text))
+    assert labels.named == bool(names)
+    assert not names or labels.categories == names
+    first, second = labels.of(("0.png", "1.png"))
+    np.testing.assert_allclose(first.boxes, boxes, atol=1e-4)
+    assert (first.labels.tolist(), len(second)) == ([1, 0], 0)

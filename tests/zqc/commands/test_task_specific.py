@@ -1,0 +1,76 @@
+"""``--task-specific`` from the outside: labels beside pictures, and who is refused."""
+
+import json
+
+import onnx_ir as ir
+import pytest
+
+from tests.zqc.synthesis.small_detector import detector
+from zqc.commands.compile import compile_model
+from zqc.commands.synthesize import synthesize_to
+from zqc.detection.labels.coco import read_coco
+from zqc.errors import OptionError
+from zqc.pictures.input_format import InputFormat
+from zqc.recipe.recipe import Recipe
+
+RECIPE = Recipe(task_specific=True, samples=3, effort="quick", input_format=InputFormat())
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    """Some steps are enough."""
+    monkeypatch.setattr("zqc.commands.inputs._TASK_STEPS", {"quick": (4, 4)})
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The file of a detector."""
+    path = tmp_path / "model.onnx"
+    ir.save(detector(), path)
+    return path
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_labels_stand_beside_the_pictures(zqc, file, tmp_path):
+    """They are read as ``zqc check`` reads them, name every picture, and lie inside of it."""
+    folder = tmp_path / "out"
+    options = ["--task-specific", "--samples", "3", "--effort", "quick", "--input-range", "0:1"]
+    code, output, error = zqc("synthesize", file, "-o", folder, *options)
+    assert code == 0, error
+    assert "labels.json" in output
+    labels = read_coco(folder / "labels.json")
+    assert labels.categories == ("cat", "dog")
+    content = json.loads((folder / "labels.json").read_text())
+    names = [image["file_name"] for image in content["images"]]
+    assert names == sorted(path.name for path in folder.glob("*.png"))
+    for truth in labels.of(names):
+        assert len(truth) >= 1
+        assert truth.boxes.min() >= 0
+        assert truth.boxes.max() <= 64
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_compiled_with_task_specific_pictures(file, tmp_path):
+    """The recipe in the file says so, and so does what it was calibrated with."""
+    result = compile_model(file, tmp_path / "out.onnx", recipe=RECIPE, threads=1)
+    metadata = ir.load(result.output).metadata_props
+    assert "3 task-specific pictures" in str(metadata)
+    assert "task_specific = true" in str(metadata)
+
+
+def test_detectors_without_a_loss_are_refused(detector_file, tmp_path):
+    """One message names the conventions that have one; nothing is written."""
+    with pytest.raises(OptionError, match="conventions with a loss are yolo, yolo-raw") as error:
+        synthesize_to(detector_file, tmp_path / "out", recipe=RECIPE)
+    assert "leave --task-specific out" in str(error.value)
+    with pytest.raises(OptionError, match="conventions with a loss are yolo"):
+        compile_model(detector_file, tmp_path / "x.onnx", recipe=RECIPE)
+    assert [path.name for path in tmp_path.iterdir()] == [detector_file.name]
+
+
+def test_noise_shows_nothing(file, tmp_path):
+    """Structured noise and objects exclude each other."""
+    with pytest.raises(OptionError, match="--no-statistics asks for noise"):
+        synthesize_to(file, tmp_path / "out", recipe=RECIPE, no_statistics=True)
+    with pytest.raises(OptionError, match="--no-statistics asks for noise"):
+        compile_model(file, tmp_path / "x.onnx", recipe=RECIPE, no_statistics=True)

@@ -1,0 +1,66 @@
+"""Pictures that show what a detector looks for, with labels: what they need of the detector."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from zqc.detection.losses.known import KNOWN, loss_of
+from zqc.errors import OptionError
+from zqc.pictures.model_input import picture_shape
+from zqc.statistics.batch_size import own_batch, takes_any_batch
+
+if TYPE_CHECKING:
+    from zqc.commands.detector import Detector
+    from zqc.detection.losses.detector_loss import DetectorLoss
+    from zqc.model_io.model_file import LoadedModel
+    from zqc.recipe.recipe import Recipe
+    from zqc.synthesis.reach import Reach
+
+
+def refuse_noise(recipe: Recipe) -> None:
+    """Noise shows no objects.
+
+    Raises:
+        OptionError: Both are asked for.
+    """
+    if recipe.task_specific:
+        raise OptionError(
+            "--task-specific pictures are synthesised, and --no-statistics asks for noise; leave "
+            "one of them out"
+        )
+
+
+def loss_of_detector(loaded: LoadedModel, detector: Detector) -> DetectorLoss:
+    """The loss that task-specific pictures are made with.
+
+    Raises:
+        OptionError: The detector has none that is known.
+    """
+    loss = loss_of(detector.convention, detector.facts)
+    computed = {value.name for node in loaded.model.graph for value in node.outputs}
+    if loss is None or not computed.issuperset(loss.outputs):
+        convention = detector.convention
+        what = (
+            "it is not known how the outputs of this model hold boxes and scores"
+            if convention is None
+            else f"the outputs of this model are of the convention {convention.name}"
+        )
+        raise OptionError(
+            f"--task-specific needs the loss of the detector, and {what}; conventions with a loss "
+            f"are {KNOWN}; leave --task-specific out"
+        )
+    return loss
+
+
+def reach_with(
+    loss: DetectorLoss, reach: Reach, loaded: LoadedModel, *, threads: int | None
+) -> Reach:
+    """The same layers, in batches that the model takes up to its outputs."""
+    model = loaded.model
+    wanted = [*(layer.output for layer in reach.layers), *loss.outputs]
+    if reach.batch is not None or takes_any_batch(
+        model, wanted, picture_shape(model), threads=threads
+    ):
+        return reach
+    return replace(reach, batch=own_batch(model))

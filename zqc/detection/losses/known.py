@@ -1,0 +1,28 @@
+"""Which conventions have a loss."""
+
+from __future__ import annotations
+
+from zqc.detection.conventions.anchor_heads import AnchorHeads
+from zqc.detection.conventions.convention import Convention, Facts
+from zqc.detection.conventions.described import AsTold
+from zqc.detection.conventions.yolo import Yolo
+from zqc.detection.conventions.yolo_raw import YoloRaw
+from zqc.detection.losses.anchor_heads import anchor_heads
+from zqc.detection.losses.detector_loss import DetectorLoss
+from zqc.detection.losses.yolo import decoded, raw
+
+KNOWN = "yolo, yolo-raw, and yolov3, yolov5 and yolov7 with raw heads"
+"""Those that have one, in words."""
+
+
+def loss_of(convention: Convention | None, facts: Facts) -> DetectorLoss | None:
+    """The loss of a detector; None where the convention of its outputs has none."""
+    if isinstance(convention, AsTold):
+        convention = convention.convention
+    if isinstance(convention, Yolo):
+        return decoded(convention, facts.outputs[convention.output][2], facts.size)
+    if isinstance(convention, YoloRaw):
+        return raw(convention)
+    if isinstance(convention, AnchorHeads):
+        return anchor_heads(convention, facts.size)
+    return None

@@ -1,0 +1,147 @@
+"""The loss of candidates against what they are to predict, as nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from zqc.autodiff.emitter import Emitter, dims
+from zqc.detection.losses.assignment import Assignment, Objects
+from zqc.detection.losses.candidates import Candidates, Places
+from zqc.detection.losses.overlap import complete_iou
+from zqc.detection.losses.writing import Pen
+
+GOALS = ("goal_boxes", "goal_classes", "goal_targets", "goal_counted")
+"""Inputs of the graph: for each candidate the box and the class of its object, -1 for none, and
+target and counted as in ``Assignment``; (N, A, 4), and (N, A, 1) the others."""
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Weights of the parts of the loss.
+
+    Attributes:
+        box: Of 1 − CIoU.
+        classes: Of the cross entropy of the classes.
+        distribution: Of the cross entropy of the distributions of the sides.
+        objectness: Of the cross entropy of the objectness.
+    """
+
+    box: float = 7.5
+    classes: float = 0.5
+    distribution: float = 1.5
+    objectness: float = 0.0
+
+
+def goal_inputs(count: int, candidates: int) -> dict[str, ir.Value]:
+    """The inputs of ``GOALS`` for so many pictures with so many candidates."""
+    types = (ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.FLOAT)
+    return {
+        name: ir.Value(
+            name=name,
+            shape=ir.Shape((count, candidates, 4 if name == GOALS[0] else 1)),
+            type=ir.TensorType(dtype),
+        )
+        for name, dtype in zip(GOALS, types, strict=True)
+    }
+
+
+def goals(
+    objects: Sequence[Objects], assigned: Sequence[Assignment]
+) -> dict[str, NDArray[np.generic]]:
+    """The arrays for ``GOALS``. A candidate without an object has the box of the first."""
+    places = [np.maximum(one.owner, 0) for one in assigned]
+    boxes = [one.boxes[place] for one, place in zip(objects, places, strict=True)]
+    classes = [
+        np.where(goal.owner < 0, -1, one.classes[place])
+        for one, place, goal in zip(objects, places, assigned, strict=True)
+    ]
+    return {
+        "goal_boxes": np.stack(boxes).astype(np.float32),
+        "goal_classes": np.stack(classes)[..., None].astype(np.int64),
+        "goal_targets": np.stack([goal.target for goal in assigned])[..., None],
+        "goal_counted": np.stack([goal.counted for goal in assigned])[..., None],
+    }
+
+
+def detection_loss(
+    emitter: Emitter,
+    found: Candidates,
+    goal: dict[str, ir.Value],
+    places: Places,
+    gains: Gains,
+) -> tuple[ir.Value, list[ir.Node]]:
+    """The loss, summed over the pictures of a batch.
+
+    With t the targets of the candidates and T = max(1, Σ t) of a picture, its loss is
+
+        (1/T) Σ [ g_box · t (1 − CIoU) + g_class · BCE(class) + g_dist · t · DFL ].
+
+    Ultralytics takes T over the batch; by picture, what a picture is worth does not depend on
+    which others are in its batch. Without objectness the classes of all candidates count, with
+    the target for the object's class (Feng et al., TOOD). With it those of the candidates that have
+    an object count, with a 1 for its class, and g_obj · BCE(objectness, t) is added where it is
+    counted (Redmon & Farhadi, YOLOv3). DFL is the cross entropy of a distribution against the two
+    bins next to the distance, mean over the sides (Li et al., Generalized Focal Loss, 2020).
+
+    Args:
+        emitter: Appends to the graph.
+        found: What the network predicts, (N, A, …), all shapes known.
+        goal: The inputs of ``GOALS``.
+        places: Where the candidates stand.
+        gains: The weights.
+
+    Returns:
+        A scalar, and the nodes that no gradient goes through, see ``complete_iou``.
+    """
+    pen = Pen(emitter, "detection")
+    target, label = goal["goal_targets"], goal["goal_classes"]
+    classes = dims(found.logits)[-1]
+    assert isinstance(classes, int)
+    one_hot = pen.float(pen("Equal", label, pen.array(np.arange(classes), np.int64)))
+    overlap, around = complete_iou(emitter, found.boxes, goal["goal_boxes"])
+    terms = [pen("Mul", pen("Mul", pen("Sub", 1.0, overlap), target), gains.box)]
+    if found.objectness is None:
+        entropy = _cross_entropy(pen, found.logits, pen("Mul", one_hot, target))
+    else:
+        taken = pen.float(pen("Greater", label, pen.array(-1, np.int64)))
+        entropy = pen("Mul", _cross_entropy(pen, found.logits, one_hot), taken)
+        there = pen("Mul", _cross_entropy(pen, found.objectness, target), goal["goal_counted"])
+        terms.append(pen("Mul", there, gains.objectness))
+    terms.append(pen("Mul", pen.sum(entropy, [-1], keep=True), gains.classes))
+    if found.bins is not None:
+        spread = _distribution(pen, found.bins, goal["goal_boxes"], places)
+        terms.append(pen("Mul", pen("Mul", spread, target), gains.distribution))
+    total = terms[0]
+    for term in terms[1:]:
+        total = pen("Add", total, term)
+    share = pen("Max", pen.sum(target, [1], keep=True), 1.0)
+    return pen.shaped(pen("ReduceSum", pen("Div", total, share), keepdims=0)), around
+
+
+def _cross_entropy(pen: Pen, logits: ir.Value, target: ir.Value) -> ir.Value:
+    """−t·log σ(x) − (1 − t)·log(1 − σ(x)) = softplus(x) − t·x."""
+    return pen("Sub", pen("Softplus", logits), pen("Mul", target, logits))
+
+
+def _distribution(pen: Pen, bins: ir.Value, boxes: ir.Value, places: Places) -> ir.Value:
+    """Cross entropy against the two bins next to the distance, mean over the sides, (N, A, 1).
+
+    A bin r has the weight max(0, 1 − |r − distance|).
+    """
+    count = dims(bins)[-1]
+    assert isinstance(count, int)
+    points, strides = pen.array(places.points), pen.array(places.strides)
+    low = pen("Sub", points, pen.part(boxes, 0, 2))
+    high = pen("Sub", pen.part(boxes, 2, 4), points)
+    sides = pen("Div", pen("Concat", low, high, axis=-1), strides)
+    sides = pen("Clip", sides, 0.0, count - 1 - 0.01)
+    away = pen("Abs", pen("Sub", pen("Unsqueeze", sides, [-1]), pen.array(np.arange(count))))
+    weight = pen("Relu", pen("Sub", 1.0, away))
+    logs = pen("LogSoftmax", bins, axis=-1)
+    each = pen("Neg", pen.sum(pen("Mul", weight, logs), [-1]))
+    return pen("Mul", pen.sum(each, [-1], keep=True), 0.25)
