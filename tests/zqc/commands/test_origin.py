@@ -76,7 +76,7 @@ def test_from_a_twin(model, twin, detector_file):
     assert found.output == f"{expected.output}_renamed"
     np.testing.assert_array_equal(found.mean, expected.mean)
     np.testing.assert_array_equal(found.deviation, expected.deviation)
-    assert origin.text == f"1 BatchNorm layers of {detector_file}"
+    assert origin.text == f"1 of 1 BatchNorm layers of {detector_file}"
 
 
 BRANCHES = """net (float[N, 3, 8, 8] x) => (float[N, 8, 8, 8] y) {
@@ -125,7 +125,7 @@ def test_from_a_card(model, card_file):
     for layer, entry in zip(origin.layers, entries, strict=True):
         np.testing.assert_allclose(layer.mean, entry.statistics.mean, atol=0.01)
         np.testing.assert_allclose(layer.deviation, entry.statistics.deviation, rtol=0.003)
-    assert origin.text == f"3 layers of {path} (64 pictures)"
+    assert origin.text == f"3 of 3 layers of {path} (64 pictures)"
     assert origin.input_format == UNIT
     assert find_statistics(model, path).layers  # any convention will do where none is settled
 
