@@ -185,7 +185,8 @@ def compile_model(
         images: Pictures to calibrate with instead of synthesised ones: a folder, an ``.npz``, an
             array of tensors (float N,C,H,W) or pixels (uint8 N,H,W,C), arrays or dicts of them one
             after another, or ONNX Runtime's ``CalibrationDataReader``.
-        statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
+        statistics: Trained weights (.pt, .safetensors, .weights), a twin of the model with
+            BatchNorm, or a statistics card, to synthesise from.
         no_statistics: Whether structured noise will do, for a model without any statistics.
         anchors: The anchors of an SSD, to judge its detections by.
         decoder: What reads its outputs, for the same, see ``zqc.check``.

@@ -46,7 +46,8 @@ class CalibrationSource:
 
     Attributes:
         images: A folder of pictures, an array file or an array to calibrate with as they are.
-        statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
+        statistics: Trained weights (.pt, .safetensors, .weights), a twin of the model with
+            BatchNorm, or a statistics card, to synthesise from.
         no_statistics: Whether structured noise will do.
 
     Raises:

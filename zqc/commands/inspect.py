@@ -251,8 +251,9 @@ _MEANINGS: Mapping[State, str] = {
     "kept": "calibration pictures can be synthesised from their statistics",
     "untrained": "all means are 0 and all variances 1, as before training: export the trained "
     "network, or nothing that is synthesised from them resembles a picture",
-    "folded": "nothing to synthesise from, it has been folded into the layers; export with "
-    "BatchNorm kept, or give --images, --statistics or, at the risk of accuracy, --no-statistics",
+    "folded": "nothing to synthesise from, it has been folded into the layers; give the checkpoint "
+    "with --statistics, or export with BatchNorm kept, or give --images or, at the risk of "
+    "accuracy, --no-statistics",
 }
 
 

@@ -107,10 +107,11 @@ def kernels_of(weights: Weights) -> tuple[TrainedKernel, ...]:
     found = []
     for place, (name, array) in enumerate(weights.arrays.items()):
         layer = _layer(name, "weight")
-        if layer is None or not 2 <= array.ndim <= 5:
+        if layer is None or not 2 <= array.ndim <= 5 or not np.isfinite(array).all():
             continue
         bias = weights.arrays.get(_member(layer, "bias"))
-        wide = None if bias is None or bias.ndim != 1 else np.asarray(bias, np.float64)
+        fits = bias is not None and bias.ndim == 1 and np.isfinite(bias).all()
+        wide = np.asarray(bias, np.float64) if fits else None
         found.append(TrainedKernel(layer, array, wide, place))
     return tuple(found)
 
