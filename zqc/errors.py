@@ -7,7 +7,7 @@
     │   ├── AlreadyQuantizedError the model holds QuantizeLinear/DequantizeLinear or integer layers
     │   └── NoBatchNormError      nothing to synthesise calibration pictures from
     ├── UnsupportedOperatorError  an operator without a gradient rule stands on the way
-    ├── StatisticsError           a statistics card or a twin cannot be used or fits another model
+    ├── StatisticsError           a checkpoint, card or twin cannot be used or fits another model
     ├── ImageError                a picture, a folder or an .npz of pictures cannot be used
     ├── LabelError                a label file cannot be used or does not fit the pictures
     ├── FloatKernelsError         layers or operators stay float, and none may
@@ -51,7 +51,7 @@ class UnsupportedOperatorError(ZqcError):
 
 
 class StatisticsError(ZqcError):
-    """A statistics card or a twin of the model cannot be used, or is of another model."""
+    """A checkpoint, a statistics card or a twin cannot be used, or is of another model."""
 
 
 class ImageError(ZqcError):

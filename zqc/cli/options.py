@@ -165,8 +165,8 @@ statistics_options = group(
         "--statistics",
         type=PATH,
         metavar="FILE",
-        help="For a model whose BatchNorm is folded: a card made with zqc stats, or the model"
-        " as it was before.",
+        help="For a model whose BatchNorm is folded: its checkpoint (.pt, .safetensors, Darknet's"
+        " .weights), the model as it was before, or a card made with zqc stats.",
     ),
     _pictures(
         "--no-statistics",

@@ -181,7 +181,8 @@ def compile_model(
         images: Pictures to calibrate with instead of synthesised ones: a folder, an ``.npz``, an
             array of tensors (float N,C,H,W) or pixels (uint8 N,H,W,C), arrays or dicts of them one
             after another, or ONNX Runtime's ``CalibrationDataReader``.
-        statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
+        statistics: Trained weights (.pt, .safetensors, .weights), a twin of the model with
+            BatchNorm, or a statistics card, to synthesise from.
         no_statistics: Whether structured noise is wanted even where there are statistics. Without
             any, it is taken anyhow.
         require_statistics: Whether it is an error that there are none to synthesise pictures from.

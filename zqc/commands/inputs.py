@@ -61,7 +61,8 @@ class CalibrationSource:
 
     Attributes:
         images: A folder of pictures, an array file or an array to calibrate with as they are.
-        statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
+        statistics: Trained weights (.pt, .safetensors, .weights), a twin of the model with
+            BatchNorm, or a statistics card, to synthesise from.
         no_statistics: Whether structured noise is wanted, statistics or not.
         require_statistics: Whether it is an error that pictures cannot be synthesised.
 

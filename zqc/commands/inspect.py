@@ -252,7 +252,7 @@ _MEANINGS: Mapping[State, str] = {
     "untrained": "all means are 0 and all variances 1, as before training: export the trained "
     "network, or nothing that is synthesised from them resembles a picture",
     "folded": "nothing to synthesise from, it has been folded into the layers: calibrated with "
-    "structured noise, unless --statistics or --images is given; or export with BatchNorm kept",
+    "structured noise, unless --statistics (the checkpoint will do) or --images is given",
 }
 
 

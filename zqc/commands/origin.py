@@ -1,4 +1,4 @@
-"""Statistics of a model from itself, from a statistics card, or from a twin with BatchNorm."""
+"""Statistics of a model from itself, from trained weights, from a card, or from a twin."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from zqc.pictures.model_input import picture_shape
 from zqc.statistics.batchnorm import LayerStatistics, harvest, with_sums
 from zqc.statistics.card import read_card
 from zqc.statistics.correspondence import corresponding, folded, layers_of
+from zqc.statistics.files.kinds import kind_of
+from zqc.statistics.trained_file import counted, lent_by
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,10 @@ def find_statistics(
 
     Args:
         model: The model, as ``model_file.load`` returns it.
-        file: A statistics card (``.json``), or a twin of the model that still has BatchNorm
-            (``.onnx``); the model's own BatchNormalization nodes if None.
+        file: A checkpoint of PyTorch, a file of safetensors or weights of Darknet, whose BatchNorm
+            layers are found in the model; a twin of the model that still has BatchNorm
+            (``.onnx``); or a statistics card (``.json``). The model's own BatchNormalization nodes
+            if None.
         input_format: How pixels become input values, where that is settled.
 
     Raises:
@@ -52,9 +56,13 @@ def find_statistics(
     if file is None:
         layers = harvest(model)
         return Origin(layers, f"{len(layers)} BatchNorm layers")
-    if file.suffix.lower() == ".onnx":
+    kind = kind_of(file)
+    if kind == "onnx":
         return _from_twin(model, file)
-    return _from_card(model, file, input_format)
+    if kind == "card":
+        return _from_card(model, file, input_format)
+    lent = lent_by(file, kind, model)
+    return Origin(lent.layers, counted(len(lent.used), lent.unused, file))
 
 
 def _from_card(model: ir.Model, file: Path, asked: InputFormat | ChannelOrder) -> Origin:
@@ -76,9 +84,11 @@ def _from_card(model: ir.Model, file: Path, asked: InputFormat | ChannelOrder) -
     layers = tuple(
         LayerStatistics(name, entry.statistics.mean, entry.statistics.deviation)
         for name, entry in zip(names, card.entries, strict=True)
+        if name is not None
     )
-    text = f"{len(layers)} layers of {file} ({card.pictures} pictures)"
-    return Origin(layers, text, card.input_format)
+    left = [layer.output for name, layer in zip(names, theirs, strict=True) if name is None]
+    text = counted(len(layers), left, file, what="layers")
+    return Origin(layers, f"{text} ({card.pictures} pictures)", card.input_format)
 
 
 def _from_twin(model: ir.Model, file: Path) -> Origin:
@@ -93,30 +103,47 @@ def _from_twin(model: ir.Model, file: Path) -> Origin:
             f"{file} has no BatchNormalization either, so it cannot lend its statistics; give the "
             "model as it was before BatchNorm was folded, or a card made with zqc stats"
         ) from error
-    try:
-        layers = _lent(model, twin, file, merged=False)
-    except StatisticsError as error:
-        # Who folds BatchNorm may merge the branches of a RepConv, too.
+    found: list[_Borrowed] = []
+    refused: StatisticsError | None = None
+    # Who folds BatchNorm may merge the branches of a RepConv, too.
+    for merged in (False, True):
         try:
-            layers = _lent(model, twin, file, merged=True)
-        except StatisticsError:
-            raise error from None
-    if not layers:
+            found.append(_borrowed(model, twin, file, merged=merged))
+        except StatisticsError as error:
+            refused = refused or error
+        else:
+            if not found[-1].left:
+                break
+    if not found and refused is not None:
+        raise refused
+    best = min(found, key=lambda each: len(each.left))
+    if not best.layers:
         raise StatisticsError(f"no BatchNorm of {file} stands behind a layer with weights")
-    return Origin(layers, f"{len(layers)} BatchNorm layers of {file}")
+    return Origin(best.layers, counted(len(best.layers), best.left, file))
 
 
-def _lent(
-    model: ir.Model, twin: ir.Model, file: Path, *, merged: bool
-) -> tuple[LayerStatistics, ...]:
-    """The statistics of a twin under the names of the model, branches merged in both or neither."""
+@dataclass(frozen=True)
+class _Borrowed:
+    """Statistics of a twin under the names of the model, and the layers that it does not have."""
+
+    layers: tuple[LayerStatistics, ...]
+    left: tuple[str, ...]
+
+
+def _borrowed(model: ir.Model, twin: ir.Model, file: Path, *, merged: bool) -> _Borrowed:
+    """Look the layers of a twin up in the model, branches merged in both or neither."""
     of_twin, of_model = (folded(each, merged=merged) for each in (twin, model))
     known = {layer.output: layer for layer in with_sums(twin, of_twin, harvest(twin))}
-    theirs = [layer for layer in layers_of(of_twin) if layer.output in known]
-    names = corresponding(theirs, layers_of(of_model), str(file))
-    return tuple(
-        LayerStatistics(name, known[layer.output].mean, known[layer.output].deviation)
-        for name, layer in zip(names, theirs, strict=True)
+    layers = [layer for layer in layers_of(of_twin) if layer.output in known]
+    names = corresponding(layers, layers_of(of_model), str(file))
+    theirs = [layer.output for layer in layers]
+    return _Borrowed(
+        tuple(
+            LayerStatistics(name, known[output].mean, known[output].deviation)
+            for name, output in zip(names, theirs, strict=True)
+            if name is not None
+        ),
+        tuple(output for name, output in zip(names, theirs, strict=True) if name is None),
     )
 
 

@@ -92,7 +92,8 @@ def synthesize_to(
         directory: Where to; it appears complete or not at all.
         recipe: A ``Recipe``, the name of a preset or a TOML file, of which that is used which
             concerns the pictures: their number, effort, seed, input format, terms.
-        statistics: A statistics card or a twin of the model with BatchNorm, to synthesise from.
+        statistics: Trained weights (.pt, .safetensors, .weights), a twin of the model with
+            BatchNorm, or a statistics card, to synthesise from.
         no_statistics: Whether structured noise is wanted, for a model without any statistics.
         resume: Whether to go on from the checkpoint in ``directory``, to the same pictures as if
             nothing had happened.

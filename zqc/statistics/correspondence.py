@@ -121,12 +121,14 @@ def layers_of(model: ir.Model) -> tuple[LayerIdentity, ...]:
 
 def corresponding(
     theirs: Sequence[LayerIdentity], ours: Sequence[LayerIdentity], source: str
-) -> tuple[str, ...]:
+) -> tuple[str | None, ...]:
     """Find each of their layers among ours: one of equal weights that no other has taken.
 
     1. The one whose output has the same name.
     2. Else, since exporters rename values, the first in graph order: layers that share their
        weights, as the heads of a RetinaNet do, stand in the same order in both.
+
+    Layers without a counterpart may be left over, such as heads for training alone.
 
     Args:
         theirs: Layers that a file speaks of.
@@ -134,20 +136,27 @@ def corresponding(
         source: The file, for messages.
 
     Returns:
-        The names of our outputs, in their order.
+        The names of our outputs, in their order; None for layers without a counterpart.
 
     Raises:
-        StatisticsError: Names the first layer that has no counterpart.
+        StatisticsError: Names the first layer without one, where no layer has one, or as many as
+            have one have other weights than all of their kind in the model.
     """
     free = list(ours)
-    names = []
+    names: list[str | None] = []
+    missing: list[LayerIdentity] = []
     for layer in theirs:
         equal = [other for other in free if _equal(layer, other)]
         if not equal:
-            raise StatisticsError(_why_not(layer, ours, source))
+            missing.append(layer)
+            names.append(None)
+            continue
         chosen = next((other for other in equal if other.output == layer.output), equal[0])
         free.remove(chosen)
         names.append(chosen.output)
+    trained = sum(any(_alike(layer, other) for other in ours) for layer in missing)
+    if missing and trained >= len(theirs) - len(missing):
+        raise StatisticsError(_why_not(missing[0], ours, source))
     return tuple(names)
 
 

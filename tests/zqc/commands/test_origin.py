@@ -1,9 +1,12 @@
 """Statistics from elsewhere are those of the model's own values."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import torch
 
 from passes import FoldBatchNorm, MergeBranches
 from tests import nets
@@ -76,7 +79,7 @@ def test_from_a_twin(model, twin, detector_file):
     assert found.output == f"{expected.output}_renamed"
     np.testing.assert_array_equal(found.mean, expected.mean)
     np.testing.assert_array_equal(found.deviation, expected.deviation)
-    assert origin.text == f"1 BatchNorm layers of {detector_file}"
+    assert origin.text == f"1 of 1 BatchNorm layers of {detector_file}"
 
 
 BRANCHES = """net (float[N, 3, 8, 8] x) => (float[N, 8, 8, 8] y) {
@@ -125,9 +128,39 @@ def test_from_a_card(model, card_file):
     for layer, entry in zip(origin.layers, entries, strict=True):
         np.testing.assert_allclose(layer.mean, entry.statistics.mean, atol=0.01)
         np.testing.assert_allclose(layer.deviation, entry.statistics.deviation, rtol=0.003)
-    assert origin.text == f"3 layers of {path} (64 pictures)"
+    assert origin.text == f"3 of 3 layers of {path} (64 pictures)"
     assert origin.input_format == UNIT
     assert find_statistics(model, path).layers  # any convention will do where none is settled
+
+
+def test_from_a_checkpoint(model, twin, detector_file, tmp_path):
+    """A folded model gets what its twin harvests, whatever the names in the checkpoint."""
+    arrays = {
+        each.name: onnx.numpy_helper.to_array(each)
+        for each in onnx.load(detector_file).graph.initializer
+    }
+    members = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "variance"}
+    state = {f"bn.{key}": torch.tensor(np.array(arrays[name])) for key, name in members.items()}
+    state |= {f"aux.{key}": value[:4] for key, value in state.items()}
+    state["conv.weight"] = torch.tensor(np.array(arrays["stem_weight"]))
+    path = tmp_path / "net.anything"
+    torch.save(state, path)
+    origin = find_statistics(model, path)
+    (expected,), (found,) = harvest(twin), origin.layers
+    assert found.output == f"{expected.output}_renamed"
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-6)
+    np.testing.assert_allclose(found.deviation, expected.deviation, rtol=1e-6)
+    assert origin.text == f"1 of 2 BatchNorm layers of {path}; not matched: aux.bn"
+
+
+def test_layers_that_a_card_has_beyond_the_model(model, card_file, twin, rng):
+    """They are named, and the others used."""
+    path, entries = card_file()
+    strange = dataclasses.replace(entries[0].layer, output="strange", shape=(8, 1, 7, 7))
+    path, _ = card_file(entries=(*entries, dataclasses.replace(entries[0], layer=strange)))
+    origin = find_statistics(model, path)
+    assert len(origin.layers) == 3
+    assert origin.text == f"3 of 4 layers of {path}; not matched: strange (64 pictures)"
 
 
 def test_a_card_of_other_pictures_is_refused(model, card_file):

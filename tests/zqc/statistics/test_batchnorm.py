@@ -100,13 +100,14 @@ def test_units_of_alike_channels_are_their_deviation():
 
 
 def test_without_batchnorm_the_remedy_is_named():
-    """The error says how to export with BatchNorm kept, and that pictures would do as well."""
+    """The error names a checkpoint, how to export with BatchNorm kept, and pictures."""
     model = build_model("(float[1,3] x) => (float[1,3] y) { y = Relu(x) }")
     with pytest.raises(NoBatchNormError) as caught:
         harvest(model)
     message = str(caught.value)
     for part in (
         "no BatchNormalization",
+        "--statistics CHECKPOINT.pt",
         "torch.onnx.export(model.eval()",
         "do_constant_folding=False",
         "TrainingMode.PRESERVE",

@@ -97,16 +97,25 @@ def _called(layer, name):
 
 
 def test_another_network_is_refused():
-    """Other weights, other shapes and missing layers: the first one is named."""
+    """Other weights and other shapes: the first layer is named."""
     theirs, ours = layers_of(folded(net(0))), layers_of(folded(net(1)))
     with pytest.raises(StatisticsError, match=r"'n1' \(Conv 6x3x3x3\) of card.json has other weig"):
         corresponding(theirs, ours, "card.json")
     with pytest.raises(StatisticsError, match=r"'left' \(Conv 5x6x1x1\) of card.json does not ex"):
-        corresponding(theirs, theirs[:2], "card.json")
+        corresponding(theirs[2:], theirs[:2], "card.json")
     with pytest.raises(StatisticsError, match=r"'n1' .* is 'n1' \(ConvTranspose 6x3x1x1\) in the"):
         corresponding(theirs[:1], [_called(theirs[1], "n1")], "card.json")
     with pytest.raises(StatisticsError, match="other weights"):  # one is taken already
         corresponding([theirs[2], theirs[2]], theirs[2:3], "card.json")
+
+
+def test_some_layers_may_be_left_over():
+    """What the model does not have, such as heads for training, has no counterpart."""
+    theirs = layers_of(folded(net()))
+    assert corresponding(theirs, theirs[:2], "twin") == ("n1", "n2", None, None, None)
+    other = layers_of(folded(net(1)))
+    mixed = [other[0], *theirs[1:]]  # one of five was trained further
+    assert corresponding(mixed, theirs, "twin") == (None, "n2", "left", "right", "z")
 
 
 @pytest.mark.parametrize(("share", "same"), [(1e-5, True), (1e-4, True), (0.01, False)])
