@@ -11,14 +11,14 @@ import pytest
 
 import zqc
 from tests import nets
-from zqc.commands import inputs
+from zqc.commands import amounts
 
 TINY = zqc.Recipe(samples=2, effort="quick", input_format=zqc.InputFormat())
 
 
 def test_every_function_takes_strings(detector_file, tmp_path, rng, monkeypatch):
     """A model is compiled, checked, timed and described with nothing but strings for paths."""
-    monkeypatch.setattr(inputs, "_EFFORTS", {"quick": (2, 1)})
+    monkeypatch.setattr(amounts, "_SYNTHESISED", {"quick": (2, 1, 0.0)})
     model, images = str(detector_file), str(tmp_path / "pictures.npz")
     np.savez(images, images=rng.uniform(0, 1, (3, 3, 16, 16)).astype(np.float32))
     made, card = str(tmp_path / "made.onnx"), str(tmp_path / "card.json")

@@ -165,8 +165,7 @@ statistics_options = group(
         "--statistics",
         type=PATH,
         metavar="FILE",
-        help="For a model whose BatchNorm is folded: its checkpoint (.pt, .safetensors, Darknet's"
-        " .weights), the model as it was before, or a card made with zqc stats.",
+        help="BatchNorm of a folded model: its checkpoint (.pt …), ONNX before folding, or a card.",
     ),
     _pictures(
         "--no-statistics",

@@ -34,9 +34,9 @@ PRESET_TABLE = {
 }
 EFFORT_TABLE = {
     "Efforts (time to synthesise for examples/detector.onnx, 192x192, on 2 cores)": (
-        ("quick", "16 pictures of 40 steps, 11 s."),
-        ("standard", "32 pictures of 100 steps, 39 s."),
-        ("thorough", "128 pictures of 60 steps, 4 min."),
+        ("quick", "16 pictures of 40 steps; compile takes structured noise."),
+        ("standard", "32 pictures of 60 steps, and structured noise."),
+        ("thorough", "128 pictures of 60 steps, and structured noise."),
     )
 }
 """What choices mean and cost, for the end of a help; the times are measured, see docs/recipe.md."""

@@ -214,7 +214,13 @@ def compile_model(
     job = _begin(model, output, asked, given, threads, progress, to_path(report))
     detector = detector_of(job.loaded, anchors=to_path(anchors), decoder=decoder)
     pictures = inputs.gather(
-        job.loaded, job.origin, job.plan, given, detector=detector, progress=progress
+        job.loaded,
+        job.origin,
+        job.plan,
+        given,
+        detector=detector,
+        calibrate=True,
+        progress=progress,
     )
     outcome = pipeline.run(
         job.loaded,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from passes.analysis.topology import weighted_layers
 from zqc.commands import noise as noise_text
 from zqc.commands import task_specific
+from zqc.commands.amounts import noise_count, schedule
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.origin import Origin, find_statistics
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
@@ -27,26 +28,11 @@ from zqc.pictures.structured_noise import structured_noise
 from zqc.progress import Progress
 from zqc.quantization.equalize import candidates_of
 from zqc.recipe.plan import Plan
-from zqc.recipe.recipe import Effort, Recipe
+from zqc.recipe.recipe import Recipe
 from zqc.statistics.input_choice import InputChoice, choose_input_format
 from zqc.synthesis.generate import synthesize
-from zqc.synthesis.loop import Schedule
 from zqc.synthesis.objective import Objective
 from zqc.synthesis.reach import reach_of
-
-_EFFORTS: dict[Effort, tuple[int, int]] = {
-    "quick": (16, 40),
-    "standard": (32, 100),
-    "thorough": (128, 60),
-}
-"""Number of pictures and of optimiser steps."""
-
-_TASK_STEPS: dict[Effort, tuple[int, int]] = {
-    "quick": (30, 100),
-    "standard": (40, 200),
-    "thorough": (40, 200),
-}
-"""Steps in which the labels of task-specific pictures are sampled, and steps with these labels."""
 
 _TASK_WEIGHT = 0.02
 """Of the detector's loss. The example's labels are found at it, and its statistics met."""
@@ -140,9 +126,14 @@ def gather(
     source: CalibrationSource,
     *,
     detector: Detector | None = None,
+    calibrate: bool = False,
     progress: Progress,
 ) -> ImageSet:
     """Open the given pictures, or make some; the plan knows the input format.
+
+    Where statistics are known, pictures to calibrate with are structured noise and what is
+    synthesised together, of quick effort noise alone: thresholds then hold what either shows, and
+    means come from the statistics. Task-specific pictures stay among themselves.
 
     Those for an input of 8-bit pixels are whole numbers. How pictures of another size get into the
     input, the detector says where the recipe does not.
@@ -151,7 +142,7 @@ def gather(
         ZqcError: Pictures cannot be used, or the synthesis failed.
         KeyboardInterrupt: Ctrl-C came during the synthesis.
     """
-    found = _gather(loaded, origin, plan, source, detector, progress)
+    found = _gather(loaded, origin, plan, source, detector, progress, calibrate=calibrate)
     return found.rounded() if loaded.interface.taken.picture.holds_pixels else found
 
 
@@ -162,6 +153,8 @@ def _gather(
     source: CalibrationSource,
     detector: Detector | None,
     progress: Progress,
+    *,
+    calibrate: bool,
 ) -> ImageSet:
     model, recipe = loaded.model, plan.recipe
     picture = picture_shape(model)
@@ -185,6 +178,9 @@ def _gather(
     why, reach, loss = noise_text.NO_STATISTICS, None, None
     if recipe.task_specific:
         loss = task_specific.loss_of_detector(loaded, detector or detector_of(loaded))
+    calibrate &= loss is None
+    if calibrate and recipe.effort == "quick" and origin.layers:
+        return _noise_set(picture, recipe, input_format, means_of=origin.text)
     if origin.layers:
         with progress.stage("Finding the layers that can be matched"):
             reach = reach_of(model, origin.layers, picture, threads=plan.threads)
@@ -202,7 +198,7 @@ def _gather(
         reach.layers,
         picture=picture,
         input_format=input_format,
-        schedule=reach.schedule(schedule(recipe)),
+        schedule=reach.schedule(schedule(recipe, picture)),
         objective=objective(recipe),
         progress=progress,
         detector=loss,
@@ -217,17 +213,29 @@ def _gather(
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
         + (f"; {reach.shortfall}" if reach.shortfall else "")
     )
+    tensors = made.tensors
+    if calibrate:
+        free = noise(picture, recipe, input_format)
+        tensors = np.concatenate([tensors, free])
+        text = f"{text}, and {len(free)} of structured noise"
     return ImageSet.of_tensors(
-        made.tensors, text, synthesised=True, losses=made.losses, labels=made.labels
+        tensors, text, synthesised=True, losses=made.losses, labels=made.labels
     )
 
 
 def _noise_set(
-    picture: tuple[int, int, int], recipe: Recipe, input_format: InputFormat, caution: str
+    picture: tuple[int, int, int],
+    recipe: Recipe,
+    input_format: InputFormat,
+    caution: str = "",
+    *,
+    means_of: str = "",
 ) -> ImageSet:
+    """Structured noise, with a caution or with what means are taken from."""
     tensors = noise(picture, recipe, input_format)
     text = f"{len(tensors)} pictures of structured noise (seed {recipe.seed})"
-    return ImageSet.of_tensors(tensors, text, caution=caution)
+    text += f", with the means of {means_of}" if means_of else ""
+    return ImageSet.of_tensors(tensors, text, synthesised=bool(means_of), caution=caution)
 
 
 def noise(
@@ -235,20 +243,10 @@ def noise(
 ) -> NDArray[np.float32]:
     """Structured noise as input tensors, for a model without statistics to synthesise from."""
     channels, height, width = picture
-    count = schedule(recipe).samples
+    count = noise_count(recipe, picture)
     drawn = (1 if recipe.tie_channels else channels, height, width)
     pixels = structured_noise(count, drawn, recipe.seed)
     return input_format.unit_to_tensor(np.broadcast_to(pixels, (count, *picture)))
-
-
-def schedule(recipe: Recipe) -> Schedule:
-    """Number of pictures and steps, as many as the effort has where the recipe leaves it open."""
-    samples, steps = _EFFORTS[recipe.effort]
-    if recipe.task_specific:
-        sampling, steps = _TASK_STEPS[recipe.effort]
-        samples = recipe.samples or samples
-        return Schedule(samples, steps, seed=recipe.seed, sampling=sampling)
-    return Schedule(recipe.samples or samples, steps, seed=recipe.seed)
 
 
 def objective(recipe: Recipe) -> Objective:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zqc.commands import inputs, task_specific
+from zqc.commands import amounts, inputs, task_specific
 from zqc.commands.arguments import ModelLike, model_of, name_of_model, progress_of, recipe_of
 from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource, begin
@@ -123,9 +123,9 @@ def synthesize_to(
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = begin(source, recipe, given, threads)
     origin = Origin((), "") if no_statistics else origin
-    schedule = inputs.schedule(recipe)
-    objective = inputs.objective(recipe)
     picture = picture_shape(loaded.model)
+    schedule = amounts.schedule(recipe, picture)
+    objective = inputs.objective(recipe)
     layers, text = origin.layers, origin.text
     detector, loss = None, None
     if recipe.task_specific:

@@ -84,7 +84,8 @@ class ImageSet:
         names: File name of each picture (with its suffix), or ``"0"``, ``"1"``, … of tensors.
         source: Where they come from, in words.
         read: Reads the pictures from start to stop as N,C,H,W and how each was placed.
-        synthesised: Whether they were made from statistics of the training pictures.
+        synthesised: Whether they were made from statistics of the training pictures, or stand
+            beside such statistics.
         files: The files of the pictures, where each is one.
         losses: Loss of the whole set before the first and after each pass of the synthesis that
             made them; empty where none did.

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from zqc.cli.main import cli
 from zqc.cli.recipe_options import EFFORT_TABLE, PRESET_TABLE
 from zqc.cli.sections import SectionedCommand, SectionedGroup, option_of
-from zqc.commands import inputs
+from zqc.commands import amounts
 from zqc.recipe.recipe import EFFORTS, PRESETS, Recipe
 
 
@@ -62,7 +62,7 @@ def test_presets_and_efforts_are_explained():
     assert {name for name, _ in presets} == set(PRESETS)
     assert [name for name, _ in efforts] == list(EFFORTS)
     for name, text in efforts:
-        schedule = inputs.schedule(Recipe(effort=name))
+        schedule = amounts.schedule(Recipe(effort=name), (3, 192, 192))
         assert text.startswith(f"{schedule.samples} pictures of {schedule.steps} steps")
 
 

@@ -15,8 +15,8 @@ from passes.graph import constant
 from tests import nets
 from tests.calibration import plan_of
 from zqc import pipeline
+from zqc.commands import amounts, inputs
 from zqc.commands import compile as compiler
-from zqc.commands import inputs
 from zqc.commands.check import check
 from zqc.commands.compile import compile_model
 from zqc.commands.read_recipe import read_recipe
@@ -87,13 +87,13 @@ def recipe_of(precision="int8", **options):
     """Four pictures, quickly."""
     bits, act_bits = PRECISIONS[precision]
     options = {"input_format": InputFormat()} | options
-    return Recipe(bits=bits, act_bits=act_bits, samples=4, effort="quick", **options)
+    return Recipe(bits=bits, act_bits=act_bits, samples=4, **options)
 
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     """Five steps are enough where it does not matter how good the pictures are."""
-    monkeypatch.setattr(inputs, "_EFFORTS", {"quick": (4, 5)})
+    monkeypatch.setattr(amounts, "_SYNTHESISED", {"standard": (4, 5, 0.0)})
     monkeypatch.setattr(compiler, "median_latencies", lambda runners, feeds: [2.0, 1.0])
 
 
@@ -278,7 +278,7 @@ def test_the_same_command_gives_the_same_bytes(source, tmp_path, precision):
 def test_presets(source, tmp_path, preset):
     """Each compiles to a file of integer layers, whose recipe makes the same bytes again."""
     recipe = dataclasses.replace(
-        PRESETS[preset], bits=4, samples=4, effort="quick", input_format=InputFormat()
+        PRESETS[preset], bits=4, samples=4, effort="standard", input_format=InputFormat()
     )
     paths = [tmp_path / "first.onnx", tmp_path / "second.onnx"]
     result = compile_model(source, paths[0], recipe=recipe, threads=1)
@@ -702,7 +702,7 @@ def test_a_card_says_how_pixels_become_values(source, tmp_path):
     np.savez(tmp_path / "pixels.npz", images=pixels)
     card, form = tmp_path / "card.json", InputFormat.from_range(-1, 1, bgr=True)
     stats(source, card, images=tmp_path / "pixels.npz", input_format=form, threads=1)
-    recipe = Recipe(samples=4, effort="quick")
+    recipe = Recipe(samples=4)
     made = synthesize_to(source, tmp_path / "made", recipe=recipe, statistics=card, threads=1)
     assert made.input_choice == InputChoice("-1:1, BGR", "card")
     tensors = np.load(tmp_path / "made" / "pictures.npz")["images"]

@@ -8,24 +8,15 @@ import onnx
 import pytest
 
 from tests.nets import detector, without_batch_norm, without_gradient
-from zqc.commands.inputs import CalibrationSource, begin, gather, noise, objective, schedule
+from zqc.commands.inputs import CalibrationSource, begin, gather, noise, objective
 from zqc.errors import NoBatchNormError, OptionError, UnsupportedOperatorError
 from zqc.pictures.input_format import InputFormat
 from zqc.pictures.structured_noise import structured_noise
 from zqc.progress import Lines
 from zqc.recipe.plan import Plan
-from zqc.recipe.recipe import EFFORTS, TERMS, Recipe
+from zqc.recipe.recipe import TERMS, Recipe
 
 SIGNED = InputFormat.from_range(-1, 1)
-
-
-@pytest.mark.parametrize("effort", EFFORTS)
-def test_the_number_of_pictures_may_be_chosen(effort):
-    """The effort decides how many there are where the recipe does not, and the steps."""
-    usual, chosen = (schedule(Recipe(effort=effort, samples=n, seed=3)) for n in (None, 5))
-    assert (chosen.samples, chosen.steps, chosen.seed) == (5, usual.steps, 3)
-    assert usual.samples >= 16
-    assert noise((1, 4, 4), Recipe(effort=effort), SIGNED).shape == (usual.samples, 1, 4, 4)
 
 
 @pytest.mark.parametrize("terms", TERMS)

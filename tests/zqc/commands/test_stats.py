@@ -13,8 +13,8 @@ from passes.graph import with_outputs
 from tests import nets
 from tests.passes.helpers import run_model
 from zqc.cli import main
+from zqc.commands import amounts
 from zqc.commands import compile as compiler
-from zqc.commands import inputs
 from zqc.commands.compile import compile_model
 from zqc.commands.stats import FEWEST_PICTURES, stats
 from zqc.commands.synthesize import synthesize_to
@@ -24,13 +24,13 @@ from zqc.pictures.input_format import InputFormat
 from zqc.recipe.recipe import Recipe
 from zqc.statistics.card import read_card
 
-QUICK = Recipe(samples=4, effort="quick", bits=4, input_format=InputFormat())
+QUICK = Recipe(samples=4, bits=4, input_format=InputFormat())
 
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     """How good the pictures are does not matter here."""
-    monkeypatch.setattr(inputs, "_EFFORTS", {"quick": (4, 3)})
+    monkeypatch.setattr(amounts, "_SYNTHESISED", {"standard": (4, 3, 0.0)})
     monkeypatch.setattr(compiler, "median_latencies", lambda runners, feeds: [2.0, 1.0])
 
 
@@ -142,7 +142,7 @@ def test_the_convention_comes_with_the_card(detector_file, folded_file, pictures
     """Whoever compiles with a card need not say how pixels become input values."""
     card, signed = tmp_path / "card.json", InputFormat.from_range(-1, 1)
     stats(detector_file, card, images=pictures, input_format=signed, threads=1)
-    recipe = Recipe(samples=4, effort="quick")
+    recipe = Recipe(samples=4)
     result = compile_model(folded_file, recipe=recipe, statistics=card, threads=1)
     assert (result.input_choice.name, result.input_choice.origin) == (str(signed), "card")
 
@@ -159,7 +159,7 @@ def test_a_twin_is_as_good_as_the_model_itself(detector_file, folded_file, tmp_p
 def test_no_statistics(folded_file, tmp_path):
     """Structured noise in the model's convention, called by its name, with a warning."""
     signed = InputFormat.from_range(-1, 1)
-    recipe = Recipe(samples=5, bits=4, effort="quick", input_format=signed)
+    recipe = Recipe(samples=5, bits=4, input_format=signed)
     result = compile_model(folded_file, recipe=recipe, no_statistics=True, threads=1)
     assert result.calibration == "5 pictures of structured noise (seed 0)"
     assert "check the result on real pictures" in result.caution
@@ -176,7 +176,7 @@ def test_noise_in_the_order_of_the_channels(folded_file, tmp_path):
     """A model that takes BGR gets the same pictures with blue first."""
     arrays = []
     for bgr in (False, True):
-        recipe = Recipe(samples=2, effort="quick", input_format=InputFormat(bgr=bgr))
+        recipe = Recipe(samples=2, input_format=InputFormat(bgr=bgr))
         folder = tmp_path / str(bgr)
         synthesize_to(folded_file, folder, recipe=recipe, no_statistics=True, threads=1)
         arrays.append(np.load(folder / "pictures.npz")["images"])
@@ -209,7 +209,7 @@ def test_on_the_command_line(folded_file, detector_file, pictures, tmp_path, cap
 
     card = tmp_path / "card.json"
     assert run("stats", detector_file, "--images", pictures, "-o", card)[1]["channels"] == 14
-    quick = ("--effort", "quick", "--samples", 4)
+    quick = ("--samples", 4)
     code, result = run("compile", folded_file, "--statistics", card, *quick)
     assert (code, result["caution"]) == (0, "")
     code, result = run(

@@ -10,8 +10,8 @@ from onnx import numpy_helper
 from PIL import Image
 
 from tests import nets
+from zqc.commands import amounts, inputs
 from zqc.commands import compile as compiler
-from zqc.commands import inputs
 from zqc.commands.compile import compile_model
 from zqc.commands.synthesize import synthesize_to
 from zqc.errors import (
@@ -42,10 +42,11 @@ QUICK = ["--effort", "quick", "--samples", SAMPLES, "--threads", 1]
 def few_steps(monkeypatch):
     """Four steps are enough to be interrupted."""
 
-    def schedule(recipe):
+    def schedule(recipe, _):
         return Schedule(recipe.samples, STEPS, batch=1, seed=recipe.seed)
 
-    monkeypatch.setattr(inputs, "schedule", schedule)
+    for user in (amounts, inputs):
+        monkeypatch.setattr(user, "schedule", schedule)
     monkeypatch.setattr(compiler, "median_latencies", lambda runners, feeds: [2.0, 1.0])
 
 

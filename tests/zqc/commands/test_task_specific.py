@@ -19,7 +19,7 @@ RECIPE = Recipe(task_specific=True, samples=3, effort="quick", input_format=Inpu
 @pytest.fixture
 def few_steps(monkeypatch):
     """Some steps are enough."""
-    monkeypatch.setattr("zqc.commands.inputs._TASK_STEPS", {"quick": (4, 4)})
+    monkeypatch.setattr("zqc.commands.amounts._TASK_STEPS", {"quick": (4, 4)})
 
 
 @pytest.fixture
