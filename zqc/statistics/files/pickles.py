@@ -13,6 +13,7 @@ from __future__ import annotations
 import pickletools
 import struct
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol, cast
@@ -82,7 +83,9 @@ def read_pickle(
     """
     machine = _Machine(source, call or Record, persistent)
     try:
-        return machine.run(stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools decodes escapes, which may be strange
+            return machine.run(stream)
     except (_DamagedError, ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
         detail = str(error) or type(error).__name__
     except (EOFError, AssertionError, struct.error, RecursionError) as error:
