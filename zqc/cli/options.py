@@ -165,7 +165,7 @@ statistics_options = group(
         "--statistics",
         type=PATH,
         metavar="FILE",
-        help="BatchNorm of a folded model: its checkpoint (.pt …), ONNX before folding, or a card.",
+        help="BatchNorm from a checkpoint (.pt …), twin or card.",
     ),
     _pictures(
         "--no-statistics",

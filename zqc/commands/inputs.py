@@ -211,13 +211,13 @@ def _gather(
     text = (
         f"{len(made.tensors)} {kind} synthesised from {origin.text} "
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
-        + (f"; {reach.shortfall}" if reach.shortfall else "")
     )
     tensors = made.tensors
     if calibrate:
         free = noise(picture, recipe, input_format)
         tensors = np.concatenate([tensors, free])
-        text = f"{text}, and {len(free)} of structured noise"
+        text += f", and {len(free)} of structured noise"
+    text += f"; {reach.shortfall}" if reach.shortfall else ""
     return ImageSet.of_tensors(
         tensors, text, synthesised=True, losses=made.losses, labels=made.labels
     )

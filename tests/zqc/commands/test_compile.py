@@ -87,7 +87,8 @@ def recipe_of(precision="int8", **options):
     """Four pictures, quickly."""
     bits, act_bits = PRECISIONS[precision]
     options = {"input_format": InputFormat()} | options
-    return Recipe(bits=bits, act_bits=act_bits, samples=4, **options)
+    options = {"samples": 4} | options
+    return Recipe(bits=bits, act_bits=act_bits, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -532,15 +533,24 @@ def test_interrupted_synthesis_leaves_no_folder(source, tmp_path, monkeypatch):
 
 
 def test_synthesised_pictures_calibrate_alike(source, tmp_path):
-    """Compiling with the pictures that were written gives the graph of compiling without."""
+    """Pictures that were written, with noise beside them, give the graph of compiling without."""
     made = synthesize_to(source, tmp_path / "pictures", recipe=recipe_of(), threads=1)
     assert (made.count, made.shape, made.layers) == (4, (3, 24, 32), 3)
     names = ["000.png", "001.png", "002.png", "003.png", "pictures.npz", "report"]
     assert entries(made.directory) == names
     paths = [tmp_path / "direct.onnx", tmp_path / "indirect.onnx"]
-    images = [None, made.directory / "pictures.npz"]
+    written = np.load(made.directory / "pictures.npz")["images"]
+    free = inputs.noise((3, 24, 32), recipe_of(), InputFormat())
+    write_tensors(tmp_path / "both.npz", np.concatenate([written, free]), synthesised=True)
+    images = [None, tmp_path / "both.npz"]
     for path, given in zip(paths, images, strict=True):
-        compile_model(source, path, recipe=recipe_of("w4a8"), images=given, threads=1)
+        compile_model(
+            source,
+            path,
+            recipe=recipe_of("w4a8", samples=8 if given else 4),
+            images=given,
+            threads=1,
+        )
     assert graph_bytes(paths[0]) == graph_bytes(paths[1])
 
 

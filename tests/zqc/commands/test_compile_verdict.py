@@ -13,7 +13,7 @@ from zqc.commands.read_recipe import read_recipe
 from zqc.pictures.input_format import InputFormat
 
 COARSE = {"act_bits": 4, "first_last_bits": 4}
-QUICK = {"effort": "quick", "samples": 2, "threads": 1}
+QUICK = {"samples": 2, "threads": 1}
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ REPORT = [
     for name in ("contact_sheet.png", "loss.png", "statistics.json", "statistics_gap.png")
 ]
 FOLDER = [*PICTURES, "pictures.npz", *REPORT]
-QUICK = ["--effort", "quick", "--samples", SAMPLES, "--threads", 1]
+QUICK = ["--samples", SAMPLES, "--threads", 1]
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def overflowing_file(tmp_path):
 
 def recipe(**options):
     """Six pictures and four steps, in a convention that need not be searched."""
-    given = {"samples": SAMPLES, "effort": "quick", "input_format": InputFormat(), **options}
+    given = {"samples": SAMPLES, "input_format": InputFormat(), **options}
     return Recipe(**given)
 
 
