@@ -34,7 +34,7 @@ PRESET_TABLE = {
 }
 EFFORT_TABLE = {
     "Efforts (time to synthesise for examples/detector.onnx, 192x192, on 2 cores)": (
-        ("quick", "16 pictures of 40 steps; compile takes structured noise."),
+        ("quick", "16 pictures of 40 steps, and structured noise."),
         ("standard", "32 pictures of 60 steps, and structured noise."),
         ("thorough", "128 pictures of 60 steps, and structured noise."),
     )

@@ -25,7 +25,7 @@ _TASK_STEPS: Mapping[Effort, tuple[int, int]] = {
 }
 """Steps in which the labels of task-specific pictures are sampled, and steps with these labels."""
 
-_LEAST = 8
+_LEAST: Mapping[Effort, int] = {"quick": 4, "standard": 8, "thorough": 8}
 """Synthesised pictures, however large."""
 
 _NOISE = (16, 64)
@@ -45,7 +45,7 @@ def schedule(recipe: Recipe, picture: tuple[int, int, int]) -> Schedule:
     """
     most, steps, pixels = _SYNTHESISED[recipe.effort]
     affordable = int(pixels / (steps * picture[1] * picture[2]))
-    samples = recipe.samples or min(max(affordable, _LEAST), most)
+    samples = recipe.samples or min(max(affordable, _LEAST[recipe.effort]), most)
     if recipe.task_specific:
         sampling, steps = _TASK_STEPS[recipe.effort]
         return Schedule(samples, steps, seed=recipe.seed, sampling=sampling)

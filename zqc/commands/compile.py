@@ -243,7 +243,7 @@ def compile_model(
     result = _result(job, outcome, proof, judged, pictures, time.monotonic() - started)
     if job.report is not None:
         with progress.stage(f"Writing {job.report}"):
-            _write_report(job.report, job, outcome, result, pictures, given)
+            _write_report(job.report, job, outcome, result, pictures.without_noise(), given)
     return result
 
 
@@ -401,7 +401,7 @@ def _judge(
     progress: Progress,
 ) -> Judged:
     """The verdict, with the command that helps most; what takes seconds is tried first."""
-    loaded, plan = job.loaded, job.plan
+    loaded, plan, pictures = job.loaded, job.plan, pictures.without_noise()
 
     def judged(outcome: Outcome) -> Judged:
         file, parts = outcome.written, outcome.agreement

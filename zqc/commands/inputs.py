@@ -131,9 +131,9 @@ def gather(
 ) -> ImageSet:
     """Open the given pictures, or make some; the plan knows the input format.
 
-    Where statistics are known, pictures to calibrate with are structured noise and what is
-    synthesised together, of quick effort noise alone: thresholds then hold what either shows, and
-    means come from the statistics. Task-specific pictures stay among themselves.
+    Where statistics are known, pictures to calibrate with are synthesised ones and structured
+    noise together: thresholds then hold what either shows, and means come from the statistics.
+    Task-specific pictures stay among themselves.
 
     Those for an input of 8-bit pixels are whole numbers. How pictures of another size get into the
     input, the detector says where the recipe does not.
@@ -179,8 +179,6 @@ def _gather(
     if recipe.task_specific:
         loss = task_specific.loss_of_detector(loaded, detector or detector_of(loaded))
     calibrate &= loss is None
-    if calibrate and recipe.effort == "quick" and origin.layers:
-        return _noise_set(picture, recipe, input_format, means_of=origin.text)
     if origin.layers:
         with progress.stage("Finding the layers that can be matched"):
             reach = reach_of(model, origin.layers, picture, threads=plan.threads)
@@ -213,29 +211,27 @@ def _gather(
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
     )
     tensors = made.tensors
+    free = noise(picture, recipe, input_format) if calibrate else tensors[:0]
     if calibrate:
-        free = noise(picture, recipe, input_format)
         tensors = np.concatenate([tensors, free])
         text += f", and {len(free)} of structured noise"
     text += f"; {reach.shortfall}" if reach.shortfall else ""
     return ImageSet.of_tensors(
-        tensors, text, synthesised=True, losses=made.losses, labels=made.labels
+        tensors,
+        text,
+        synthesised=True,
+        noise=len(free),
+        losses=made.losses,
+        labels=made.labels,
     )
 
 
 def _noise_set(
-    picture: tuple[int, int, int],
-    recipe: Recipe,
-    input_format: InputFormat,
-    caution: str = "",
-    *,
-    means_of: str = "",
+    picture: tuple[int, int, int], recipe: Recipe, input_format: InputFormat, caution: str
 ) -> ImageSet:
-    """Structured noise, with a caution or with what means are taken from."""
     tensors = noise(picture, recipe, input_format)
     text = f"{len(tensors)} pictures of structured noise (seed {recipe.seed})"
-    text += f", with the means of {means_of}" if means_of else ""
-    return ImageSet.of_tensors(tensors, text, synthesised=bool(means_of), caution=caution)
+    return ImageSet.of_tensors(tensors, text, caution=caution)
 
 
 def noise(

@@ -84,8 +84,8 @@ class ImageSet:
         names: File name of each picture (with its suffix), or ``"0"``, ``"1"``, … of tensors.
         source: Where they come from, in words.
         read: Reads the pictures from start to stop as N,C,H,W and how each was placed.
-        synthesised: Whether they were made from statistics of the training pictures, or stand
-            beside such statistics.
+        synthesised: Whether they were made from statistics of the training pictures.
+        noise: How many of the last ones are structured noise beside others.
         files: The files of the pictures, where each is one.
         losses: Loss of the whole set before the first and after each pass of the synthesis that
             made them; empty where none did.
@@ -97,6 +97,7 @@ class ImageSet:
     source: str
     read: Read
     synthesised: bool = False
+    noise: int = 0
     files: tuple[Path, ...] = ()
     losses: tuple[float, ...] = ()
     caution: str = ""
@@ -109,6 +110,7 @@ class ImageSet:
         source: str,
         *,
         synthesised: bool = False,
+        noise: int = 0,
         losses: tuple[float, ...] = (),
         caution: str = "",
         labels: tuple[Objects, ...] = (),
@@ -124,6 +126,7 @@ class ImageSet:
                 (whole,) * (stop - start),
             ),
             synthesised,
+            noise,
             losses=losses,
             caution=caution,
             labels=labels,
@@ -131,6 +134,10 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def without_noise(self) -> ImageSet:
+        """Return what there is beside structured noise, in which there is nothing to detect."""
+        return replace(self, names=self.names[: len(self) - self.noise], noise=0)
 
     def rounded(self) -> ImageSet:
         """Return the same pictures in whole numbers."""

@@ -43,7 +43,7 @@ def test_compile(zqc, folded_file, checkpoint):
     """The checkpoint is all that it takes, and it is counted what was found."""
     code, out, err = zqc("compile", folded_file, "--statistics", checkpoint, *FAST)
     assert code == 0, err
-    assert f"with the means of 1 of 1 BatchNorm layers of {checkpoint}" in " ".join(out.split())
+    assert f"synthesised from 1 of 1 BatchNorm layers of {checkpoint}" in " ".join(out.split())
 
 
 def test_synthesize(zqc, folded_file, checkpoint, tmp_path):
