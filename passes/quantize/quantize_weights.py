@@ -30,10 +30,13 @@ _TYPES = dict.fromkeys((2, 3, 4), ir.DataType.INT4) | dict.fromkeys((5, 6, 7, 8)
 _BIAS_LIMIT = float(2**30)
 """Half of the INT32 range: the other half is room for the sum of products."""
 
-_NEIGHBOURS = (0, -1, 1)
+_NEIGHBOURS = (-1, 1)
 """Exponents that are tried around the one of least squared error, see ``QuantizeWeights``: with
 compensation, a range that clips a few weights or a coarser step may leave the output nearer. Our
 choice, see docs/methods.md."""
+
+Rounded = tuple[NDArray[np.floating], NDArray[np.float32]]
+"""Integers in the shape of a weight, and the step of each channel."""
 
 _EVERY_BIT = 8
 """Bits with which another threshold changes next to nothing."""
@@ -160,22 +163,24 @@ def rounded_weight(
     exponents = np.maximum(exponents, least)
     if per_tensor:
         exponents = np.full_like(exponents, exponents.max())
-    elif moments is not None and compensate and bits < _EVERY_BIT:
-        tried = [np.maximum(exponents + change, least) for change in _NEIGHBOURS]
-        exponents = _least_output_error(weight, moments, tried, axis=axis, bits=bits)
-    scale = scales(exponents, bits=bits, signed=True)
-    steps = along(axis, scale, weight.ndim)
 
-    def rounded(w: NDArray[np.floating]) -> NDArray[np.floating]:
+    def rounded(w: NDArray[np.floating], scale: NDArray[np.float32]) -> NDArray[np.floating]:
         if moments is None or not compensate:
-            return quantize(w, steps, bits=bits, signed=True)
+            return quantize(w, along(axis, scale, w.ndim), bits=bits, signed=True)
         return _compensated(w, moments, scale, axis=axis, bits=bits)
 
-    integers = rounded(weight)
+    scale = scales(exponents, bits=bits, signed=True)
+    integers = rounded(weight, scale)
+    if moments is not None and compensate and bits < _EVERY_BIT and not per_tensor:
+        for change in _NEIGHBOURS:
+            other = scales(np.maximum(exponents + change, least), bits=bits, signed=True)
+            tried = (integers, scale), (rounded(weight, other), other)
+            integers, scale = _nearer_output(weight, moments, *tried, axis=axis)
+    steps = along(axis, scale, weight.ndim)
     if moments is not None and second_moments:
         before, after = (_energy(w, moments, axis) for w in (weight, integers * steps))
         factor = np.sqrt(np.divide(before, after, out=np.ones_like(before), where=after > 0))
-        integers = rounded(weight * along(axis, factor, weight.ndim))
+        integers = rounded(weight * along(axis, factor, weight.ndim), scale)
     return integers, scale
 
 
@@ -258,28 +263,21 @@ def _energy(
     return energy.reshape(-1)
 
 
-def _least_output_error(
+def _nearer_output(
     weight: NDArray[np.floating],
     moments: NDArray[np.float64],
-    tried: Sequence[NDArray[np.int64]],
+    one: Rounded,
+    other: Rounded,
     *,
     axis: int,
-    bits: int,
-) -> NDArray[np.int64]:
-    """Of exponents of each channel, the ones with the least (w − ŵ)ᵀM(w − ŵ), the first of equals.
-
-    ŵ is w rounded with compensation. Every row is rounded by itself, so that all are tried at once.
-    """
-    rows = _rows(weight, moments, axis)
-    several = np.concatenate([rows] * len(tried), axis=1)
-    by_group = [scales(e, bits=bits, signed=True).reshape(len(rows), 1, -1) for e in tried]
-    steps = np.concatenate(by_group, axis=-1)
-    integers = compensated(several.swapaxes(1, 2), moments, steps, bits=bits).swapaxes(1, 2)
-    off = integers * steps.swapaxes(1, 2)[..., np.newaxis] - several
-    errors = np.einsum("grbi,gbij,grbj->gr", off, moments, off, optimize=True)
-    best = errors.reshape(len(rows), len(tried), -1).argmin(axis=1).reshape(-1)
-    chosen: NDArray[np.int64] = np.choose(best, tried)
-    return chosen
+) -> Rounded:
+    """Of two roundings ŵ of each channel, the one with less (w − ŵ)ᵀM(w − ŵ); one of equals."""
+    first, second = (
+        _energy(integers * along(axis, scale, weight.ndim) - weight, moments, axis)
+        for integers, scale in (one, other)
+    )
+    better = along(axis, second, weight.ndim) < along(axis, first, weight.ndim)
+    return np.where(better, other[0], one[0]), np.where(second < first, other[1], one[1])
 
 
 def _exponents_for_biases(
