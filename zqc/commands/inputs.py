@@ -181,7 +181,8 @@ def _gather(
     calibrate &= loss is None
     if origin.layers:
         with progress.stage("Finding the layers that can be matched"):
-            reach = reach_of(model, origin.layers, picture, threads=plan.threads)
+            besides = () if loss is None else loss.outputs
+            reach = reach_of(model, origin.layers, picture, besides=besides, threads=plan.threads)
         if source.require_statistics:
             reach.required()
         why = reach.shortfall
@@ -189,8 +190,6 @@ def _gather(
         task_specific.refuse_noise(recipe)
         noise_text.announce(why, progress)
         return _noise_set(picture, recipe, input_format, noise_text.caution(why))
-    if loss is not None:
-        reach = task_specific.reach_with(loss, reach, loaded, threads=plan.threads)
     made = synthesize(
         model,
         reach.layers,

@@ -133,9 +133,10 @@ def synthesize_to(
         loss = task_specific.loss_of_detector(loaded, detector)
     if not no_statistics:
         with progress.stage("Finding the layers that can be matched"):
-            reach = reach_of(loaded.model, layers, picture, threads=threads).required()
-            if loss is not None:
-                reach = task_specific.reach_with(loss, reach, loaded, threads=threads)
+            besides = () if loss is None else loss.outputs
+            reach = reach_of(
+                loaded.model, layers, picture, besides=besides, threads=threads
+            ).required()
         layers, schedule = reach.layers, reach.schedule(schedule)
         text = "; ".join(filter(None, (text, reach.shortfall)))
     options = checkpoint.options_of(

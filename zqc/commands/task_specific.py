@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zqc.detection.losses.known import KNOWN, loss_of
 from zqc.errors import OptionError
-from zqc.pictures.model_input import picture_shape
-from zqc.statistics.batch_size import own_batch, takes_any_batch
 
 if TYPE_CHECKING:
     from zqc.commands.detector import Detector
     from zqc.detection.losses.detector_loss import DetectorLoss
     from zqc.model_io.model_file import LoadedModel
     from zqc.recipe.recipe import Recipe
-    from zqc.synthesis.reach import Reach
 
 
 def refuse_noise(recipe: Recipe) -> None:
@@ -51,16 +47,3 @@ def loss_of_detector(loaded: LoadedModel, detector: Detector) -> DetectorLoss:
             f"are {KNOWN}; leave --task-specific out"
         )
     return loss
-
-
-def reach_with(
-    loss: DetectorLoss, reach: Reach, loaded: LoadedModel, *, threads: int | None
-) -> Reach:
-    """The same layers, in batches that the model takes up to its outputs."""
-    model = loaded.model
-    wanted = [*(layer.output for layer in reach.layers), *loss.outputs]
-    if reach.batch is not None or takes_any_batch(
-        model, wanted, picture_shape(model), threads=threads
-    ):
-        return reach
-    return replace(reach, batch=own_batch(model))

@@ -82,6 +82,7 @@ def reach_of(
     layers: Sequence[LayerStatistics],
     picture: tuple[int, int, int],
     *,
+    besides: Sequence[str] = (),
     threads: int | None = None,
 ) -> Reach:
     """Find the layers with a gradient, and how many pictures may be run at once.
@@ -93,6 +94,7 @@ def reach_of(
         model: The model.
         layers: Statistics of values in it; at least one.
         picture: Shape of one picture, (C, H, W).
+        besides: Other values that the model is run for.
         threads: Threads of ONNX Runtime.
 
     Raises:
@@ -122,7 +124,7 @@ def reach_of(
             f"model: {why}"
         )
         return Reach((), len(layers), texts, None, refusal)
-    names = [layer.output for layer in matched]
+    names = [*(layer.output for layer in matched), *besides]
     free = takes_any_batch(model, names, picture, threads=threads)
     reach = Reach(tuple(matched), len(layers), texts, None if free else own)
     if len(matched) < len(layers):
