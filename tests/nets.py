@@ -109,3 +109,12 @@ def initializers_as_inputs(proto):
         )
     proto.ir_version = 3
     return proto
+
+
+def random_norms(rng, indices, variances):
+    """γ, β, mean and variance of BatchNorms of six channels, such as g1, b1, m1 and v1."""
+    arrays = {}
+    for index in indices:
+        arrays |= {kind + index: rng.normal(size=6) for kind in "gbm"}
+        arrays["v" + index] = rng.uniform(*variances, 6)
+    return arrays

@@ -25,13 +25,12 @@ import click
 import numpy as np
 
 import zqc
-from tools.example.accuracy import spread, write_noise
+from tools.example.accuracy import PRECISIONS, spread, write_noise
 from tools.paths import SCENES
 from tools.study.cases import EXAMPLE, Case, shared_cases
 from zqc.errors import ZqcError
 from zqc.recipe.recipe import EFFORTS
 
-PRECISIONS = {"W8A8": (8, 8), "W4A8": (4, 8), "W4A4": (4, 4)}
 SOURCES = ("uniform", "noise", *EFFORTS, "task", "real")
 
 

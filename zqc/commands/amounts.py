@@ -44,8 +44,7 @@ def schedule(recipe: Recipe, picture: tuple[int, int, int]) -> Schedule:
         picture: Shape of one, (channels, height, width).
     """
     most, steps, pixels = _SYNTHESISED[recipe.effort]
-    affordable = int(pixels / (steps * picture[1] * picture[2]))
-    samples = recipe.samples or min(max(affordable, _LEAST[recipe.effort]), most)
+    samples = _number(recipe, picture, pixels / steps, _LEAST[recipe.effort], most)
     if recipe.task_specific:
         sampling, steps = _TASK_STEPS[recipe.effort]
         return Schedule(samples, steps, seed=recipe.seed, sampling=sampling)
@@ -54,6 +53,12 @@ def schedule(recipe: Recipe, picture: tuple[int, int, int]) -> Schedule:
 
 def noise_count(recipe: Recipe, picture: tuple[int, int, int]) -> int:
     """Number of pictures of structured noise, where the recipe leaves it open."""
-    least, most = _NOISE
-    affordable = int(_NOISE_PIXELS / (picture[1] * picture[2]))
+    return _number(recipe, picture, _NOISE_PIXELS, *_NOISE)
+
+
+def _number(
+    recipe: Recipe, picture: tuple[int, int, int], pixels: float, least: int, most: int
+) -> int:
+    """As the recipe says, or as many pictures as have so many pixels together, within bounds."""
+    affordable = int(pixels / (picture[1] * picture[2]))
     return recipe.samples or min(max(affordable, least), most)

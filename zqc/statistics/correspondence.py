@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from passes.analysis.topology import is_expectation, weighted_layers
 from passes.canonicalize.fold_arithmetic import FoldArithmetic
 from passes.canonicalize.fold_batchnorm import FoldBatchNorm
 from passes.canonicalize.merge_branches import MergeBranches
-from passes.layers import layer_of
+from passes.layers import Layer, layer_of
 from zqc.errors import StatisticsError
 from zqc.statistics.network import fold_batchnorm
 
@@ -108,15 +108,24 @@ def layers_of(model: ir.Model) -> tuple[LayerIdentity, ...]:
     the boxes, are left out.
     """
     found = []
+    for name, layer, weight in known_layers(model):
+        prints = [Fingerprint.of(np.zeros(1) if v is None else v) for v in (weight, layer.bias)]
+        operator, shape = layer.node.op_type, tuple(weight.shape)
+        found.append(LayerIdentity(name, operator, shape, layer.outputs, *prints))
+    return tuple(found)
+
+
+def known_layers(model: ir.Model) -> Iterator[tuple[str, Layer, NDArray[np.floating]]]:
+    """Yield the layers of ``layers_of``: name of the output, layer, weights.
+
+    However a Gemm stores its weights, its outputs come first here.
+    """
     for node in weighted_layers(model.graph):
         layer, name = layer_of(node), node.outputs[0].name
         if node.op_type == "MatMul" or layer is None or not name or is_expectation(node):
             continue
-        # However a Gemm stores it, its outputs come first.
-        weight = layer.weight.T if node.op_type == "Gemm" and layer.output_axis else layer.weight
-        prints = [Fingerprint.of(np.zeros(1) if v is None else v) for v in (weight, layer.bias)]
-        found.append(LayerIdentity(name, node.op_type, tuple(weight.shape), layer.outputs, *prints))
-    return tuple(found)
+        turned = node.op_type == "Gemm" and layer.output_axis
+        yield name, layer, layer.weight.T if turned else layer.weight
 
 
 def corresponding(

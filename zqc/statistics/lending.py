@@ -10,10 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.analysis.topology import is_expectation, weighted_layers
-from passes.layers import layer_of
 from zqc.statistics.batchnorm import LayerStatistics
-from zqc.statistics.correspondence import folded
+from zqc.statistics.correspondence import folded, known_layers
 from zqc.statistics.files.weights import Weights
 from zqc.statistics.kernels import TOLERANCE, Factors, factors, rows_of, signature
 from zqc.statistics.merged_branches import Branches
@@ -219,15 +217,9 @@ def _bias_error(ours: _Ours, norm: TrainedNorm, eps: float, before: Floats | flo
 
 def _layers(model: ir.Model) -> list[_Ours]:
     found = []
-    for node in weighted_layers(model.graph):
-        layer, name = layer_of(node), node.outputs[0].name
-        if node.op_type == "MatMul" or layer is None or not name or is_expectation(node):
-            continue
-        bias = layer.bias_vector()
-        if bias is None:
-            continue
-        # However a Gemm stores it, its outputs come first.
-        weight = layer.weight.T if node.op_type == "Gemm" and layer.output_axis else layer.weight
-        rows = rows_of(weight, node.op_type, layer.groups)
-        found.append(_Ours(name, node.op_type, layer.groups, weight, rows, bias))
+    for name, layer, weight in known_layers(model):
+        bias, operator = layer.bias_vector(), layer.node.op_type
+        if bias is not None:
+            rows = rows_of(weight, operator, layer.groups)
+            found.append(_Ours(name, operator, layer.groups, weight, rows, bias))
     return found

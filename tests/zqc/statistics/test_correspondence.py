@@ -6,6 +6,7 @@ import onnxsim
 import pytest
 
 from passes.graph import with_outputs
+from tests.nets import random_norms
 from tests.passes.helpers import build_model, run_model
 from zqc.errors import StatisticsError
 from zqc.statistics.correspondence import Fingerprint, corresponding, folded, layers_of
@@ -40,9 +41,7 @@ def net(seed=0):
         "dense": rng.normal(size=(5, 4)),
         "bins": np.arange(5.0).reshape(1, 5, 1, 1),
     }
-    for index in "12":
-        arrays |= {k + index: rng.normal(size=6) for k in "gbm"}
-        arrays["v" + index] = rng.uniform(0.1, 9, 6)
+    arrays |= random_norms(rng, "12", (0.1, 9))
     typed = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
     model = build_model(NET, opset=17, **typed)
     model.graph.outputs.append(

@@ -6,6 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from passes import FoldBatchNorm
+from tests.nets import random_norms
 from tests.passes.helpers import build_model
 from tests.zqc.statistics import darknet_files
 from zqc.model_io import model_file
@@ -46,9 +47,7 @@ def network(seed=0):
         "bias": rng.normal(size=5),
         "dense": rng.normal(size=(6, 4)),
     }
-    for index in "1234":
-        arrays |= {k + index: rng.normal(size=6) for k in "gbm"}
-        arrays["v" + index] = rng.uniform(0.01, 4, 6)
+    arrays |= random_norms(rng, "1234", (0.01, 4))
     return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
 

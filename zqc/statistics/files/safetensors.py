@@ -6,12 +6,12 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 import numpy as np
 
 from zqc.errors import StatisticsError
-from zqc.statistics.files.weights import Floats, Weights, widened
+from zqc.statistics.files.weights import Floats, Weights, damaged, widened
 
 _LARGEST_HEADER = 100_000_000
 """Bytes, as the format says."""
@@ -45,28 +45,28 @@ def read_safetensors(path: Path) -> Weights:
         raise StatisticsError(f"cannot read {path}: {error.strerror or error}") from error
     length = header_length(content[:9].tobytes(), len(content))
     if length is None:
-        _damaged(path, "its header is longer than the file")
+        damaged(path, "its header is longer than the file")
     try:
         header = json.loads(content[8 : 8 + length].tobytes())
     except (ValueError, RecursionError) as error:
-        _damaged(path, f"its header is no JSON: {error}")
+        damaged(path, f"its header is no JSON: {error}")
     if not isinstance(header, dict):
-        _damaged(path, "its header is no object")
+        damaged(path, "its header is no object")
     arrays: dict[str, Floats] = {}
     end = 0
     data = content[8 + length :]
     for name, entry in sorted(_entries(header, path), key=lambda item: item[1][2]):
         kind, shape, begin, after = entry
         if begin < end:
-            _damaged(path, f"{name!r} overlaps another array")
+            damaged(path, f"{name!r} overlaps another array")
         end = after
         if after > len(data):
-            _damaged(path, f"{name!r} is cut off")
+            damaged(path, f"{name!r} is cut off")
         if kind not in _TYPES:
             continue
         letter = np.dtype(_TYPES[kind])
         if after - begin != math.prod(shape) * letter.itemsize:
-            _damaged(path, f"{name!r} has {after - begin} bytes for shape {shape}")
+            damaged(path, f"{name!r} has {after - begin} bytes for shape {shape}")
         raw = data[begin:after].view(letter).reshape(shape)
         arrays[name] = widened(raw, bfloat16=kind == "BF16")
     return Weights(arrays)
@@ -82,13 +82,9 @@ def _entries(
         try:
             kind, shape, (begin, after) = entry["dtype"], entry["shape"], entry["data_offsets"]
         except (KeyError, TypeError, ValueError):
-            _damaged(path, f"{name[:100]!r} lacks its type, shape or place")
+            damaged(path, f"{name[:100]!r} lacks its type, shape or place")
         whole = isinstance(shape, list) and all(type(n) is int for n in (*shape, begin, after))
         if not whole or min((*shape, begin)) < 0 or after < begin or len(shape) > 8:
-            _damaged(path, f"{name[:100]!r} has an impossible shape or place")
+            damaged(path, f"{name[:100]!r} has an impossible shape or place")
         found.append((name, (str(kind), shape, begin, after)))
     return found
-
-
-def _damaged(path: Path, detail: str) -> Never:
-    raise StatisticsError(f"{path} is damaged: {detail}; save or download it again")

@@ -15,14 +15,14 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Never
+from typing import Any
 
 import numpy as np
 
 from zqc.errors import StatisticsError
 from zqc.statistics.files.pickle_names import Name
 from zqc.statistics.files.pickles import Record, Stream, read_pickle
-from zqc.statistics.files.weights import Floats, widened
+from zqc.statistics.files.weights import Floats, damaged, widened
 
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 """What ``torch.save`` wrote first before PyTorch 1.6: a number as a pickle of its own."""
@@ -115,7 +115,7 @@ class TorchFile:
         itemsize = _BYTES[tensor.kind]
         last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
         if tensor.size and (tensor.offset + last + 1) * itemsize > len(raw):
-            _damaged(self.source, f"storage {tensor.storage.key!r} is cut off")
+            damaged(self.source, f"storage {tensor.storage.key!r} is cut off")
         flat = np.frombuffer(raw, ("<" if self.little else ">") + letter, len(raw) // itemsize)
         view = np.lib.stride_tricks.as_strided(
             flat[tensor.offset :], tensor.shape, [s * itemsize for s in tensor.strides]
@@ -160,14 +160,14 @@ def _read_archive(path: Path) -> TorchFile:
         order = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in entries else b""
         content = archive.read(pickles[0])
     except _ZIP_ERRORS as error:
-        _damaged(source, str(error), error)
+        damaged(source, str(error), error)
     root = _read(io.BytesIO(content), source)
 
     def load(storage: Storage) -> bytes:
         try:
             return archive.read(f"{folder}data/{storage.key}")
         except _ZIP_ERRORS as error:
-            _damaged(source, str(error), error)
+            damaged(source, str(error), error)
 
     return TorchFile(root, load, order.strip() != b"big", source)
 
@@ -187,7 +187,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], size: int, source: str) -> No
                 "torch.save compresses none; save or download the checkpoint again"
             )
     if sum(entry.file_size for entry in entries) > size:
-        _damaged(source, "its entries are larger than the file")
+        damaged(source, "its entries are larger than the file")
 
 
 def _read_legacy(content: mmap.mmap, source: str) -> TorchFile:
@@ -204,23 +204,23 @@ def _read_legacy(content: mmap.mmap, source: str) -> TorchFile:
     places: dict[str, tuple[int, int]] = {}
     for key in keys if isinstance(keys, list) else ():
         if not isinstance(key, str) or key not in storages:
-            _damaged(source, f"nothing is known of storage {str(key)[:50]}")
+            damaged(source, f"nothing is known of storage {str(key)[:50]}")
         head = content.read(8)
         if len(head) < 8:
-            _damaged(source, "it ends early")
+            damaged(source, "it ends early")
         # Written by the machine itself, so in its byte order.
         (count,) = struct.unpack("<q" if little else ">q", head)
         if count != storages[key].count:
-            _damaged(source, f"storage {key!r} has {count} elements, not {storages[key].count}")
+            damaged(source, f"storage {key!r} has {count} elements, not {storages[key].count}")
         begin, length = content.tell(), count * _BYTES[storages[key].kind]
         if begin + length > len(content):
-            _damaged(source, f"storage {key!r} of {length} bytes is cut off")
+            damaged(source, f"storage {key!r} of {length} bytes is cut off")
         places[key] = begin, length
         content.seek(begin + length)
 
     def load(storage: Storage) -> bytes:
         if storage.key not in places:
-            _damaged(source, f"storage {storage.key!r} is missing")
+            damaged(source, f"storage {storage.key!r} is missing")
         begin, length = places[storage.key]
         with Path(source).open("rb") as file:
             file.seek(begin)
@@ -248,7 +248,7 @@ def _read(stream: Stream, source: str, storages: dict[str, Storage] | None = Non
             storages[key] = storage
             view = told[5] if len(told) > 5 else None
             if view is not None:
-                _damaged(source, "it has views of storages, as before PyTorch 0.4")
+                damaged(source, "it has views of storages, as before PyTorch 0.4")
         return storage
 
     def call(function: Name, arguments: tuple[Any, ...]) -> Any:
@@ -272,7 +272,7 @@ def _tensor(function: Name, arguments: tuple[Any, ...], source: str) -> Any:
         if function.name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"):
             storage, offset, shape, strides = arguments[:4]
             if not isinstance(storage, Storage):
-                _damaged(source, "a tensor without a storage")
+                damaged(source, "a tensor without a storage")
             kind = storage.kind
             if function.name == "_rebuild_tensor_v3" and isinstance(arguments[6], Name):
                 kind = _FLOATS.get(arguments[6].name, "")
@@ -289,12 +289,12 @@ def _checked(
     sizes = [_whole(value) for value in (shape, strides)]
     whole = [*sizes[0], *sizes[1], offset]
     if len(sizes[0]) != len(sizes[1]) or len(sizes[0]) > 8 or not all(map(_counts, whole)):
-        _damaged(source, f"a tensor has shape {str(shape)[:60]} and strides {str(strides)[:60]}")
+        damaged(source, f"a tensor has shape {str(shape)[:60]} and strides {str(strides)[:60]}")
     count = math.prod(sizes[0])
     there = storage.count * _BYTES[storage.kind] // _BYTES[kind]
     last = offset + sum((n - 1) * s for n, s in zip(*sizes, strict=True))
     if count and last >= there:
-        _damaged(source, f"a tensor of shape {tuple(sizes[0])} has a storage of {there} numbers")
+        damaged(source, f"a tensor of shape {tuple(sizes[0])} has a storage of {there} numbers")
     if not 0 < count <= there:
         return None
     return StoredTensor(storage, kind, offset, tuple(sizes[0]), tuple(sizes[1]))
@@ -308,7 +308,3 @@ def _whole(shape: Any) -> list[Any]:
 
 def _counts(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 40
-
-
-def _damaged(source: str, detail: str, cause: Exception | None = None) -> Never:
-    raise StatisticsError(f"{source} is damaged: {detail}; save or download it again") from cause

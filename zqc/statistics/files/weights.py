@@ -1,12 +1,16 @@
-"""What is read from a file of trained weights."""
+"""What is read from a file of trained weights, and what is said of one that is damaged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Never
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zqc.errors import StatisticsError
 
 Floats = NDArray[np.floating]
 
@@ -30,3 +34,12 @@ def widened(raw: NDArray[np.generic], *, bfloat16: bool = False) -> Floats:
     if bfloat16:
         return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return raw.astype(np.float64 if raw.dtype.itemsize == 8 else np.float32)
+
+
+def damaged(source: Path | str, detail: str, cause: Exception | None = None) -> Never:
+    """Say that a file is damaged, and where.
+
+    Raises:
+        StatisticsError: Always.
+    """
+    raise StatisticsError(f"{source} is damaged: {detail}; save or download it again") from cause
