@@ -1,24 +1,33 @@
 """What calibration pictures are worth, by detector and bits: the yardstick of docs/results.md.
 
-    python -m tools.study.calibration_sources MODELS PICTURES [--seeds 3] [--sources 'quick,noise']
+    python -m tools.study.calibration_sources MODELS PICTURES [--zoo FOLDER] [--seeds 3]
+        [--sources 'quick,noise'] [--kept FILE]
 
-MODELS and PICTURES are as in ``tools.study.models``; what is not there is skipped. Sources:
+MODELS and PICTURES are as in ``tools.study.models``; what is not there is skipped. FOLDER holds
+networks that ``tools.zoo.build --export torchscript`` has trained. Sources:
 
 - ``uniform``: 64 pictures of uniform noise, for the example alone, whose size they have;
 - ``noise``: structured noise, ``--no-statistics``;
 - ``quick``, ``standard``, ``thorough``: that effort;
 - ``task``: ``--task-specific`` of standard effort, where the detector's loss is known;
-- ``real``: the scenes of the example's training, and every fourth picture of the others.
+- ``real``: the scenes of the example's training, for the example and the zoo, and every fourth
+  picture of the others.
 
 Every cell is the AP (0.50:0.95, in percent) of the detections against those of the float model, or
 the SQNR of the least part where no detections are known: mean and range over the seeds, with the
-mean seconds of the compilation. Everything of a table is run on the same machine, one by one.
+mean AP50 and the mean seconds, of making the pictures and of the rest. The pictures are made
+once for all precisions; the calibration set is that of ``zqc compile``, and so are the bytes.
+
+What was measured goes to ``--kept`` line by line, and is not measured again where it stands there.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -27,85 +36,175 @@ import numpy as np
 import zqc
 from tools.example.accuracy import PRECISIONS, spread, write_noise
 from tools.paths import SCENES
-from tools.study.cases import EXAMPLE, Case, shared_cases
+from tools.study.cases import EXAMPLE, Case, shared_cases, zoo_cases
+from zqc.commands.inputs import noise
 from zqc.errors import ZqcError
+from zqc.pictures.images import write_tensors
 from zqc.recipe.recipe import EFFORTS
 
 SOURCES = ("uniform", "noise", *EFFORTS, "task", "real")
+
+Measured = dict[str, float]
+"""``ap`` and ``ap50`` in percent or ``sqnr`` in dB; seconds of making the ``pictures`` and of the
+``rest`` of the compilation."""
 
 
 @click.command(context_settings={"show_default": True})
 @click.argument("models", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("pictures", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--seeds", default=3, help="Seeds of each cell.")
+@click.option("--zoo", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--seeds", default="0,1,2", help="Those of each cell.")
 @click.option("--sources", default=",".join(SOURCES), help="Those to compare.")
 @click.option("--precisions", default=",".join(PRECISIONS), help="Those to compare them at.")
 @click.option("--detectors", default="", help="Part of the names of the detectors.")
+@click.option("--kept", type=click.Path(path_type=Path, dir_okay=False), help="What is known.")
+@click.option("--threads", type=int, help="Of ONNX Runtime; all cores by default.")
 def main(
-    models: Path, pictures: Path, seeds: int, sources: str, precisions: str, detectors: str
+    models: Path,
+    pictures: Path,
+    zoo: Path | None,
+    seeds: str,
+    sources: str,
+    precisions: str,
+    detectors: str,
+    kept: Path | None,
+    threads: int | None,
 ) -> None:
     """Print one row per detector and precision."""
+    study = Study(kept, threads)
     asked = sources.split(",")
+    numbers = [int(seed) for seed in seeds.split(",")]
+    cases = [EXAMPLE, *shared_cases(models, pictures), *(zoo_cases(zoo) if zoo else ())]
     print("| detector | bits | " + " | ".join(asked) + " |")
     print("|---|---|" + "---|" * len(asked))
-    for case in (EXAMPLE, *shared_cases(models, pictures)):
+    for case in cases:
         if detectors not in case.name or not case.model.exists():
             continue
+        found = {
+            source: study.measured(case, source, numbers, precisions.split(",")) for source in asked
+        }
         for precision in precisions.split(","):
-            cells = [_cell(case, precision, source, seeds) for source in asked]
+            cells = [_cell([row[precision] for row in found[source]]) for source in asked]
             print(f"| {case.name} | {precision} | " + " | ".join(cells) + " |", flush=True)
 
 
-def _cell(case: Case, precision: str, source: str, seeds: int) -> str:
-    if source == "uniform" and case is not EXAMPLE:
-        return "–"
-    found, seconds = [], []
-    for seed in range(1 if source == "real" else seeds):
-        try:
-            value, took = measured(case, precision, source, seed)
-        except ZqcError as error:
-            click.echo(f"{case.name} {source}: {error}", err=True)
-            return "–"
-        click.echo(f"{case.name} {precision} {source} {seed}: {value:.1f}", err=True)
-        found.append(value)
-        seconds.append(took)
-    return f"{spread(found)}, {np.mean(seconds):.0f} s"
+class Study:
+    """Measures what is not known yet.
+
+    Args:
+        kept: Where measurements are read from and added to; None for nowhere.
+        threads: Threads of ONNX Runtime.
+    """
+
+    def __init__(self, kept: Path | None, threads: int | None) -> None:
+        self._kept, self._threads = kept, threads
+        lines = kept.read_text("utf-8").splitlines() if kept and kept.exists() else []
+        self._known: dict[str, Measured] = {k: v for line in lines for k, v in json.loads(line)}
+
+    def measured(
+        self, case: Case, source: str, seeds: list[int], precisions: list[str]
+    ) -> list[dict[str, Measured]]:
+        """By seed and precision; nothing where a detector cannot have this source."""
+        if source == "uniform" and case is not EXAMPLE:
+            return []
+        found = []
+        for seed in seeds[:1] if source == "real" else seeds:
+            keys = {
+                precision: f"{case.name} {precision} {source} {seed}" for precision in precisions
+            }
+            missing = [precision for precision, key in keys.items() if key not in self._known]
+            try:
+                for precision, one in self._measure(case, source, seed, missing):
+                    self._keep(keys[precision], one)
+            except ZqcError as error:
+                click.echo(f"{case.name} {source}: {error}", err=True)
+                return []
+            found.append({precision: self._known[key] for precision, key in keys.items()})
+        return found
+
+    def _keep(self, key: str, one: Measured) -> None:
+        self._known[key] = one
+        click.echo(f"{key}: {one}", err=True)
+        if self._kept is not None:
+            with self._kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([[key, one]]) + "\n")
+
+    def _measure(
+        self, case: Case, source: str, seed: int, precisions: list[str]
+    ) -> Iterator[tuple[str, Measured]]:
+        if not precisions:
+            return
+        with _pictures(case, source, seed, self._threads) as (images, making):
+            for precision in precisions:
+                bits, act_bits = PRECISIONS[precision]
+                recipe = case.recipe(bits=bits, act_bits=act_bits, seed=seed)
+                output = images.parent / "out.onnx"
+                started = time.perf_counter()
+                zqc.compile(case.model, output, recipe=recipe, images=images, threads=self._threads)
+                took = {"pictures": making, "rest": round(time.perf_counter() - started, 1)}
+                checked = case.check(output)
+                if checked.agreement is None:
+                    value = {"sqnr": min(part.sqnr_db for part in checked.parts)}
+                else:
+                    value = {"ap": 100 * checked.agreement.ap, "ap50": 100 * checked.agreement.ap50}
+                yield precision, value | took
 
 
-def measured(case: Case, precision: str, source: str, seed: int) -> tuple[float, float]:
-    """AP of the detections in percent, or the least SQNR, and the seconds of the compilation."""
-    bits, act_bits = PRECISIONS[precision]
-    effort = source if source in EFFORTS else "standard"
-    recipe = case.recipe(
-        bits=bits, act_bits=act_bits, seed=seed, effort=effort, task_specific=source == "task"
-    )
+@contextmanager
+def _pictures(
+    case: Case, source: str, seed: int, threads: int | None
+) -> Iterator[tuple[Path, float]]:
+    """The pictures to calibrate with, and the seconds of making them."""
     with tempfile.TemporaryDirectory() as folder:
-        output, work = Path(folder) / "out.onnx", Path(folder)
-        images = _images(case, source, seed, work)
+        work = Path(folder)
         started = time.perf_counter()
-        zqc.compile(
-            case.model, output, recipe=recipe, images=images, no_statistics=source == "noise"
-        )
-        took = time.perf_counter() - started
-        checked = case.check(output)
-    if checked.agreement is not None:
-        return 100 * checked.agreement.ap, took
-    return min(part.sqnr_db for part in checked.parts), took
+        if source == "real":
+            made = _real(case, work / "real")
+        elif source == "uniform":
+            made = write_noise(work / "uniform.npz", seed=seed)
+        else:
+            made = _synthesised(case, source, seed, work, threads)
+        yield made, round(time.perf_counter() - started, 1)
 
 
-def _images(case: Case, source: str, seed: int, folder: Path) -> Path | None:
-    """What is given to ``--images``, if anything is."""
-    if source == "uniform":
-        return write_noise(folder / "uniform.npz", seed=seed)
-    if source != "real":
-        return None
-    if case is EXAMPLE:
-        return SCENES / "training"
-    chosen = folder / "real"
-    chosen.mkdir()
-    for path in sorted(case.pictures.iterdir())[::4]:
-        (chosen / path.name).symlink_to(path.resolve())
-    return chosen
+def _real(case: Case, folder: Path) -> Path:
+    of_scenes = case.pictures.is_relative_to(SCENES)
+    files = sorted((SCENES / "training" if of_scenes else case.pictures).iterdir())
+    folder.mkdir()
+    for path in files if of_scenes else files[::4]:
+        (folder / path.name).symlink_to(path.resolve())
+    return folder
+
+
+def _synthesised(case: Case, source: str, seed: int, work: Path, threads: int | None) -> Path:
+    """What ``zqc compile`` calibrates with: synthesised pictures, and noise beside most of them."""
+    effort = source if source in EFFORTS else "standard"
+    recipe = case.recipe(seed=seed, effort=effort, task_specific=source == "task")
+    folder = work / "made"
+    zqc.synthesize(
+        case.model, folder, recipe=recipe, no_statistics=source == "noise", threads=threads
+    )
+    made = folder / "pictures.npz"
+    if source not in EFFORTS:
+        return made
+    with np.load(made) as content:
+        tensors = content["images"]
+    free = noise(tensors.shape[1:], recipe, case.input_format)
+    both = work / "both.npz"
+    write_tensors(both, np.concatenate([tensors, free]), synthesised=True)
+    return both
+
+
+def _cell(found: list[Measured]) -> str:
+    if not found:
+        return "–"
+    seconds = " + ".join(
+        f"{np.mean([one[part] for one in found]):.0f}" for part in ("pictures", "rest")
+    )
+    if "sqnr" in found[0]:
+        return f"{spread([one['sqnr'] for one in found])} dB, {seconds} s"
+    ap50 = np.mean([one["ap50"] for one in found])
+    return f"{spread([one['ap'] for one in found])}, AP50 {ap50:.1f}, {seconds} s"
 
 
 if __name__ == "__main__":

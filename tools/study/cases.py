@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,3 +68,12 @@ def shared_cases(models: Path, pictures: Path) -> tuple[Case, ...]:
         Case(models / "yolov3tiny_coco_bn.onnx", pictures / "street", zqc.InputFormat()),
         Case(models / "ppocrv3_det_bn.onnx", pictures / "text", _IMAGENET, (320, 320)),
     )
+
+
+def zoo_cases(folder: Path) -> Iterator[Case]:
+    """The networks that ``tools.zoo.build --export torchscript`` has trained, compared on scenes.
+
+    Those whose pictures have values in 0…1, channels in the order R, G, B.
+    """
+    for model in sorted(folder.glob("*.torchscript.onnx")):
+        yield Case(model, SCENES / "heldout", zqc.InputFormat())

@@ -1,6 +1,6 @@
 """Builds, trains and exports the networks of the zoo.
 
-python -m tools.zoo.build [NAME ...] [--minutes M] [--export WAY ...] [--folder DIRECTORY]
+python -m tools.zoo.build [NAME ...] [--minutes M] [--size N] [--export WAY ...] [--folder DIR]
 
 All networks by default, each in a process of its own in the environment ``build/zoo/environment``,
 which is made on first use (2 GB with the CPU build of PyTorch). Nothing else is downloaded: weights
@@ -28,6 +28,7 @@ from tools.zoo.registry import NETWORKS
 @click.argument("names", nargs=-1, type=click.Choice(sorted(NETWORKS)))
 @click.option("--minutes", default=3.0, show_default=True, help="Of training, each.")
 @click.option("--export", "ways", multiple=True, type=click.Choice(sorted(EXPORTS)))
+@click.option("--size", type=int, help="Height and width of the pictures; each its own by default.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--limit", default=30.0, show_default=True, help="Minutes for one network.")
 @click.option(
@@ -48,6 +49,7 @@ def main(
     names: tuple[str, ...],
     minutes: float,
     ways: tuple[str, ...],
+    size: int | None,
     seed: int,
     limit: float,
     folder: Path,
@@ -61,6 +63,7 @@ def main(
         if not wanted:
             continue
         given = [f"--minutes={minutes}", f"--seed={seed}", *(f"--export={way}" for way in wanted)]
+        given += [f"--size={size}"] if size else []
         command = [str(packages.python), "-m", "tools.zoo.builder", name, str(folder.absolute())]
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{name}.log").open("w") as log:

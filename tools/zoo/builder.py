@@ -1,6 +1,6 @@
 """Builds, trains and exports one network, in the environment that has its package.
 
-python -m tools.zoo.builder NAME FOLDER [--minutes M] [--export WAY ...]
+python -m tools.zoo.builder NAME FOLDER [--minutes M] [--size N] [--export WAY ...]
 
 ``tools.zoo.build`` starts it. The weights are kept in ``FOLDER/NAME.pt``: with them there, only
 the exports are made again. ``FOLDER/NAME.json`` has one entry for each way of exporting: the number
@@ -13,6 +13,7 @@ import copy
 import json
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,13 +34,17 @@ BATCH = 8
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--minutes", default=3.0, show_default=True, help="Of training; 0 only calibrates.")
 @click.option("--export", "ways", multiple=True, type=click.Choice(sorted(exports.EXPORTS)))
+@click.option("--size", type=int, help="Height and width of the pictures.")
 @click.option("--seed", default=0, show_default=True)
-def main(name: str, folder: Path, minutes: float, ways: tuple[str, ...], seed: int) -> None:
+def main(
+    name: str, folder: Path, minutes: float, ways: tuple[str, ...], size: int | None, seed: int
+) -> None:
     """Build the network NAME and write its files to FOLDER."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     network = NETWORKS[name]
+    network = replace(network, size=size or network.size)
     folder.mkdir(parents=True, exist_ok=True)
     scenes = pictures.load(SCENES / "training")
     model = network.build()

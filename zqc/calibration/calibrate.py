@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -33,8 +33,9 @@ go beyond synthesised ones, and a step twice as large costs less than a peak tha
 _FULL_BITS = 8
 """Of tensors that are no quantization points of the paper, but of the runtime alone."""
 
-_POSITIONS = 8192
-"""Output positions over all pictures at which the input of a layer is looked at."""
+_POSITIONS = 32768
+"""Output positions over all pictures at which the input of a layer is looked at: some thirty for
+each column of the largest blocks of moments."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Ranges:
     def means(self) -> dict[str, NDArray[np.float64]]:
         """Mean per channel, shape (C,), of every quantized tensor, by name."""
         return {name: seen.mean for name, seen in self.statistics.tensors.items()}
+
+    def with_moments(self, moments: dict[str, NDArray[np.float64]]) -> Ranges:
+        """The same with other second moments of the layers' inputs."""
+        return replace(self, statistics=replace(self.statistics, moments=moments))
 
 
 def calibrate(

@@ -14,6 +14,13 @@ from passes.layers import layer_of
 LARGEST_BLOCK = 1152
 """Columns of one block: 128 channels of a 3×3 kernel. Inverting costs the cube of it."""
 
+_LARGEST_FACTOR = 4.0
+"""By which a channel is rescaled, or its reciprocal: what pictures hardly show of a channel says
+little of how it goes with others."""
+
+_SHRINKAGE = 0.05
+"""Share of what neighbours have in common that is taken to be of the pictures alone."""
+
 SAMPLES_AT_ONCE = 128
 """Samples that are multiplied at once: adding up the products costs the same for one as for all."""
 
@@ -88,6 +95,34 @@ def input_columns(
     per_group = channels // groups
     per_block = _channels_per_block(per_group, kernel)
     return rows.reshape(groups, per_group // per_block, per_block * kernel, samples)
+
+
+def known_better(moments: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the moments of made-up pictures, corrected by what the statistics know of an input.
+
+    1. Each channel is multiplied by √(E[x_c²] / what the pictures have of it), a factor within
+       bounds; how it goes with others stays as the pictures show it.
+    2. Under kernels that see more than one position of more than one channel, everything off the
+       diagonal shrinks: neighbours in made-up pictures are more alike than in real ones.
+
+    Both are our choice, see docs/methods.md.
+
+    Args:
+        moments: Of the columns of a layer, shape (groups, blocks, K, K), channel by channel.
+        second: E[x_c²] of all channels of its input, shape (C,), C·k_h·k_w columns in all.
+    """
+    groups, blocks, columns, _ = moments.shape
+    kernel = groups * blocks * columns // len(second)
+    diagonal = np.diagonal(moments, axis1=-2, axis2=-1)
+    seen = diagonal.reshape(len(second), kernel).mean(axis=1)
+    ratio = second / np.maximum(seen, np.finfo(np.float32).tiny)
+    factors = np.sqrt(ratio).clip(1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
+    each = np.repeat(factors, kernel).reshape(groups, blocks, columns)
+    if 1 < kernel < columns:
+        own = _SHRINKAGE * diagonal[..., np.newaxis] * np.eye(columns)
+        moments = (1 - _SHRINKAGE) * moments + own
+    corrected: NDArray[np.float64] = moments * each[..., np.newaxis] * each[..., np.newaxis, :]
+    return corrected
 
 
 def products(columns: NDArray[np.float32]) -> NDArray[np.float64]:

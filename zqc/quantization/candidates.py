@@ -9,8 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.topology import weighted_layers
+from passes.graph import name_of
 from zqc.calibration.calibrate import Ranges, calibrate
 from zqc.calibration.channel_moments import ChannelMoments
+from zqc.calibration.second_moments import known_better
 from zqc.pictures.batches import Batches
 from zqc.progress import Task
 from zqc.quantization.equalize import Equalized
@@ -38,8 +41,7 @@ class Candidate:
 
     def without_moments(self) -> Candidate:
         """The same without the second moments of the layers' inputs, which take most memory."""
-        statistics = replace(self.ranges.statistics, moments={})
-        return replace(self, ranges=replace(self.ranges, statistics=statistics))
+        return replace(self, ranges=self.ranges.with_moments({}))
 
 
 def calibrated(
@@ -68,9 +70,29 @@ def calibrated(
     ranges = calibrate(model, points_of(model, plan), batches, plan, task=task)
     if means_from == "statistics":
         means = equalized.scaled({name: moments.mean for name, moments in analytic.items()})
+        roots = {name: np.sqrt(moments.second_moment) for name, moments in analytic.items()}
+        ranges = ranges.with_moments(_corrected(model, ranges, equalized.scaled(roots)))
     else:
         means = ranges.means if means_from == "pictures" else {}
     return Candidate(equalized, model, ranges, means)
+
+
+def _corrected(
+    model: ir.Model, ranges: Ranges, roots: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """The second moments of the layers' inputs as the statistics know them.
+
+    Args:
+        model: The model that the moments are of.
+        ranges: What calibration found out about it.
+        roots: √E[x²] per channel, shape (C,), by name of the tensor, where it is known.
+    """
+    known = dict(ranges.statistics.moments)
+    for node in weighted_layers(model.graph):
+        moments, root = known.get(node.name or ""), roots.get(name_of(node.inputs[0]))
+        if moments is not None and root is not None:
+            known[node.name or ""] = known_better(moments, root**2)
+    return known
 
 
 def means_source(asked: BiasCorrection, *, synthesised: bool) -> BiasCorrection:

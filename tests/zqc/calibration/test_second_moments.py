@@ -6,7 +6,12 @@ import torch
 
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration import second_moments
-from zqc.calibration.second_moments import SAMPLES_AT_ONCE, RunningMoments, input_moments
+from zqc.calibration.second_moments import (
+    SAMPLES_AT_ONCE,
+    RunningMoments,
+    input_moments,
+    known_better,
+)
 
 LAYERS = {
     "3x3": ("Conv<pads=[1,1,1,1]>", (6, 4, 3, 3)),
@@ -143,3 +148,52 @@ def test_running_moments_are_those_of_all_samples(rng):
     exact = columns.astype(np.float64)
     expected = np.einsum("gbks,gbls->gbkl", exact, exact) / columns.shape[-1]
     np.testing.assert_allclose(running.mean(), expected, rtol=1e-5, atol=1e-6)
+
+
+def moments_of(x):
+    """E[x xᵀ] over rows, as one group and one block."""
+    return (x.T @ x / len(x))[np.newaxis, np.newaxis]
+
+
+def correlations(moments):
+    """What is left of moments when every column has the second moment 1."""
+    roots = np.sqrt(np.diagonal(moments, axis1=-2, axis2=-1))
+    return moments / roots[..., np.newaxis] / roots[..., np.newaxis, :]
+
+
+def test_channels_get_the_second_moments_that_are_known(rng):
+    """Behind a 1×1 kernel: those moments on the diagonal, the same correlations (1e-12)."""
+    x = rng.normal(0.3, 1, (50, 4)) * [0.5, 1, 1, 2]
+    known = np.array([1.0, 1.0, 2.0, 1.5])
+    found = known_better(moments_of(x), known)
+    np.testing.assert_allclose(np.diagonal(found[0, 0]), known, rtol=1e-12)
+    np.testing.assert_allclose(correlations(found), correlations(moments_of(x)), rtol=1e-12)
+
+
+def test_a_channel_that_pictures_do_not_show_is_not_blown_up(rng):
+    """A channel that is 0 in the pictures stays so, and one at a thousandth grows fourfold."""
+    x = rng.normal(0, 1, (50, 3)) * [1, 0, 1e-3]
+    before = moments_of(x)
+    found = known_better(before, np.ones(3))
+    assert not found[0, 0, 1].any()
+    assert found[0, 0, 2, 2] == pytest.approx(16 * before[0, 0, 2, 2])
+
+
+def test_neighbours_are_less_alike_than_pictures_show(rng):
+    """Behind a 3×3 kernel of two channels: the known power per channel, correlations smaller."""
+    x = rng.normal(0.3, 1, (200, 18))
+    found = known_better(moments_of(x), np.array([1.0, 2.0]))
+    power = np.diagonal(found[0, 0]).reshape(2, 9).mean(axis=1)
+    np.testing.assert_allclose(power, [1.0, 2.0], rtol=1e-12)
+    off = ~np.eye(18, dtype=bool)
+    before, after = (correlations(each)[0, 0][off] for each in (moments_of(x), found))
+    np.testing.assert_allclose(after / before, 0.95, rtol=1e-12)
+
+
+def test_channels_of_a_depthwise_layer_keep_their_own_moments(rng):
+    """Each channel only changes by a factor, which no rounding depends on."""
+    x = rng.normal(0.3, 1, (2, 60, 9))
+    before = np.stack([moments_of(each)[0] for each in x])
+    found = known_better(before, np.array([1.0, 2.0]))
+    ratio = found / before
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :, :1, :1], ratio.shape), rtol=1e-12)

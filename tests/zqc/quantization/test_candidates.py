@@ -77,6 +77,23 @@ def test_a_candidate_knows_what_is_quantized():
     assert len(weighted_layers(found["none"].model.graph)) == 4
 
 
+def test_moments_know_the_statistics():
+    """Where the statistics tell means, inputs of layers have their second moments as well."""
+    plan, form = plan_of(RECIPE), Equalized(network(np.ones(8)), {"b": np.full(8, 2.0)})
+    analytic = {"b": ChannelMoments(*(np.full(8, value) for value in (0.5, 0.1, 2.0)))}
+    with Silent().task("", 0) as task:
+        plain, known = (
+            calibrated(form, plan, batches(), source, analytic, task=task)
+            for source in ("pictures", "statistics")
+        )
+    layers = [node.name for node in weighted_layers(plain.model.graph)]
+    before, after = (each.ranges.statistics.moments for each in (plain, known))
+    seen = np.diagonal(before[layers[1]][0, 0])
+    expected = seen * np.clip(4 * 0.35 / seen, 1 / 16, 16)
+    np.testing.assert_allclose(np.diagonal(after[layers[1]][0, 0]), expected, rtol=1e-12)
+    np.testing.assert_array_equal(after[layers[2]], before[layers[2]])
+
+
 def test_moments_can_be_let_go():
     """Without the second moments a candidate is the same but for them."""
     with Silent().task("", 0) as task:
