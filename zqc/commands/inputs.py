@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from passes.analysis.topology import weighted_layers
 from zqc.commands import noise as noise_text
 from zqc.commands import task_specific
-from zqc.commands.amounts import noise_count, schedule
+from zqc.commands.amounts import noise_count
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.origin import Origin, find_statistics
+from zqc.commands.synthesis_job import synthesis_job
 from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
@@ -31,11 +32,6 @@ from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 from zqc.statistics.input_choice import InputChoice, choose_input_format
 from zqc.synthesis.generate import synthesize
-from zqc.synthesis.objective import Objective
-from zqc.synthesis.reach import reach_of
-
-_TASK_WEIGHT = 0.02
-"""Of the detector's loss. The example's labels are found at it, and its statistics met."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,30 +171,27 @@ def _gather(
     if source.no_statistics:
         task_specific.refuse_noise(recipe)
         return _noise_set(picture, recipe, input_format, noise_text.ASKED_FOR)
-    why, reach, loss = noise_text.NO_STATISTICS, None, None
-    if recipe.task_specific:
-        loss = task_specific.loss_of_detector(loaded, detector or detector_of(loaded))
-    calibrate &= loss is None
+    why, job = noise_text.NO_STATISTICS, None
     if origin.layers:
-        with progress.stage("Finding the layers that can be matched"):
-            besides = () if loss is None else loss.outputs
-            reach = reach_of(model, origin.layers, picture, besides=besides, threads=plan.threads)
+        job = synthesis_job(
+            loaded, origin, recipe, detector=detector, progress=progress, threads=plan.threads
+        )
         if source.require_statistics:
-            reach.required()
-        why = reach.shortfall
-    if reach is None or not reach.layers:
-        task_specific.refuse_noise(recipe)
+            job.reach.required()
+        why = job.reach.shortfall
+    if job is None or not job.reach.layers:
+        task_specific.refuse_noise(recipe, why)
         noise_text.announce(why, progress)
         return _noise_set(picture, recipe, input_format, noise_text.caution(why))
     made = synthesize(
         model,
-        reach.layers,
+        job.reach.layers,
         picture=picture,
         input_format=input_format,
-        schedule=reach.schedule(schedule(recipe, picture)),
-        objective=objective(recipe),
+        schedule=job.schedule,
+        objective=job.objective,
         progress=progress,
-        detector=loss,
+        detector=job.loss,
         threads=plan.threads,
         afterwards=partial(_seconds_afterwards, model, plan),
     )
@@ -210,11 +203,12 @@ def _gather(
         f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
     )
     tensors = made.tensors
+    calibrate &= not recipe.task_specific
     free = noise(picture, recipe, input_format) if calibrate else tensors[:0]
     if calibrate:
         tensors = np.concatenate([tensors, free])
         text += f", and {len(free)} of structured noise"
-    text += f"; {reach.shortfall}" if reach.shortfall else ""
+    text += f"; {why}" if why else ""
     return ImageSet.of_tensors(
         tensors,
         text,
@@ -222,6 +216,7 @@ def _gather(
         noise=len(free),
         losses=made.losses,
         labels=made.labels,
+        caution=noise_text.caution_of_losses(made.first_loss, made.last_loss),
     )
 
 
@@ -242,16 +237,6 @@ def noise(
     drawn = (1 if recipe.tie_channels else channels, height, width)
     pixels = structured_noise(count, drawn, recipe.seed)
     return input_format.unit_to_tensor(np.broadcast_to(pixels, (count, *picture)))
-
-
-def objective(recipe: Recipe) -> Objective:
-    """What the synthesis minimises. Pictures with labels are not mirrored, as labels are not."""
-    return Objective(
-        terms=recipe.bn_terms,
-        tie_channels=recipe.tie_channels,
-        flip=not recipe.task_specific,
-        detection=_TASK_WEIGHT if recipe.task_specific else 0.0,
-    )
 
 
 def begin(

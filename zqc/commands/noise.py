@@ -1,4 +1,4 @@
-"""What is said of structured noise, where it takes the place of pictures made from statistics."""
+"""What is said of pictures that know little or nothing of what the network has learned."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ WHAT_STATISTICS_BRING = (
 WHAT_PICTURES_BRING = "pictures of your own do better: --images DIRECTORY"
 """The same where there are statistics, but none that pictures can be matched to."""
 
+_POOR = 0.5
+"""Share of the first loss. Networks that have learned something end below 0.3 at quick effort."""
+
 
 def announce(why: str, progress: Progress) -> None:
     """Say before the long work that noise is taken, and why."""
@@ -36,3 +39,19 @@ def caution(why: str) -> str:
     """
     remedy = WHAT_STATISTICS_BRING if why == NO_STATISTICS else WHAT_PICTURES_BRING
     return f"{why}: calibrated with structured noise; {remedy}"
+
+
+def caution_of_losses(first: float, last: float) -> str:
+    """The line beside pictures that hardly match the statistics; empty beside others.
+
+    Args:
+        first: Loss of the structured noise that they began as.
+        last: Loss of the pictures.
+    """
+    if last <= _POOR * first:
+        return ""
+    return (
+        f"the pictures hardly match the statistics better than noise does (loss {first:.3g} → "
+        f"{last:.3g}), so that they say little more: check the result on real pictures; more "
+        "steps (--effort thorough) or --images may do better"
+    )

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zqc.commands import amounts, inputs, task_specific
+from zqc.commands import inputs, task_specific
 from zqc.commands.arguments import ModelLike, model_of, name_of_model, progress_of, recipe_of
-from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource, begin
-from zqc.commands.origin import Origin
+from zqc.commands.synthesis_job import synthesis_job
 from zqc.detection.labels.coco import coco_text
 from zqc.errors import OptionError
 from zqc.files import FilePath, atomic_directory, to_path
@@ -25,7 +24,6 @@ from zqc.report.printing import Printable
 from zqc.statistics.input_choice import InputChoice
 from zqc.synthesis import checkpoint
 from zqc.synthesis.generate import synthesize
-from zqc.synthesis.reach import reach_of
 
 LABELS = "labels.json"
 """The file of what task-specific pictures show."""
@@ -122,42 +120,31 @@ def synthesize_to(
         task_specific.refuse_noise(recipe)
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = begin(source, recipe, given, threads)
-    origin = Origin((), "") if no_statistics else origin
     picture = picture_shape(loaded.model)
-    schedule = amounts.schedule(recipe, picture)
-    objective = inputs.objective(recipe)
-    layers, text = origin.layers, origin.text
-    detector, loss = None, None
-    if recipe.task_specific:
-        detector = detector_of(loaded)
-        loss = task_specific.loss_of_detector(loaded, detector)
-    if not no_statistics:
-        with progress.stage("Finding the layers that can be matched"):
-            besides = () if loss is None else loss.outputs
-            reach = reach_of(
-                loaded.model, layers, picture, besides=besides, threads=threads
-            ).required()
-        layers, schedule = reach.layers, reach.schedule(schedule)
-        text = "; ".join(filter(None, (text, reach.shortfall)))
-    options = checkpoint.options_of(
-        loaded.sha256, layers, picture, input_format, schedule, objective
-    )
+    job, options, state, text = None, {}, None, ""
     saved = directory / checkpoint.NAME
-    state = checkpoint.read(saved, options, schedule) if resume else None
+    if not no_statistics:
+        job = synthesis_job(loaded, origin, recipe, progress=progress, threads=threads)
+        layers = job.reach.required().layers
+        text = "; ".join(filter(None, (origin.text, job.reach.shortfall)))
+        options = checkpoint.options_of(
+            loaded.sha256, layers, picture, input_format, job.schedule, job.objective
+        )
+        state = checkpoint.read(saved, options, job.schedule) if resume else None
     replaced = {checkpoint.NAME} if checkpoint.is_checkpoint(saved) else set()
     with atomic_directory(directory, replaced=replaced) as folder:
-        if no_statistics:
+        if job is None:
             made, tensors = None, inputs.noise(picture, recipe, input_format)
         else:
             made = synthesize(
                 loaded.model,
-                layers,
+                job.reach.layers,
                 picture=picture,
                 input_format=input_format,
-                schedule=schedule,
-                objective=objective,
+                schedule=job.schedule,
+                objective=job.objective,
                 progress=progress,
-                detector=loss,
+                detector=job.loss,
                 threads=threads,
                 state=state,
             )
@@ -165,11 +152,12 @@ def synthesize_to(
         with progress.stage(f"Writing {directory}"):
             name = name_of_model(source)
             write_pictures(folder, tensors, input_format, synthesised=made is not None, model=name)
-            if made is not None:
+            if job is not None and made is not None:
                 write_course(folder, made, options, model=name)
-                if detector is not None and loss is not None:
-                    files, classes = png_names(len(tensors)), loss.classes
-                    shown = coco_text(made.labels, files, detector.names, classes, picture[1:])
+                if job.detector is not None and job.loss is not None:
+                    files, classes = png_names(len(tensors)), job.loss.classes
+                    names = job.detector.names
+                    shown = coco_text(made.labels, files, names, classes, picture[1:])
                     (folder / LABELS).write_text(shown + "\n", encoding="utf-8")
                 if made.interrupted:
                     checkpoint.write(folder / checkpoint.NAME, made.state, options)
@@ -179,11 +167,11 @@ def synthesize_to(
         shape=picture,
         input_choice=choice,
         source=text,
-        layers=len(layers),
+        layers=0 if job is None else len(job.reach.layers),
         first_loss=math.nan if made is None else made.first_loss,
         last_loss=math.nan if made is None else made.last_loss,
         seconds=time.monotonic() - started,
         stopped=None if made is None else made.stopped,
         checkpoint=saved if made is not None and made.interrupted else None,
-        labels=directory / LABELS if loss is not None else None,
+        labels=directory / LABELS if recipe.task_specific else None,
     )

@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from zqc.recipe.recipe import Recipe
 
 
-def refuse_noise(recipe: Recipe) -> None:
+def refuse_noise(recipe: Recipe, why: str = "--no-statistics asks for noise") -> None:
     """Noise shows no objects.
 
+    Args:
+        recipe: What is asked for.
+        why: Why there is nothing but noise.
+
     Raises:
-        OptionError: Both are asked for.
+        OptionError: Pictures that show objects are asked for.
     """
     if recipe.task_specific:
         raise OptionError(
-            "--task-specific pictures are synthesised, and --no-statistics asks for noise; leave "
-            "one of them out"
+            f"--task-specific pictures are synthesised from statistics, and {why}; leave one of "
+            "them out, or give --statistics"
         )
 
 

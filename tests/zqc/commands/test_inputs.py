@@ -8,23 +8,15 @@ import onnx
 import pytest
 
 from tests.nets import detector, without_batch_norm, without_gradient
-from zqc.commands.inputs import CalibrationSource, begin, gather, noise, objective
+from zqc.commands.inputs import CalibrationSource, begin, gather, noise
 from zqc.errors import NoBatchNormError, OptionError, UnsupportedOperatorError
 from zqc.pictures.input_format import InputFormat
 from zqc.pictures.structured_noise import structured_noise
 from zqc.progress import Lines
 from zqc.recipe.plan import Plan
-from zqc.recipe.recipe import TERMS, Recipe
+from zqc.recipe.recipe import Recipe
 
 SIGNED = InputFormat.from_range(-1, 1)
-
-
-@pytest.mark.parametrize("terms", TERMS)
-@pytest.mark.parametrize("tied", [False, True])
-def test_the_objective_is_that_of_the_recipe(terms, tied):
-    """Terms and tied channels reach the synthesis."""
-    made = objective(Recipe(bn_terms=terms, tie_channels=tied))
-    assert (made.terms, made.tie_channels) == (terms, tied)
 
 
 def test_noise_in_the_input_format():

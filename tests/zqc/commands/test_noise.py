@@ -1,6 +1,6 @@
 """What is said of structured noise."""
 
-from zqc.commands.noise import NO_STATISTICS, announce, caution
+from zqc.commands.noise import NO_STATISTICS, announce, caution, caution_of_losses
 from zqc.progress import Silent
 
 
@@ -32,3 +32,12 @@ def test_it_is_announced():
     assert heard.said == [
         f"Structured noise takes the place of synthesised pictures: {NO_STATISTICS}"
     ]
+
+
+def test_a_bad_loss_is_said():
+    """With both losses and a remedy, where steps have taken less than half of it away."""
+    assert caution_of_losses(0.6, 0.1) == ""
+    said = caution_of_losses(0.6, 0.4)
+    assert "loss 0.6 → 0.4" in said
+    assert "--effort thorough" in said
+    assert "\n" not in said

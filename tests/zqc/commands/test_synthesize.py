@@ -10,7 +10,6 @@ from onnx import numpy_helper
 from PIL import Image
 
 from tests import nets
-from zqc.commands import amounts, inputs
 from zqc.commands import compile as compiler
 from zqc.commands.compile import compile_model
 from zqc.commands.synthesize import synthesize_to
@@ -45,8 +44,7 @@ def few_steps(monkeypatch):
     def schedule(recipe, _):
         return Schedule(recipe.samples, STEPS, batch=1, seed=recipe.seed)
 
-    for user in (amounts, inputs):
-        monkeypatch.setattr(user, "schedule", schedule)
+    monkeypatch.setattr("zqc.commands.synthesis_job.schedule", schedule)
     monkeypatch.setattr(compiler, "median_latencies", lambda runners, feeds: [2.0, 1.0])
 
 
