@@ -76,10 +76,13 @@ def _loss(model: nn.Module, pictures: Tensor, objects: Objects) -> Tensor:
         "bboxes": torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1),
         "batch_idx": torch.repeat_interleave(torch.arange(len(counts)), counts).float(),
     }
-    for module in model.modules():
-        if hasattr(module, "export"):
-            module.export = False
-    return model.loss(batch)[0].sum()
+    heads = [module for module in model.modules() if getattr(module, "export", False)]
+    for head in heads:
+        head.export = False
+    loss: Tensor = model.loss(batch)[0].sum()
+    for head in heads:
+        head.export = True
+    return loss
 
 
 def _ships(model: nn.Module, path: Path, size: int, *, config: str) -> None:
