@@ -20,7 +20,7 @@ from passes.graph import (
 )
 from passes.layers import Layer, along, by_weight
 from passes.qdq import dequantized_scale
-from passes.quantize.rounding import compensated
+from passes.quantize.rounding import Compensation
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,6 @@ _NEIGHBOURS = (-1, 1)
 """Exponents that are tried around the one of least squared error, see ``QuantizeWeights``: with
 compensation, a range that clips a few weights or a coarser step may leave the output nearer. Our
 choice, see docs/methods.md."""
-
-Rounded = tuple[NDArray[np.floating], NDArray[np.float32]]
-"""Integers in the shape of a weight, and the step of each channel."""
 
 _EVERY_BIT = 8
 """Bits with which another threshold changes next to nothing."""
@@ -164,23 +161,24 @@ def rounded_weight(
     if per_tensor:
         exponents = np.full_like(exponents, exponents.max())
 
-    def rounded(w: NDArray[np.floating], scale: NDArray[np.float32]) -> NDArray[np.floating]:
-        if moments is None or not compensate:
-            return quantize(w, along(axis, scale, w.ndim), bits=bits, signed=True)
-        return _compensated(w, moments, scale, axis=axis, bits=bits)
-
-    scale = scales(exponents, bits=bits, signed=True)
-    integers = rounded(weight, scale)
+    tried = [exponents]
     if moments is not None and compensate and bits < _EVERY_BIT and not per_tensor:
-        for change in _NEIGHBOURS:
-            other = scales(np.maximum(exponents + change, least), bits=bits, signed=True)
-            tried = (integers, scale), (rounded(weight, other), other)
-            integers, scale = _nearer_output(weight, moments, *tried, axis=axis)
-    steps = along(axis, scale, weight.ndim)
+        tried += [np.maximum(exponents + change, least) for change in _NEIGHBOURS]
+    compensation = None if moments is None or not compensate else Compensation.of(moments)
+
+    def rounded(
+        w: NDArray[np.floating], every: Sequence[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
+        if compensation is None:
+            return quantize(w, along(axis, every[0], w.ndim), bits=bits, signed=True), every[0]
+        return _nearest_output(compensation, w, every, axis=axis, bits=bits)
+
+    integers, scale = rounded(weight, [scales(each, bits=bits, signed=True) for each in tried])
     if moments is not None and second_moments:
+        steps = along(axis, scale, weight.ndim)
         before, after = (_energy(w, moments, axis) for w in (weight, integers * steps))
         factor = np.sqrt(np.divide(before, after, out=np.ones_like(before), where=after > 0))
-        integers = rounded(weight * along(axis, factor, weight.ndim), scale)
+        integers, _ = rounded(weight * along(axis, factor, weight.ndim), [scale])
     return integers, scale
 
 
@@ -227,28 +225,44 @@ def _mean(moments: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
     return np.asarray(np.mean(moments, axis=0))
 
 
-def _compensated(
+def _nearest_output(
+    compensation: Compensation,
     weight: NDArray[np.floating],
-    moments: NDArray[np.float64],
-    scale: NDArray[np.float32],
+    every: Sequence[NDArray[np.float32]],
     *,
     axis: int,
     bits: int,
-) -> NDArray[np.float64]:
-    """Round the rows of every group and block with compensation."""
-    rows = _rows(weight, moments, axis)
-    steps = scale.reshape(len(rows), 1, -1)
-    by_block = compensated(rows.swapaxes(1, 2), moments, steps, bits=bits)
-    integers = by_block.swapaxes(1, 2)
+) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
+    """Round with the steps that leave each channel the least error of the output.
+
+    Args:
+        compensation: Of the input's moments, (groups, blocks, K, K).
+        weight: What is rounded.
+        every: Steps of all channels to be tried, each of shape (channels,); the first of equals
+            is taken.
+        axis: Of the channels.
+        bits: Bits of the integers.
+
+    Returns:
+        The integers in the shape of the weight, and the steps of the channels.
+    """
+    rows = _rows(weight, compensation.order.shape, axis)
+    by_block = rows.swapaxes(1, 2)
+    best, scale, least = np.zeros_like(rows, np.float64), every[0], np.full(len(every[0]), np.inf)
+    for steps in every:
+        found = compensation.rounded(by_block, steps.reshape(len(rows), 1, -1), bits=bits)
+        errors = found.errors.sum(axis=1).reshape(-1)
+        better = errors < least
+        chosen = better.reshape(len(rows), -1, 1, 1)
+        best = np.where(chosen, found.integers.swapaxes(1, 2), best)
+        scale, least = np.where(better, steps, scale), np.where(better, errors, least)
     moved = np.moveaxis(weight, axis, 0)
-    return np.moveaxis(integers.reshape(moved.shape), 0, axis)
+    return np.moveaxis(best.reshape(moved.shape), 0, axis), scale
 
 
-def _rows(
-    weight: NDArray[np.floating], moments: NDArray[np.float64], axis: int
-) -> NDArray[np.floating]:
-    """The weight as (groups, rows, blocks, K)."""
-    groups, blocks, columns, _ = moments.shape
+def _rows(weight: NDArray[np.floating], shape: Sequence[int], axis: int) -> NDArray[np.floating]:
+    """The weight as (groups, rows, blocks, K), for moments of shape (groups, blocks, K, …)."""
+    groups, blocks, columns = shape[:3]
     return np.moveaxis(weight, axis, 0).reshape(groups, -1, blocks, columns)
 
 
@@ -256,28 +270,11 @@ def _energy(
     weight: NDArray[np.floating], moments: NDArray[np.float64], axis: int
 ) -> NDArray[np.float64]:
     """Second moment wᵀMw of every output channel without its bias, shape (channels,)."""
-    rows = _rows(weight, moments, axis).astype(np.float64)
+    rows = _rows(weight, moments.shape, axis).astype(np.float64)
     energy: NDArray[np.float64] = np.einsum(
         "grbi,gbij,grbj->gr", rows, moments, rows, optimize=True
     )
     return energy.reshape(-1)
-
-
-def _nearer_output(
-    weight: NDArray[np.floating],
-    moments: NDArray[np.float64],
-    one: Rounded,
-    other: Rounded,
-    *,
-    axis: int,
-) -> Rounded:
-    """Of two roundings ŵ of each channel, the one with less (w − ŵ)ᵀM(w − ŵ); one of equals."""
-    first, second = (
-        _energy(integers * along(axis, scale, weight.ndim) - weight, moments, axis)
-        for integers, scale in (one, other)
-    )
-    better = along(axis, second, weight.ndim) < along(axis, first, weight.ndim)
-    return np.where(better, other[0], one[0]), np.where(second < first, other[1], one[1])
 
 
 def _exponents_for_biases(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,67 +15,97 @@ _DAMPING = 0.01
 _COLUMNS_AT_ONCE = 32
 """Columns that hear of each error by itself; those behind them are brought up by a product."""
 
+Floats = NDArray[np.float64]
 
-def compensated(
-    weight: NDArray[np.floating],
-    moments: NDArray[np.floating],
-    scale: NDArray[np.floating],
-    *,
-    bits: int,
-) -> NDArray[np.float64]:
-    """Round each row so that the error of its product with the input is small, not its own.
+
+@dataclass(frozen=True)
+class Rounded:
+    """Weights on their grid.
+
+    Attributes:
+        integers: In the shape of the weights, (..., rows, K), as floats.
+        errors: (w − Δq)ᵀ M (w − Δq) of each row, shape (..., rows), under the damped moments.
+    """
+
+    integers: Floats
+    errors: Floats
+
+
+@dataclass(frozen=True)
+class Compensation:
+    """Rounds rows so that the error of their product with the input is small, not their own.
 
     For rows w, inputs x with M = E[x xᵀ] and integers q, the error of the output is
     (w − Δq)ᵀ M (w − Δq). Column by column, in the order of falling E[x²], a weight is rounded and
-    the error e is spread over the columns that are still open: with M⁻¹ = UᵀU, U upper triangular,
-    w_j ← w_j − e·U_ij / U_ii (GPTQ, Frantar et al. 2022, arXiv 2210.17323, algorithm 1).
+    the columns that are still open make up for its error (GPTQ, Frantar et al. 2022, arXiv
+    2210.17323). With M = RᵀR, R upper triangular, and the columns in the opposite order, that
+    error is Σ_i (R_ii·e_i + Σ_{j>i} R_ij·e_j)² for e = w − Δq, and from the last to the first
 
-    Args:
-        weight: Shape (..., rows, K); matrices are independent of each other.
-        moments: M, shape (..., K, K).
-        scale: Δ of each row, shape (..., rows).
-        bits: Bits of the signed grid.
+        q_i = round((w_i + Σ_{j>i} R_ij·e_j / R_ii) / Δ),
 
-    Returns:
-        The integers, shape (..., rows, K), as floats.
+    the same integers without an inverse: it is Babai's nearest plane (arXiv 2507.18553).
+
+    Attributes:
+        order: The columns by rising E[x²], shape (..., K).
+        root: R in that order, shape (..., K, K).
     """
-    order = np.argsort(-np.diagonal(moments, axis1=-2, axis2=-1), axis=-1, kind="stable")
-    down, across = order[..., np.newaxis], order[..., np.newaxis, :]
-    sorted_moments = np.take_along_axis(np.take_along_axis(moments, down, -2), across, -1)
-    columns = np.take_along_axis(weight.swapaxes(-1, -2).astype(np.float64), down, -2)
-    rounded = _in_turn(columns, _inverse_root(sorted_moments), scale, bits)
-    result = np.empty_like(rounded)
-    np.put_along_axis(result, down, rounded, -2)
-    return result.swapaxes(-1, -2)
+
+    order: NDArray[np.int64]
+    root: Floats
+
+    @classmethod
+    def of(cls, moments: NDArray[np.floating]) -> Compensation:
+        """For inputs with the second moments M, shape (..., K, K)."""
+        diagonal = np.diagonal(moments, axis1=-2, axis2=-1)
+        order = np.argsort(-diagonal, axis=-1, kind="stable")[..., ::-1]
+        down, across = order[..., np.newaxis], order[..., np.newaxis, :]
+        in_order = np.take_along_axis(np.take_along_axis(moments, down, -2), across, -1)
+        return cls(order, _root(in_order))
+
+    def rounded(
+        self, weight: NDArray[np.floating], scale: NDArray[np.floating], *, bits: int
+    ) -> Rounded:
+        """Round.
+
+        Args:
+            weight: Shape (..., rows, K); matrices are independent of each other.
+            scale: Δ of each row, shape (..., rows).
+            bits: Bits of the signed grid.
+        """
+        down = self.order[..., np.newaxis]
+        columns = np.take_along_axis(weight.swapaxes(-1, -2).astype(np.float64), down, -2)
+        rounded, errors = _in_turn(columns, self.root, scale, bits)
+        result = np.empty_like(rounded)
+        np.put_along_axis(result, down, rounded, -2)
+        return Rounded(result.swapaxes(-1, -2), errors)
 
 
 def _in_turn(
-    columns: NDArray[np.float64],
-    upper: NDArray[np.float64],
-    scale: NDArray[np.floating],
-    bits: int,
-) -> NDArray[np.float64]:
-    """Round columns, shape (..., K, rows), from the first to the last, which changes them."""
-    rounded = np.empty_like(columns)
-    count = columns.shape[-2]
-    for start in range(0, count, _COLUMNS_AT_ONCE):
-        stop = min(start + _COLUMNS_AT_ONCE, count)
+    columns: Floats, upper: Floats, scale: NDArray[np.floating], bits: int
+) -> tuple[Floats, Floats]:
+    """Round columns, shape (..., K, rows), from the last to the first; also the rows' errors."""
+    rounded, owed = np.empty_like(columns), np.zeros_like(columns)
+    total = np.zeros(columns.shape[:-2] + columns.shape[-1:])
+    for stop in range(columns.shape[-2], 0, -_COLUMNS_AT_ONCE):
+        start = max(stop - _COLUMNS_AT_ONCE, 0)
         errors = np.empty_like(columns[..., start:stop, :])
-        for j in range(start, stop):
-            rounded[..., j, :] = quantize(columns[..., j, :], scale, bits=bits, signed=True)
-            factors = upper[..., j, j:stop, np.newaxis]
-            error = (columns[..., j, :] - rounded[..., j, :] * scale) / factors[..., 0, :]
-            columns[..., j + 1 : stop, :] -= factors[..., 1:, :] * error[..., np.newaxis, :]
+        for j in reversed(range(start, stop)):
+            own = upper[..., j, j, np.newaxis]
+            wanted = columns[..., j, :] + owed[..., j, :] / own
+            rounded[..., j, :] = quantize(wanted, scale, bits=bits, signed=True)
+            error = columns[..., j, :] - rounded[..., j, :] * scale
+            total += (own * error + owed[..., j, :]) ** 2
+            before = upper[..., start:j, j, np.newaxis]
+            owed[..., start:j, :] += before * error[..., np.newaxis, :]
             errors[..., j - start, :] = error
-        columns[..., stop:, :] -= upper[..., start:stop, stop:].swapaxes(-1, -2) @ errors
-    return rounded
+        owed[..., :start, :] += upper[..., :start, start:stop] @ errors
+    return rounded, total
 
 
-def _inverse_root(moments: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Upper triangular U with UᵀU = M⁻¹, M damped so that dead inputs do not matter."""
+def _root(moments: NDArray[np.floating]) -> Floats:
+    """Upper triangular R with RᵀR = M, M damped so that dead inputs do not matter."""
     exact = moments.astype(np.float64)
     mean = np.diagonal(exact, axis1=-2, axis2=-1).mean(axis=-1)
     damping = _DAMPING * np.maximum(mean, 1e-12)[..., np.newaxis, np.newaxis]
-    inverse = np.linalg.inv(exact + damping * np.eye(exact.shape[-1]))
-    lower = np.linalg.cholesky((inverse + inverse.swapaxes(-1, -2)) / 2)
-    return np.asarray(lower.swapaxes(-1, -2), np.float64)
+    lower = np.linalg.cholesky(exact + damping * np.eye(exact.shape[-1]))
+    return np.ascontiguousarray(lower.swapaxes(-1, -2), np.float64)

@@ -8,7 +8,7 @@ import pytest
 from passes import QuantizeActivations, QuantizeWeights, layers
 from passes.arithmetic import Grid, fake_quantize, scales, weight_exponents
 from passes.quantize.quantize_weights import rounded_weight
-from passes.quantize.rounding import compensated
+from passes.quantize.rounding import Compensation
 from zqc.runtime import session
 
 GRID = Grid(2, 8, signed=True)
@@ -298,8 +298,10 @@ def test_moments_compensate_row_by_row(build, rng, layer):
         members = slice(g * per_group, (g + 1) * per_group)
         for b in range(blocks):
             block = slice(b * columns, (b + 1) * columns)
-            expected = compensated(rows[members, block], moments[g, b], scale[members], bits=4)
-            np.testing.assert_array_equal(got[members, block], expected)
+            expected = Compensation.of(moments[g, b]).rounded(
+                rows[members, block], scale[members], bits=4
+            )
+            np.testing.assert_array_equal(got[members, block], expected.integers)
 
 
 @pytest.mark.parametrize("layer", ["Conv", "grouped Conv", "Gemm", "Gemm, transposed"])
@@ -323,17 +325,15 @@ def test_thresholds_suit_the_output(build, rng, layer, bits):
         exponents = weight_exponents(weight, bits=bits, axis=axis).reshape(groups, -1)
         of_row = scale.reshape(groups, -1)
 
-        def errors(integers, steps, rows=rows, moments=moments):
-            off = integers * steps[..., np.newaxis] - rows
-            return np.einsum("gri,gij,grj->gr", off, moments[:, 0], off)
-
-        least = errors(got, of_row)
+        compensation = Compensation.of(moments[:, 0])
+        damped = compensation.root.swapaxes(-1, -2) @ compensation.root
+        order = compensation.order[:, np.newaxis, :]
+        off = np.take_along_axis(got * of_row[..., np.newaxis] - rows, order, -1)
+        least = np.einsum("gri,gij,grj->gr", off, damped, off)
         for change in (-1, 0, 1):
             steps = scales(exponents + change, bits=bits, signed=True)
-            assert (
-                least
-                <= errors(compensated(rows, moments[:, 0], steps, bits=bits), steps) * (1 + 1e-9)
-            ).all()
+            other = compensation.rounded(rows, steps, bits=bits)
+            assert (least <= other.errors * (1 + 1e-9)).all()
         changed += int((of_row != scales(exponents, bits=bits, signed=True)).sum())
     assert changed
 

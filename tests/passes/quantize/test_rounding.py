@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from passes.arithmetic import fake_quantize
-from passes.quantize.rounding import compensated
+from passes.quantize.rounding import Compensation
 
 
 def moments_of(rng, columns, samples=400):
@@ -38,7 +38,19 @@ def test_equals_the_naive_algorithm(rng, bits, columns):
     scale = np.full(6, 2.0 ** (2 - bits))
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     expected = [one_by_one(row, moments, scale[0], low, high) for row in weight]
-    np.testing.assert_array_equal(compensated(weight, moments, scale, bits=bits), expected)
+    np.testing.assert_array_equal(
+        Compensation.of(moments).rounded(weight, scale, bits=bits).integers, expected
+    )
+
+
+def test_the_error_is_that_of_the_rounding(rng):
+    """The error of a row that comes with it is (w − Δq)ᵀ M (w − Δq) of the damped M (1e-9)."""
+    weight, moments = rng.normal(size=(6, 75)), moments_of(rng, 75)
+    found = Compensation.of(moments).rounded(weight, np.full(6, 0.25), bits=4)
+    damped = moments + 0.01 * np.mean(np.diag(moments)) * np.eye(75)
+    error = weight - 0.25 * found.integers
+    expected = np.einsum("rk,kl,rl->r", error, damped, error)
+    np.testing.assert_allclose(found.errors, expected, rtol=1e-9)
 
 
 def test_matrices_of_a_stack_are_independent(rng):
@@ -46,9 +58,9 @@ def test_matrices_of_a_stack_are_independent(rng):
     weight = rng.normal(size=(2, 3, 5, 9))
     moments = np.array([[moments_of(rng, 9) for _ in range(3)] for _ in range(2)])
     scale = rng.uniform(0.1, 0.4, (2, 1, 5))
-    stacked = compensated(weight, moments, scale, bits=4)
+    stacked = Compensation.of(moments).rounded(weight, scale, bits=4).integers
     for g, b in np.ndindex(2, 3):
-        alone = compensated(weight[g, b], moments[g, b], scale[g, 0], bits=4)
+        alone = Compensation.of(moments[g, b]).rounded(weight[g, b], scale[g, 0], bits=4).integers
         np.testing.assert_array_equal(stacked[g, b], alone)
 
 
@@ -58,7 +70,9 @@ def test_error_of_the_product_is_smaller(rng):
     moments = moments_of(rng, 24)
     scale = np.full(32, 0.5, np.float32)
     plain = fake_quantize(weight, scale[:, None], bits=4, signed=True) - weight
-    better = compensated(weight, moments, scale, bits=4) * scale[:, None] - weight
+    better = (
+        Compensation.of(moments).rounded(weight, scale, bits=4).integers * scale[:, None] - weight
+    )
     errors = [np.einsum("rk,kl,rl->", e, moments, e) for e in (plain, better)]
     assert errors[1] < errors[0] * 2 / 3
 
@@ -68,7 +82,7 @@ def test_uncorrelated_inputs_change_nothing(rng, moments):
     """Without correlation, and for dead inputs, it is rounding to the nearest."""
     weight = rng.normal(size=(4, 9)).astype(np.float32)
     scale = np.float32([0.125, 0.25, 0.5, 1])
-    integers = compensated(weight, moments, scale, bits=4)
+    integers = Compensation.of(moments).rounded(weight, scale, bits=4).integers
     expected = fake_quantize(weight, scale[:, None], bits=4, signed=True)
     np.testing.assert_array_equal(integers * scale[:, None], expected)
 
@@ -76,7 +90,9 @@ def test_uncorrelated_inputs_change_nothing(rng, moments):
 def test_integers_stay_in_range(rng):
     """Compensation cannot push a weight beyond the grid."""
     weight = rng.normal(size=(16, 10)) * 5
-    integers = compensated(weight, moments_of(rng, 10), np.full(16, 0.25), bits=4)
+    integers = (
+        Compensation.of(moments_of(rng, 10)).rounded(weight, np.full(16, 0.25), bits=4).integers
+    )
     assert np.array_equal(integers, np.rint(integers))
     assert (integers.min(), integers.max()) == (-8, 7)
 
@@ -84,7 +100,7 @@ def test_integers_stay_in_range(rng):
 def errors_of(weight, moments, scale, *, bits):
     """Error of the product, summed over the rows: rounded to the nearest, and compensated."""
     plain = fake_quantize(weight, scale[:, None], bits=bits, signed=True)
-    better = compensated(weight, moments, scale, bits=bits) * scale[:, None]
+    better = Compensation.of(moments).rounded(weight, scale, bits=bits).integers * scale[:, None]
     return [np.einsum("rk,kl,rl->", e, moments, e) for e in (plain - weight, better - weight)]
 
 
@@ -121,9 +137,10 @@ def test_dead_inputs_leave_the_others_alone(rng):
     weight = rng.normal(size=(7, 8))
     moments = np.zeros((8, 8))
     moments[np.ix_(live, live)] = moments_of(rng, 5)
-    integers = compensated(weight, moments, np.full(7, 2.0**-6), bits=8)
+    integers = Compensation.of(moments).rounded(weight, np.full(7, 2.0**-6), bits=8).integers
     assert np.isfinite(integers).all()
-    alone = compensated(weight[:, live], moments[np.ix_(live, live)], np.full(7, 2.0**-6), bits=8)
+    few = moments[np.ix_(live, live)]
+    alone = Compensation.of(few).rounded(weight[:, live], np.full(7, 2.0**-6), bits=8).integers
     assert np.mean(integers[:, live] == alone) > 0.9
     nearest = np.clip(np.rint(weight * 64), -128, 127)
     dead = np.setdiff1d(np.arange(8), live)
