@@ -69,7 +69,7 @@ def tensors(count=4, seed=1):
 @cache
 def quantized(**options):
     """The plan, and what the pipeline makes of the net; nobody may change it."""
-    plan = plan_of(Recipe(input_format=RANGE, **options))
+    plan = plan_of(Recipe(input_format=RANGE, uniform_bits=True, **options))
     loaded = model_file.load(proto())
     prepared, plan = pipeline.begin(loaded, plan)
     batches = Batches.of(ImageSet.of_tensors(tensors(), "noise"), prepared)

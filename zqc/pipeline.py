@@ -17,7 +17,7 @@ import onnx_ir as ir
 from passes.analysis.topology import weighted_layers
 from zqc.calibration.analytic_moments import analytic_moments
 from zqc.detection.agreement import PartAgreement, output_agreement, output_error
-from zqc.mixed_precision.choice import chosen_bits
+from zqc.mixed_precision.choice import chosen_bits, mixes_bits
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
@@ -106,7 +106,8 @@ def run(
         known = with_sums(loaded.model, model, layers) if asks_for_statistics else ()
         analytic = analytic_moments(model, known)
         equalized = equalize(model, plan, batches, analytic)
-    more = recipe.chooses_bits or recipe.refits  # needs a calibrated model, and quantizes it anew
+    chooses = recipe.chooses_bits or mixes_bits(recipe)
+    more = chooses or recipe.refits  # needs a calibrated model, and quantizes it anew
 
     candidates: list[Candidate] = []
     files: list[Written] = []
@@ -126,7 +127,7 @@ def run(
         return Outcome(candidate, files[best], agreements[best], plan.bits_of)
 
     bits_of = dict(plan.bits_of)
-    if recipe.chooses_bits:
+    if chooses:
         with progress.stage("Choosing bits by layer"):
             bits_of |= chosen_bits(candidate, loaded, plan, batches, metadata=metadata)
     float_model, ranges, means = candidate.model, candidate.ranges, candidate.means

@@ -58,6 +58,7 @@ Measured = dict[str, float]
 @click.option("--precisions", default=",".join(PRECISIONS), help="Those to compare them at.")
 @click.option("--detectors", default="", help="Part of the names of the detectors.")
 @click.option("--kept", type=click.Path(path_type=Path, dir_okay=False), help="What is known.")
+@click.option("--uniform-bits", is_flag=True, help="As the option of zqc compile.")
 @click.option("--threads", type=int, help="Of ONNX Runtime; all cores by default.")
 def main(
     models: Path,
@@ -68,10 +69,11 @@ def main(
     precisions: str,
     detectors: str,
     kept: Path | None,
+    uniform_bits: bool,
     threads: int | None,
 ) -> None:
     """Print one row per detector and precision."""
-    study = Study(kept, threads)
+    study = Study(kept, threads, uniform_bits)
     asked = sources.split(",")
     numbers = [int(seed) for seed in seeds.split(",")]
     cases = [EXAMPLE, *shared_cases(models, pictures), *(zoo_cases(zoo) if zoo else ())]
@@ -94,10 +96,11 @@ class Study:
     Args:
         kept: Where measurements are read from and added to; None for nowhere.
         threads: Threads of ONNX Runtime.
+        uniform: Whether all layers have the same bits.
     """
 
-    def __init__(self, kept: Path | None, threads: int | None) -> None:
-        self._kept, self._threads = kept, threads
+    def __init__(self, kept: Path | None, threads: int | None, uniform: bool) -> None:
+        self._kept, self._threads, self._uniform = kept, threads, uniform
         lines = kept.read_text("utf-8").splitlines() if kept and kept.exists() else []
         self._known: dict[str, Measured] = {k: v for line in lines for k, v in json.loads(line)}
 
@@ -109,9 +112,8 @@ class Study:
             return []
         found = []
         for seed in seeds[:1] if source == "real" else seeds:
-            keys = {
-                precision: f"{case.name} {precision} {source} {seed}" for precision in precisions
-            }
+            kind = " uniform" if self._uniform else ""
+            keys = {each: f"{case.name} {each} {source} {seed}{kind}" for each in precisions}
             missing = [precision for precision, key in keys.items() if key not in self._known]
             try:
                 for precision, one in self._measure(case, source, seed, missing):
@@ -137,7 +139,9 @@ class Study:
         with _pictures(case, source, seed, self._threads) as (images, making):
             for precision in precisions:
                 bits, act_bits = PRECISIONS[precision]
-                recipe = case.recipe(bits=bits, act_bits=act_bits, seed=seed)
+                recipe = case.recipe(
+                    bits=bits, act_bits=act_bits, seed=seed, uniform_bits=self._uniform
+                )
                 output = images.parent / "out.onnx"
                 started = time.perf_counter()
                 zqc.compile(case.model, output, recipe=recipe, images=images, threads=self._threads)

@@ -78,7 +78,8 @@ def sensitivities(
 
     Returns:
         By name, for the tensors and the outputs of the weighted layers before the ends, those of
-        unknown rank left out.
+        unknown rank left out. Of an output of a layer that is none of the tensors, only the
+        diagonal is known.
 
     Raises:
         RuntimeFailure: ONNX Runtime failed.
@@ -95,9 +96,10 @@ def sensitivities(
             return {}
         graph, seeds, gradients = _differentiated(model, last, names, obstacles)
     scales, shapes = _scales(model, source, last, batches, threads)
-    computed = [name for name in names if name != source]
+    computed = [name for name in tensors if name != source]
     runner = session.load(graph, outputs=[*computed, *gradients.values()], threads=threads)
     found = {name: Sensitivity(_nothing(), empty(), np.zeros(1)) for name in gradients}
+    asked = set(tensors)
     generator = np.random.default_rng(seed)
     pictures = sum(len(batch) for batch in batches) * vectors
     for batch, shape in zip(batches, shapes, strict=True):
@@ -107,14 +109,14 @@ def sensitivities(
             }
             outputs = {source: batch, **runner(feeds)}
             for name, gradient in gradients.items():
-                values = outputs[name].astype(np.float32, copy=False)
                 squares = np.square(outputs[gradient].astype(np.float64))
                 old = found[name]
-                found[name] = Sensitivity(
-                    add(old.squares, values, squares),
-                    add(old.counts, values),
-                    old.fisher_diagonal + _per_channel(squares) / pictures,
-                )
+                diagonal = old.fisher_diagonal + _per_channel(squares) / pictures
+                found[name] = replace(old, fisher_diagonal=diagonal)
+                if name in asked:
+                    values = outputs[name].astype(np.float32, copy=False)
+                    counted = add(old.squares, values, squares), add(old.counts, values)
+                    found[name] = Sensitivity(*counted, diagonal)
     return found
 
 

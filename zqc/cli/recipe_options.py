@@ -104,7 +104,12 @@ precision_options = group(
         "--target-latency",
         type=float,
         metavar="SHARE",
-        help="Choose bits by layer for this share of the float model's latency.",
+        help="Likewise for this share of its latency.",
+    ),
+    _precision(
+        "--uniform-bits/--no-uniform-bits",
+        default=_DEFAULT.uniform_bits,
+        help="The same bits in all layers in between.",
     ),
     _precision(
         "--keep-float",

@@ -36,6 +36,7 @@ from zqc.detection.average_precision import Accuracy
 from zqc.detection.pairing import Pairing
 from zqc.detection.verdict import Verdict
 from zqc.files import FilePath, atomic_write, to_path
+from zqc.mixed_precision.choice import MIXED_ROOM, mixes_bits
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
@@ -72,8 +73,9 @@ class CompileResult(Printable):
         calibration: Where the calibration data came from, in words.
         caution: What speaks against relying on them; empty where nothing does.
         saturation: What speaks against the weights on this processor; empty where nothing does.
-        bits_chosen: Whether bits were chosen layer by layer for a target size or latency, or single
-            layers have bits of their own.
+        bits_chosen: Whether bits were chosen layer by layer, or single layers have their own.
+        mixed_room: By what share the file may be larger than with the same bits in all layers; 0
+            where that does not decide on them.
         kernels: Where the integer kernels of the target are, see ``zqc.targets.Target``. Elsewhere,
             layers and operators say what the target's rules quantize.
         refused: Layers whose output channels could not be equalized, with why; empty where it was
@@ -123,6 +125,7 @@ class CompileResult(Printable):
     caution: str = ""
     saturation: str = ""
     bits_chosen: bool = False
+    mixed_room: float = 0.0
     kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
     not_compared: tuple[tuple[str, str], ...] = ()
@@ -508,6 +511,7 @@ def _result(
         first_last=tuple(n.name or "" for n in candidate.model.graph if n.name in first_last),
         seconds=seconds,
         bits_chosen=bool(outcome.bits_of),
+        mixed_room=MIXED_ROOM if mixes_bits(recipe) else 0.0,
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),
         not_compared=tuple(job.loaded.ends.reasons.items()),

@@ -15,7 +15,13 @@ from passes.arithmetic import FLOAT_BITS
 from passes.layers import by_weight
 from zqc.calibration.sensitivity import sensitivities
 from zqc.mixed_precision.allocation import Allocation, Budget, allocate
-from zqc.mixed_precision.costs import latency_costs, size_costs, storages, useful_widths
+from zqc.mixed_precision.costs import (
+    latency_costs,
+    size_costs,
+    storages,
+    stored_bits,
+    useful_widths,
+)
 from zqc.mixed_precision.losses import Losses, weight_losses
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
@@ -29,17 +35,33 @@ if TYPE_CHECKING:
     from zqc.recipe.recipe import Recipe
 
 
+MIXED_ROOM = 0.03
+"""By how much the file may grow over that of the same bits in all layers, where bits are mixed."""
+
+_MOST_BITS = 8
+
+
+def mixes_bits(recipe: Recipe) -> bool:
+    """Whether layers have more or fewer bits than the recipe says, in a file of about its size.
+
+    Not where the user says which bits there are, nor where fewer bits take no less of the file.
+    """
+    stored = stored_bits(recipe.target)
+    return recipe.may_mix_bits and stored[recipe.weight_bits] < stored[recipe.reduced(_MOST_BITS)]
+
+
 def widths_to_try(model: ir.Model, recipe: Recipe) -> dict[str, tuple[int, ...]]:
     """Return the bits among which each layer has the choice, by its name.
 
     1. The first and the last layers have the bits that the recipe says.
-    2. The others have any bits where the size is limited, those of the recipe where it is not.
+    2. The others have any bits where the size is limited or bits are mixed, else those of the
+       recipe.
     3. Float may be chosen where the latency is limited: without a limit every layer would be.
     """
     first_last = first_last_layers(model.graph)
     inner: tuple[int, ...] = (recipe.weight_bits,)
-    if recipe.target_size is not None:
-        inner = useful_widths(recipe.target, range(2, 8 if recipe.reduce_range else 9))
+    if recipe.target_size is not None or mixes_bits(recipe):
+        inner = useful_widths(recipe.target, range(2, recipe.reduced(_MOST_BITS) + 1))
     floats = () if recipe.target_latency is None else (FLOAT_BITS,)
     return {
         node.name or "": ((recipe.first_last_weight_bits,) if node in first_last else inner)
@@ -58,14 +80,14 @@ def choose_bits(
     build: Callable[[Mapping[str, int]], bytes],
     feeds: Mapping[str, NDArray[np.generic]],
 ) -> Allocation:
-    """Choose the bits of every layer for the recipe's target size and latency.
+    """Choose the bits of every layer for the recipe's targets, or for a file of about its bits.
 
     Layers that share their weight are one choice, which costs what it costs all of them.
 
     Args:
         model: The float model that is quantized.
         losses: Of its weights, at the bits of ``widths_to_try``.
-        recipe: Has a target size, a target latency or both.
+        recipe: Has a target size, a target latency or both, or mixes bits.
         original: The float model as it came.
         original_size: Its bytes on disk.
         build: Makes the file with so many bits for each layer that is named, 32 for float. Only
@@ -88,10 +110,13 @@ def choose_bits(
 
     built = {s: build(each(bits_of)) for s, bits_of in storages(recipe.target, may_have).items()}
     budgets = []
-    if recipe.target_size is not None:
+    if recipe.target_size is not None or mixes_bits(recipe):
         sizes = {bits: len(content) for bits, content in built.items()}
         costs = size_costs(model, may_have, sizes, recipe.target)
-        budgets.append(Budget("size", recipe.target_size, original_size, costs))
+        share, reference = recipe.target_size, original_size
+        if share is None:
+            share, reference = 1 + MIXED_ROOM, sizes[stored_bits(recipe.target)[recipe.weight_bits]]
+        budgets.append(Budget("size", share, reference, costs))
     if recipe.target_latency is not None:
         # Targets other than ort-x86 keep INT4 as it is, which ONNX Runtime computes in float.
         integer = built[max(built.keys() - {FLOAT_BITS})]
@@ -136,17 +161,17 @@ def chosen_bits(
     *,
     metadata: Mapping[str, str],
 ) -> dict[str, int]:
-    """Choose the bits with the least predicted loss that reach the recipe's targets.
+    """Choose the bits with the least predicted loss within what the recipe allows.
 
     Args:
         candidate: The float model that is quantized, calibrated.
         loaded: The model as it came.
-        plan: Its recipe has a target size, a target latency or both.
+        plan: Its recipe has a target size, a target latency or both, or mixes bits.
         batches: The calibration set.
         metadata: What the file will hold, as it counts for its size.
 
     Returns:
-        By name of the layer; 32 for float.
+        By name of the layer; 32 for float. Nothing where no layer has a choice.
 
     Raises:
         OptionError: No choice of bits reaches the targets.
@@ -168,6 +193,8 @@ def chosen_bits(
         corrected=recipe.bias_correction != "none",
         per_tensor=plan.target.per_tensor,
     )
+    if mixes_bits(recipe) and all(len(of) < 2 for of in losses.values()):
+        return {}  # there are none but first and last layers
     # Only size and speed count here, and rounding to the nearest is the fastest.
     bare = candidate.without_moments().ranges
     # Where the means come from does not count, but a correction gives layers a bias.

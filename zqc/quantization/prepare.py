@@ -80,7 +80,7 @@ def prepare(model: ir.Model, plan: Plan) -> ir.Model:
             model = model_file.raise_opset(model, opset)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
     fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits, *recipe.bits_of.values())
-    if plan.target.int4 and (fewest <= 4 or recipe.target_size is not None):
+    if plan.target.int4 and (fewest <= 4 or recipe.target_size is not None or recipe.may_mix_bits):
         prepared = model_file.raise_opset(prepared, model_file.INT4_OPSET)
     ShapeInferencePass()(prepared)
     if recipe.min_runtime is not None:

@@ -24,7 +24,7 @@ BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
 
 WEIGHT_BITS = tuple(range(2, 9))
 BITS = (4, 8)
-_REDUCED_BITS = 7
+_FULL_BITS, _REDUCED_BITS = 8, 7
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 TERMS: tuple[Terms, ...] = get_args(Terms)
 EQUALIZATIONS: tuple[Equalization, ...] = get_args(Equalization)
@@ -84,6 +84,8 @@ class Recipe:
         second_moments: Whether the deviation that quantization changes is corrected as well.
         channel_outputs: Whether every channel of what the last layers put out has a step of its
             own, so that box offsets do not share the one of the logits.
+        uniform_bits: Whether all layers but the first and the last ones have ``bits``. Else, below
+            8, those that need them have more, and others fewer: the file is up to 3 % larger.
         target_size: Bits are chosen for a file of this share of the float file, between 0 and 1.
         target_latency: Likewise for this share of the float model's latency.
         samples: Number of calibration pictures; None leaves it to the effort.
@@ -128,6 +130,7 @@ class Recipe:
     bias_correction: BiasCorrection = "auto"
     second_moments: bool = False
     channel_outputs: bool = True
+    uniform_bits: bool = False
     target_size: float | None = None
     target_latency: float | None = None
     samples: int | None = None
@@ -210,6 +213,11 @@ class Recipe:
         return self.target_size is not None or self.target_latency is not None
 
     @property
+    def may_mix_bits(self) -> bool:
+        """Whether layers may have other bits than ``bits`` without a target that says so."""
+        return not (self.uniform_bits or self.chooses_bits) and self.weight_bits < _FULL_BITS
+
+    @property
     def refits(self) -> bool:
         """Whether weights or biases make up for what the layers before them have become."""
         return self.rounding == "refitted" or self.bias_correction == "outputs"
@@ -272,6 +280,7 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             rounding="nearest",
             channel_outputs=False,
             bias_correction="pictures",
+            uniform_bits=True,
         ),
         "fast": Recipe(effort="quick", equalization="none"),
         "best": Recipe(effort="thorough", threshold="sensitivity", rounding="refitted"),

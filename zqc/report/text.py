@@ -198,10 +198,13 @@ def _bits_by_layer(result: CompileResult) -> str:
     layers: dict[int, list[str]] = {}
     for layer in result.layers:
         layers.setdefault(layer.weight_bits, []).append(layer.name)
-    return "; ".join(
+    text = "; ".join(
         f"{'float' if bits > 8 else bits} in {len(names)} ({_names(names)})"
         for bits, names in sorted(layers.items(), reverse=True)
     )
+    if result.mixed_room:
+        text += f"; the file is at most {result.mixed_room:.0%} larger than with --uniform-bits"
+    return text
 
 
 def _kernels(result: CompileResult) -> Text:

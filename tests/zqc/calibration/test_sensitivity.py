@@ -65,8 +65,8 @@ def test_one_output_behind_a_sigmoid(rng, pictures):
 def test_histograms_hold_the_squares_by_value(rng, pictures):
     """Each bin has the sum of g² of the values in it, and their number; sums give the gains."""
     model = net(rng, 1)
-    found = sensitivities(model, ["x"], pictures, seed=0, vectors=3, threads=1)
-    for sensitivity in found.values():
+    found = sensitivities(model, ["x", "a"], pictures, seed=0, vectors=3, threads=1)
+    for sensitivity in (found["x"], found["a"]):
         total = sensitivity.squares.counts.sum() / (6 * 3)
         assert total == pytest.approx(sensitivity.fisher_diagonal.sum(), rel=1e-6)
         assert sensitivity.squares.exponent == sensitivity.counts.exponent
@@ -76,6 +76,9 @@ def test_histograms_hold_the_squares_by_value(rng, pictures):
     # Where the Conv is negative the ReLU passes no gradient on.
     assert found["a"].squares.counts[: BINS // 2].sum() == 0
     assert found["a"].squares.counts.sum() > 0
+    without = sensitivities(model, ["x"], pictures, seed=0, vectors=3, threads=1)["a"]
+    np.testing.assert_array_equal(without.fisher_diagonal, found["a"].fisher_diagonal)
+    assert not without.counts.counts.any()
 
 
 def test_many_outputs_add_up(rng, pictures):

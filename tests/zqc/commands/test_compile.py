@@ -87,7 +87,7 @@ def recipe_of(precision="int8", **options):
     """Four pictures, quickly."""
     bits, act_bits = PRECISIONS[precision]
     options = {"input_format": InputFormat()} | options
-    options = {"samples": 4} | options
+    options = {"samples": 4, "uniform_bits": True} | options
     return Recipe(bits=bits, act_bits=act_bits, **options)
 
 
@@ -297,7 +297,7 @@ OPTIONS = {
     "rule": {"shift": "rule"},
     "no shift": {"shift": "none"},
     "sensitivity": {"threshold": "sensitivity"},
-    "mae": {"threshold": "mae", "z_score": 8.0},
+    "mae": {"threshold": "mae", "z_score": 3.0},
     "second moments": {"second_moments": True},
     "no correction": {"bias_correction": "none"},
     "means of the pictures": {"bias_correction": "pictures"},

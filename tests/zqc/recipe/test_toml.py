@@ -50,6 +50,7 @@ FIELDS = {
     "bias_correction": st.sampled_from(recipe.BIAS_CORRECTIONS),
     "second_moments": st.booleans(),
     "channel_outputs": st.booleans(),
+    "uniform_bits": st.booleans(),
     "target_size": SHARES,
     "target_latency": SHARES,
     "samples": st.none() | COUNTS,
