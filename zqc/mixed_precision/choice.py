@@ -54,14 +54,15 @@ def widths_to_try(model: ir.Model, recipe: Recipe) -> dict[str, tuple[int, ...]]
     """Return the bits among which each layer has the choice, by its name.
 
     1. The first and the last layers have the bits that the recipe says.
-    2. The others have any bits where the size is limited or bits are mixed, else those of the
-       recipe.
+    2. The others have any bits where the size is limited, from one less than the recipe's on where
+       bits are mixed, else those of the recipe.
     3. Float may be chosen where the latency is limited: without a limit every layer would be.
     """
     first_last = first_last_layers(model.graph)
     inner: tuple[int, ...] = (recipe.weight_bits,)
     if recipe.target_size is not None or mixes_bits(recipe):
-        inner = useful_widths(recipe.target, range(2, recipe.reduced(_MOST_BITS) + 1))
+        least = 2 if recipe.target_size is not None else max(2, recipe.weight_bits - 1)
+        inner = useful_widths(recipe.target, range(least, recipe.reduced(_MOST_BITS) + 1))
     floats = () if recipe.target_latency is None else (FLOAT_BITS,)
     return {
         node.name or "": ((recipe.first_last_weight_bits,) if node in first_last else inner)
