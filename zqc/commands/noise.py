@@ -14,10 +14,10 @@ NO_STATISTICS = "no BatchNorm statistics in the model"
 """Why there is nothing to make pictures from."""
 
 WHAT_STATISTICS_BRING = (
-    "statistics show what the network has learned: give its checkpoint, --statistics MODEL.pt, "
-    "or pictures, --images DIRECTORY"
+    "statistics bring up to 2 points of agreement, and less luck: give the checkpoint, "
+    "--statistics MODEL.pt, or pictures, --images DIRECTORY"
 )
-"""What statistics would bring to a model without any, and how to give them."""
+"""What statistics would bring to a model without any, and how to give them: see docs/results.md."""
 
 WHAT_PICTURES_BRING = "pictures of your own do better: --images DIRECTORY"
 """The same where there are statistics, but none that pictures can be matched to."""
