@@ -90,7 +90,9 @@ def _corrected(
     known = dict(ranges.statistics.moments)
     for node in weighted_layers(model.graph):
         moments, root = known.get(node.name or ""), roots.get(name_of(node.inputs[0]))
-        if moments is not None and root is not None:
+        if moments is None or root is None:
+            continue
+        if np.prod(moments.shape[:3]) % len(root) == 0:  # else the columns are no channels' own
             known[node.name or ""] = known_better(moments, root**2)
     return known
 
