@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 MIXED_ROOM = 0.03
 """By how much the file may grow over that of the same bits in all layers, where bits are mixed."""
 
-_MOST_BITS = 8
-
 
 def mixes_bits(recipe: Recipe) -> bool:
     """Whether layers have more or fewer bits than the recipe says, in a file of about its size.
@@ -47,7 +45,7 @@ def mixes_bits(recipe: Recipe) -> bool:
     Not where the user says which bits there are, nor where fewer bits take no less of the file.
     """
     stored = stored_bits(recipe.target)
-    return recipe.may_mix_bits and stored[recipe.weight_bits] < stored[recipe.reduced(_MOST_BITS)]
+    return recipe.may_mix_bits and stored[recipe.weight_bits] < stored[recipe.most_bits]
 
 
 def widths_to_try(model: ir.Model, recipe: Recipe) -> dict[str, tuple[int, ...]]:
@@ -61,8 +59,7 @@ def widths_to_try(model: ir.Model, recipe: Recipe) -> dict[str, tuple[int, ...]]
     first_last = first_last_layers(model.graph)
     inner: tuple[int, ...] = (recipe.weight_bits,)
     if recipe.target_size is not None or mixes_bits(recipe):
-        least = 2 if recipe.target_size is not None else max(2, recipe.weight_bits - 1)
-        inner = useful_widths(recipe.target, range(least, recipe.reduced(_MOST_BITS) + 1))
+        inner = useful_widths(recipe.target, range(recipe.least_bits, recipe.most_bits + 1))
     floats = () if recipe.target_latency is None else (FLOAT_BITS,)
     return {
         node.name or "": ((recipe.first_last_weight_bits,) if node in first_last else inner)

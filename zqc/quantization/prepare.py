@@ -79,8 +79,8 @@ def prepare(model: ir.Model, plan: Plan) -> ir.Model:
         if newest >= opset and spelled(model.graph):
             model = model_file.raise_opset(model, opset)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
-    fewest = min(recipe.bits, recipe.act_bits, recipe.first_last_bits, *recipe.bits_of.values())
-    if plan.target.int4 and (fewest <= 4 or recipe.target_size is not None or recipe.may_mix_bits):
+    others = recipe.act_bits, recipe.first_last_bits, *recipe.bits_of.values()
+    if plan.target.int4 and min(recipe.least_bits, *others) <= 4:
         prepared = model_file.raise_opset(prepared, model_file.INT4_OPSET)
     ShapeInferencePass()(prepared)
     if recipe.min_runtime is not None:

@@ -24,7 +24,7 @@ BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
 
 WEIGHT_BITS = tuple(range(2, 9))
 BITS = (4, 8)
-_FULL_BITS, _REDUCED_BITS = 8, 7
+_REDUCED_BITS = 7
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 TERMS: tuple[Terms, ...] = get_args(Terms)
 EQUALIZATIONS: tuple[Equalization, ...] = get_args(Equalization)
@@ -215,7 +215,19 @@ class Recipe:
     @property
     def may_mix_bits(self) -> bool:
         """Whether layers may have other bits than ``bits`` without a target that says so."""
-        return not (self.uniform_bits or self.chooses_bits) and self.weight_bits < _FULL_BITS
+        return not (self.uniform_bits or self.chooses_bits) and self.weight_bits < self.most_bits
+
+    @property
+    def least_bits(self) -> int:
+        """The fewest bits that the weights of a layer between may have: one less where mixed."""
+        if self.target_size is not None:
+            return WEIGHT_BITS[0]
+        return max(WEIGHT_BITS[0], self.weight_bits - self.may_mix_bits)
+
+    @property
+    def most_bits(self) -> int:
+        """The most bits that weights may have."""
+        return self.reduced(WEIGHT_BITS[-1])
 
     @property
     def refits(self) -> bool:
