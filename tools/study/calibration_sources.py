@@ -1,6 +1,6 @@
 """What calibration pictures are worth, by detector and bits: the yardstick of docs/results.md.
 
-    python -m tools.study.calibration_sources MODELS PICTURES [--zoo FOLDER] [--seeds 3]
+    python -m tools.study.calibration_sources MODELS PICTURES [--zoo FOLDER] [--seeds 0,1,2]
         [--sources 'quick,noise'] [--kept FILE]
 
 MODELS and PICTURES are as in ``tools.study.models``; what is not there is skipped. FOLDER holds
@@ -102,7 +102,9 @@ class Study:
     def __init__(self, kept: Path | None, threads: int | None, uniform: bool) -> None:
         self._kept, self._threads, self._uniform = kept, threads, uniform
         lines = kept.read_text("utf-8").splitlines() if kept and kept.exists() else []
-        self._known: dict[str, Measured] = {k: v for line in lines for k, v in json.loads(line)}
+        self._known: dict[str, Measured] = {}
+        for line in lines:
+            self._known |= json.loads(line)
 
     def measured(
         self, case: Case, source: str, seeds: list[int], precisions: list[str]
@@ -129,7 +131,7 @@ class Study:
         click.echo(f"{key}: {one}", err=True)
         if self._kept is not None:
             with self._kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([[key, one]]) + "\n")
+                file.write(json.dumps({key: one}) + "\n")
 
     def _measure(
         self, case: Case, source: str, seed: int, precisions: list[str]
