@@ -13,6 +13,11 @@ class GivenBatches:
     def __init__(self, *arrays):
         self.arrays = arrays
 
+    @property
+    def kinds(self):
+        """All of one kind."""
+        return (self,)
+
     def __len__(self):
         return sum(map(len, self.arrays))
 

@@ -197,7 +197,7 @@ def _synthesised(case: Case, source: str, seed: int, work: Path, threads: int | 
         tensors = content["images"]
     free = noise(tensors.shape[1:], recipe, case.input_format)
     both = work / "both.npz"
-    write_tensors(both, np.concatenate([tensors, free]), synthesised=True)
+    write_tensors(both, np.concatenate([tensors, free]), synthesised=True, noise=len(free))
     return both
 
 

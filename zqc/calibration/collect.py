@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from passes.analysis.topology import weighted_layers
 from passes.graph import name_of
-from zqc.calibration.histogram import Histogram, add, empty
+from zqc.calibration.histogram import Histogram, add, empty, merged
 from zqc.calibration.second_moments import RunningMoments, input_columns
 from zqc.calibration.tensor_reader import TensorReader
 from zqc.errors import RuntimeFailure
@@ -26,12 +26,17 @@ class TensorStatistics:
     """What one tensor was like over all pictures.
 
     Attributes:
-        histogram: Of all its values.
+        histograms: Of its values, by kind of pictures.
         mean: Mean per channel (axis 1), shape (C,); of everything, shape (1,), below rank 2.
     """
 
-    histogram: Histogram
+    histograms: tuple[Histogram, ...]
     mean: NDArray[np.float64]
+
+    @property
+    def histogram(self) -> Histogram:
+        """Of all its values."""
+        return merged(self.histograms)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class CalibrationStatistics:
 def collect(
     model: ir.Model,
     tensors: Sequence[str],
-    batches: Iterable[NDArray[np.float32]],
+    kinds: Sequence[Iterable[NDArray[np.float32]]],
     *,
     samples: int,
     task: Task,
@@ -61,7 +66,8 @@ def collect(
     Args:
         model: A float model with one input.
         tensors: Names of inputs or intermediate tensors.
-        batches: Input tensors (N, C, H, W); each is run once and forgotten.
+        kinds: The batches of each kind of pictures, input tensors (N, C, H, W); each is run once
+            and forgotten. Only histograms tell one kind from another.
         samples: Output positions per picture at which the input of each layer is looked at.
         task: Advanced by the number of pictures.
         threads: Threads of ONNX Runtime.
@@ -73,18 +79,18 @@ def collect(
         RuntimeFailure: A tensor became infinite or not a number, or ONNX Runtime failed.
     """
     read = TensorReader(model, tensors, threads=threads)
-    histograms = {name: empty() for name in tensors}
+    histograms = {name: [empty() for _ in kinds] for name in tensors}
     sums = {name: np.zeros(1) for name in tensors}
     layers = [n for n in weighted_layers(model.graph) if name_of(n.inputs[0]) in histograms]
     moments: dict[str, RunningMoments] = {}
     generator = np.random.default_rng(0)
     pictures = 0
-    for batch in batches:
+    for kind, batch in _numbered(kinds):
         values = read(batch)
         for name in tensors:
             array = values[name]
             try:
-                histograms[name] = add(histograms[name], array)
+                histograms[name][kind] = add(histograms[name][kind], array)
             except FloatingPointError as error:
                 raise RuntimeFailure(
                     f"tensor {name!r} became infinite or not a number on a calibration picture; "
@@ -100,9 +106,18 @@ def collect(
         task.advance(steps=len(batch))
     count = max(pictures, 1)
     return CalibrationStatistics(
-        {name: TensorStatistics(histograms[name], sums[name] / count) for name in tensors},
+        {name: TensorStatistics(tuple(histograms[name]), sums[name] / count) for name in tensors},
         {name: running.mean() for name, running in moments.items()},
     )
+
+
+def _numbered(
+    kinds: Sequence[Iterable[NDArray[np.float32]]],
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """All batches, each with the number of its kind."""
+    for kind, batches in enumerate(kinds):
+        for batch in batches:
+            yield kind, batch
 
 
 def _channel_means(array: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -51,6 +51,11 @@ class Batches:
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         for batch in self.pictures.batches(self.size):
             yield np.resize(batch, (self.size, *batch.shape[1:])) if self.fills else batch
+
+    @property
+    def kinds(self) -> tuple[Batches, ...]:
+        """The same pictures, each kind of them alone."""
+        return tuple(replace(self, pictures=kind) for kind in self.pictures.kinds)
 
     def first(self, count: int) -> list[NDArray[np.float32]]:
         """Return batches with so many pictures at least, if there are so many."""

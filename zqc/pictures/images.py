@@ -139,6 +139,20 @@ class ImageSet:
         """Return what there is beside structured noise, in which there is nothing to detect."""
         return replace(self, names=self.names[: len(self) - self.noise], noise=0)
 
+    @property
+    def kinds(self) -> tuple[ImageSet, ...]:
+        """What there is beside structured noise, and the noise; all of it where there is none."""
+        made = self.without_noise()
+        if not 0 < self.noise < len(self):
+            return (self,)
+        first = len(made)
+        free = replace(
+            self,
+            names=self.names[first:],
+            read=lambda start, stop: self.read(first + start, first + stop),
+        )
+        return made, free
+
     def rounded(self) -> ImageSet:
         """Return the same pictures in whole numbers."""
 
@@ -292,7 +306,9 @@ def open_images(
         _check_tensors(array, (channels, height, width), where)
         source = f"{_count(len(array), 'tensor')} from {where}"
         floats = cast("NDArray[np.floating]", array)
-        return ImageSet.of_tensors(floats, source, synthesised=_is_marked(path))
+        made = _synthesised(path, len(array))
+        noise = len(array) - made if made else 0
+        return ImageSet.of_tensors(floats, source, synthesised=made > 0, noise=noise)
     assert isinstance(path, Path)  # arrays are done with
     if channels not in (1, 3):
         raise ImageError(
@@ -317,9 +333,19 @@ def holds_tensors(path: Path | NDArray[np.generic], input_name: str | None = Non
     return _is_array(path) and _read_array(path, input_name).dtype != np.uint8
 
 
-def write_tensors(file: Path, tensors: NDArray[np.float32], *, synthesised: bool) -> None:
-    """Write tensors N,C,H,W as an ``.npz``, and whether they are synthesised from statistics."""
-    np.savez(file, images=tensors, synthesised=np.bool_(synthesised))
+def write_tensors(
+    file: Path, tensors: NDArray[np.float32], *, synthesised: bool, noise: int = 0
+) -> None:
+    """Write tensors N,C,H,W as an ``.npz``, and which of them are synthesised from statistics.
+
+    Args:
+        file: The file.
+        tensors: The pictures.
+        synthesised: Whether any are.
+        noise: How many of the last ones are structured noise beside others.
+    """
+    made = synthesised & (np.arange(len(tensors)) < len(tensors) - noise)
+    np.savez(file, images=tensors, synthesised=made)
 
 
 def write_pngs(
@@ -391,12 +417,18 @@ def _read_array(path: Path | NDArray[np.generic], input_name: str | None) -> NDA
         raise ImageError(f"cannot read {path} as a NumPy array: {error}") from error
 
 
-def _is_marked(path: Path | NDArray[np.generic]) -> bool:
-    """Whether an array file that can be read has the mark of synthesised pictures."""
+def _synthesised(path: Path | NDArray[np.generic], count: int) -> int:
+    """How many of so many first tensors of a file that can be read are marked as synthesised.
+
+    One mark is for all of them, and noise stands behind them.
+    """
     if not isinstance(path, Path) or path.suffix.lower() == ".npy":
-        return False
+        return 0
     with np.load(path, allow_pickle=False) as archive:
-        return "synthesised" in archive.files and bool(np.all(archive["synthesised"]))
+        if "synthesised" not in archive.files:
+            return 0
+        marks = np.atleast_1d(archive["synthesised"])
+    return int(np.count_nonzero(np.resize(marks, count) if len(marks) == 1 else marks[:count]))
 
 
 def _arranged(array: NDArray[np.generic], picture: tuple[int, int, int]) -> NDArray[np.generic]:

@@ -9,6 +9,8 @@ from tests.passes.helpers import build_model
 from zqc.calibration.calibrate import bits_of, calibrate
 from zqc.calibration.histogram import add, empty, without_outliers
 from zqc.calibration.thresholds import choose_grid
+from zqc.pictures.batches import Batches
+from zqc.pictures.images import ImageSet
 from zqc.progress import Silent
 from zqc.recipe.recipe import Recipe
 
@@ -69,6 +71,23 @@ def test_an_edge_that_is_joined_is_an_edge():
     """What the last layers read has their bits, also where it is a Concat."""
     point = QuantizationPoint(("x",), **PLAIN | {"first_last": True, "joined": True})
     assert bits_of(point, Recipe(first_last_bits=4)) == 4
+
+
+@pytest.mark.parametrize("wide", [0, 1])
+def test_the_kind_that_reaches_further_decides(wide):
+    """A thousandth of all values are ten times as large: they count where their kind is the few."""
+    few, many = noise(1, 3, 8, 8), noise(64, 3, 8, 8, seed=1)
+    kinds = [few, many]
+    kinds[wide] = np.clip(10 * kinds[wide], -30, 30)
+    pictures = ImageSet.of_tensors(np.concatenate(kinds), "", synthesised=True, noise=len(many))
+    points = [QuantizationPoint(("x",), **PLAIN)]
+
+    def grid(batches):
+        with Silent().task("", 0) as task:
+            return calibrate(negated(), points, batches, plan_of(), task=task).grids["x"]
+
+    assert grid(Batches(pictures)) == grid(GivenBatches(kinds[wide]))
+    assert grid(Batches(pictures)).exponent > grid(GivenBatches(kinds[1 - wide])).exponent
 
 
 @pytest.mark.parametrize("function", ["Sigmoid", "Softmax"])

@@ -44,7 +44,7 @@ def pictures(rng):
 def gather(model, batches, tensors=TENSORS, *, samples=36, task=None):
     """Collect on one thread."""
     with Silent().task("", 0) as nothing:
-        return collect(model, tensors, batches, samples=samples, task=task or nothing, threads=1)
+        return collect(model, tensors, [batches], samples=samples, task=task or nothing, threads=1)
 
 
 def test_statistics_are_those_of_one_direct_run(model, pictures):
@@ -64,6 +64,23 @@ def test_statistics_are_those_of_one_direct_run(model, pictures):
         assert moved.max() <= 2
         mean = values.mean(axis=(0, *range(2, values.ndim)), dtype=np.float64)
         np.testing.assert_allclose(seen.tensors[name].mean, mean, rtol=1e-6, atol=1e-7)
+
+
+def test_kinds_are_apart_in_histograms_alone(model, pictures):
+    """Counts are those of each kind, and together with means and moments those of all."""
+    with Silent().task("", 0) as task:
+        kinds = [[pictures[:2]], [pictures[2:5], pictures[5:]]]
+        seen = collect(model, TENSORS, kinds, samples=36, task=task, threads=1)
+    whole = gather(model, [pictures[:2], pictures[2:5], pictures[5:]])
+    for name in TENSORS:
+        of_kinds, expected = seen.tensors[name], whole.tensors[name]
+        assert len(of_kinds.histograms) == 2
+        np.testing.assert_array_equal(of_kinds.histogram.counts, expected.histogram.counts)
+        np.testing.assert_array_equal(of_kinds.mean, expected.mean)
+    for part, kind in zip(seen.tensors["x"].histograms, (pictures[:2], pictures[2:]), strict=True):
+        np.testing.assert_array_equal(part.counts, add(empty(), kind).counts)
+    for layer, values in whole.moments.items():
+        np.testing.assert_array_equal(seen.moments[layer], values)
 
 
 def test_counts_of_the_input_are_exact(model, pictures):

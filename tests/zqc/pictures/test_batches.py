@@ -31,3 +31,12 @@ def test_a_model_gets_what_it_takes(count, size, expected):
 def test_first_pictures(count, asked, expected):
     """So many batches that there are enough pictures, or all."""
     assert len(batches_of(count, "N").first(asked)) == expected
+
+
+def test_kinds_are_in_batches_of_their_own():
+    """No batch has pictures of two kinds; a fixed batch is filled up with its own kind."""
+    tensors = np.arange(5, dtype=np.float32).reshape(-1, 1, 1, 1)
+    pictures = ImageSet.of_tensors(tensors, "numbers", synthesised=True, noise=2)
+    kinds = Batches(pictures, size=4, fills=True).kinds
+    numbers = [[batch.reshape(-1).tolist() for batch in kind] for kind in kinds]
+    assert numbers == [[[0, 1, 2, 0]], [[3, 4, 3, 4]]]

@@ -202,6 +202,18 @@ def test_what_is_synthesised_is_known_again(tmp_path, synthesised):
     np.testing.assert_array_equal(next(pictures.batches(2)), tensors)
 
 
+@pytest.mark.parametrize(("limit", "noise"), [(None, 3), (4, 2), (2, 0), (1, 0)])
+def test_noise_beside_synthesised_pictures_is_known_again(tmp_path, limit, noise):
+    """The last ones of the file are noise, as far as they are read; kinds come in this order."""
+    tensors = np.random.default_rng(0).random((5, 3, 4, 5), np.float32)
+    write_tensors(tmp_path / "pictures.npz", tensors, synthesised=True, noise=3)
+    pictures = open_small(tmp_path / "pictures.npz", height=4, width=5, limit=limit)
+    assert (pictures.synthesised, pictures.noise) == (True, noise)
+    kinds = [np.concatenate([*kind.batches(2)]) for kind in pictures.kinds]
+    assert [len(kind) for kind in kinds] == ([2, noise] if noise else [limit])
+    np.testing.assert_array_equal(np.concatenate(kinds), tensors[:limit])
+
+
 def test_the_array_of_the_input_goes_before_images_and_the_only_one(tmp_path):
     """Of several arrays the input's is taken, then ``images``; otherwise the choice is an error."""
     ones, twos = (np.full((1, 3, 8, 8), v, np.float32) for v in (1, 2))
