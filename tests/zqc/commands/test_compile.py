@@ -541,7 +541,8 @@ def test_synthesised_pictures_calibrate_alike(source, tmp_path):
     paths = [tmp_path / "direct.onnx", tmp_path / "indirect.onnx"]
     written = np.load(made.directory / "pictures.npz")["images"]
     free = inputs.noise((3, 24, 32), recipe_of(), InputFormat())
-    write_tensors(tmp_path / "both.npz", np.concatenate([written, free]), synthesised=True)
+    both = np.concatenate([written, free])
+    write_tensors(tmp_path / "both.npz", both, synthesised=True, noise=len(free))
     images = [None, tmp_path / "both.npz"]
     for path, given in zip(paths, images, strict=True):
         compile_model(
