@@ -14,7 +14,7 @@ NO_STATISTICS = "no BatchNorm statistics in the model"
 """Why there is nothing to make pictures from."""
 
 WHAT_STATISTICS_BRING = (
-    "statistics bring up to 20 points of agreement: give the checkpoint, "
+    "statistics bring a YOLO some 5 points of agreement: give the checkpoint, "
     "--statistics MODEL.pt, or pictures, --images DIRECTORY"
 )
 """What statistics would bring to a model without any, and how to give them: see docs/results.md."""
