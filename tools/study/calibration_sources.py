@@ -15,9 +15,7 @@ networks that ``tools.zoo.build --export torchscript`` has trained. Sources:
 
 Every cell is the AP (0.50:0.95, in percent) of the detections against those of the float model, or
 the SQNR of the least part where no detections are known: mean and range over the seeds, with the
-mean AP50 and the mean seconds, of making the pictures and of the rest. The detectors of the street
-are judged on photographs from elsewhere, too: the real pictures that they are calibrated with are
-of the same street. The pictures are made
+mean AP50 and the mean seconds, of making the pictures and of the rest. The pictures are made
 once for all precisions; the calibration set is that of ``zqc compile``, and so are the bytes.
 
 What was measured goes to ``--kept`` line by line, and is not measured again where it stands there.
@@ -47,8 +45,8 @@ from zqc.recipe.recipe import EFFORTS
 SOURCES = ("uniform", "noise", *EFFORTS, "task", "real")
 
 Measured = dict[str, float]
-"""``ap`` and ``ap50`` in percent and perhaps the AP ``elsewhere``, or ``sqnr`` in dB; seconds of
-making the ``pictures`` and of the ``rest`` of the compilation."""
+"""``ap`` and ``ap50`` in percent or ``sqnr`` in dB; seconds of making the ``pictures`` and of the
+``rest`` of the compilation."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -155,9 +153,6 @@ class Study:
                     value = {"sqnr": min(part.sqnr_db for part in checked.parts)}
                 else:
                     value = {"ap": 100 * checked.agreement.ap, "ap50": 100 * checked.agreement.ap50}
-                other = case.check_elsewhere(output)
-                if other is not None and other.agreement is not None:
-                    value["elsewhere"] = 100 * other.agreement.ap
                 yield precision, value | took
 
 
@@ -215,9 +210,7 @@ def _cell(found: list[Measured]) -> str:
     if "sqnr" in found[0]:
         return f"{spread([one['sqnr'] for one in found])} dB, {seconds} s"
     ap50 = np.mean([one["ap50"] for one in found])
-    elsewhere = [one["elsewhere"] for one in found if "elsewhere" in one]
-    besides = f", elsewhere {spread(elsewhere)}" if elsewhere else ""
-    return f"{spread([one['ap'] for one in found])}, AP50 {ap50:.1f}{besides}, {seconds} s"
+    return f"{spread([one['ap'] for one in found])}, AP50 {ap50:.1f}, {seconds} s"
 
 
 if __name__ == "__main__":

@@ -14,17 +14,7 @@ _IMAGENET = zqc.InputFormat.from_mean_std((0.485, 0.456, 0.406), (0.229, 0.224, 
 
 @dataclass(frozen=True)
 class Case:
-    """A float model, and the real pictures that it is compared on.
-
-    Attributes:
-        model: The model.
-        pictures: The pictures.
-        input_format: What it takes.
-        input_shape: Height and width of its input, where these are open.
-        anchors: The anchors of an SSD.
-        labels: Of the pictures.
-        others: Real pictures from elsewhere, which nothing is calibrated with.
-    """
+    """A float model, and the real pictures that it is compared on."""
 
     model: Path
     pictures: Path
@@ -32,7 +22,6 @@ class Case:
     input_shape: tuple[int, int] | None = None
     anchors: Path | None = None
     labels: Path | None = None
-    others: Path | None = None
 
     @property
     def name(self) -> str:
@@ -45,20 +34,11 @@ class Case:
 
     def check(self, quantized: Path) -> zqc.CheckResult:
         """Compare a quantized model with the float one."""
-        return self._checked(quantized, self.pictures, self.labels)
-
-    def check_elsewhere(self, quantized: Path) -> zqc.CheckResult | None:
-        """The same on the other pictures; None without any."""
-        if self.others is None:
-            return None
-        return self._checked(quantized, self.others, None)
-
-    def _checked(self, quantized: Path, pictures: Path, labels: Path | None) -> zqc.CheckResult:
         return zqc.check(
             self.model,
             quantized,
-            images=pictures,
-            labels=labels,
+            images=self.pictures,
+            labels=self.labels,
             anchors=self.anchors,
             input_format=self.input_format,
             input_shape=self.input_shape,
@@ -76,7 +56,7 @@ EXAMPLE = Case(
 def shared_cases(models: Path, pictures: Path) -> tuple[Case, ...]:
     """The shared models in a folder, with the pictures in ``street`` and ``text`` of another one.
 
-    Those that are compared on pictures of one street have ``photos`` besides. They need not exist.
+    They need not exist.
     """
     return (
         Case(
@@ -84,14 +64,8 @@ def shared_cases(models: Path, pictures: Path) -> tuple[Case, ...]:
             pictures / "street",
             zqc.InputFormat.from_range(-1, 1),
             anchors=models / "ssdlite_mnv2_person_anchors.npy",
-            others=pictures / "photos",
         ),
-        Case(
-            models / "yolov3tiny_coco_bn.onnx",
-            pictures / "street",
-            zqc.InputFormat(),
-            others=pictures / "photos",
-        ),
+        Case(models / "yolov3tiny_coco_bn.onnx", pictures / "street", zqc.InputFormat()),
         Case(models / "ppocrv3_det_bn.onnx", pictures / "text", _IMAGENET, (320, 320)),
     )
 
