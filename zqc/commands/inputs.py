@@ -128,7 +128,7 @@ def gather(
     """Open the given pictures, or make some; the plan knows the input format.
 
     Where statistics are known, pictures to calibrate with are synthesised ones and structured
-    noise together: thresholds then hold what either shows, and means come from the statistics.
+    noise together: thresholds then hold what either kind shows, and means come from the statistics.
     Task-specific pictures stay among themselves.
 
     Those for an input of 8-bit pixels are whole numbers. How pictures of another size get into the

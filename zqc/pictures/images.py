@@ -150,6 +150,7 @@ class ImageSet:
             self,
             names=self.names[first:],
             read=lambda start, stop: self.read(first + start, first + stop),
+            noise=0,
         )
         return made, free
 
