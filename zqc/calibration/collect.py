@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,9 +34,9 @@ class TensorStatistics:
     histograms: tuple[Histogram, ...]
     mean: NDArray[np.float64]
 
-    @property
+    @cached_property
     def histogram(self) -> Histogram:
-        """Of all its values."""
+        """Of all its values: one object, by which layers that read the same tensor are known."""
         return merged(self.histograms)
 
 

@@ -142,9 +142,9 @@ class ImageSet:
     @property
     def kinds(self) -> tuple[ImageSet, ...]:
         """What there is beside structured noise, and the noise; all of it where there is none."""
-        made = self.without_noise()
         if not 0 < self.noise < len(self):
             return (self,)
+        made = self.without_noise()
         first = len(made)
         free = replace(
             self,
@@ -428,8 +428,7 @@ def _synthesised(path: Path | NDArray[np.generic], count: int) -> int:
     with np.load(path, allow_pickle=False) as archive:
         if "synthesised" not in archive.files:
             return 0
-        marks = np.atleast_1d(archive["synthesised"])
-    return int(np.count_nonzero(np.resize(marks, count) if len(marks) == 1 else marks[:count]))
+        return int(np.count_nonzero(np.resize(archive["synthesised"], count)))
 
 
 def _arranged(array: NDArray[np.generic], picture: tuple[int, int, int]) -> NDArray[np.generic]:

@@ -75,6 +75,7 @@ def test_kinds_are_apart_in_histograms_alone(model, pictures):
     for name in TENSORS:
         of_kinds, expected = seen.tensors[name], whole.tensors[name]
         assert len(of_kinds.histograms) == 2
+        assert of_kinds.histogram is of_kinds.histogram
         np.testing.assert_array_equal(of_kinds.histogram.counts, expected.histogram.counts)
         np.testing.assert_array_equal(of_kinds.mean, expected.mean)
     for part, kind in zip(seen.tensors["x"].histograms, (pictures[:2], pictures[2:]), strict=True):
