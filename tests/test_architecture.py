@@ -19,6 +19,7 @@ FOLDERS = (
     "diagnosis",
     "pipeline",
     "mixed_precision",
+    "tuning",
     "quantization",
     "synthesis",
     "calibration",

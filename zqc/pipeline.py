@@ -1,7 +1,7 @@
 """The stages on one screen: a prepared float model and a calibration set become a quantized file.
 
-    prepare → equalize → calibrate → quantize → lower → serialize → compare
-              └──────── once per candidate ───────────────────────────┘
+    prepare → equalize → calibrate → quantize → tune → lower → serialize → compare
+              └──────── once per candidate, tune for the best alone ──────────┘
 
 Every candidate is calibrated, quantized and written once, and all of them are compared with the
 float model in one pass over the calibration set; the one whose outputs suffer least is carried on.
@@ -21,13 +21,15 @@ from zqc.mixed_precision.choice import chosen_bits, mixes_bits
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
+from zqc.pictures.model_input import picture_shape
 from zqc.progress import Progress
 from zqc.quantization.candidates import Candidate, calibrated, means_source
 from zqc.quantization.equalize import equalize
 from zqc.quantization.prepare import excluded_nodes, prepare, single_bits
-from zqc.quantization.quantize import quantize, refit
+from zqc.quantization.quantize import bits_by_layer, quantize, refit
 from zqc.recipe.plan import Plan
 from zqc.statistics.batchnorm import LayerStatistics, with_sums
+from zqc.tuning.tune import Schedule, tune
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def run(
         analytic = analytic_moments(model, known)
         equalized = equalize(model, plan, batches, analytic)
     chooses = recipe.chooses_bits or mixes_bits(recipe)
-    more = chooses or recipe.refits  # needs a calibrated model, and quantizes it anew
+    more = chooses or recipe.refits or recipe.learns  # needs a calibrated model and goes on with it
 
     candidates: list[Candidate] = []
     files: list[Written] = []
@@ -137,9 +139,34 @@ def run(
     else:
         with progress.stage("Quantizing"):
             quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
+    if recipe.learns:
+        quantized = _learned(float_model, quantized, plan, batches, bits_of, progress)
     file = _written(loaded, quantized, batches, plan, metadata)
     (agreement,) = _compared(loaded, [file], plan, progress)
     return Outcome(candidate, file, agreement, bits_of)
+
+
+def _learned(
+    model: ir.Model,
+    quantized: ir.Model,
+    plan: Plan,
+    batches: Batches,
+    bits_of: Mapping[str, int],
+    progress: Progress,
+) -> ir.Model:
+    """A quantized model with weights and biases that are trained against the float model."""
+    recipe = plan.recipe
+    _, height, width = picture_shape(model)
+    return tune(
+        model,
+        quantized,
+        bits_by_layer(model, recipe, bits_of),
+        batches,
+        schedule=Schedule.of(recipe.effort, height * width),
+        seed=recipe.seed,
+        threads=plan.threads,
+        progress=progress,
+    )
 
 
 def with_other_bits(

@@ -130,7 +130,8 @@ def sensitivity(
     kept = cache_path(source, to_path(cache))
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = inputs.begin(source, asked, given, threads)
-    plan = replace(plan, recipe=replace(asked, input_format=input_format))
+    recipe = replace(asked, input_format=input_format)
+    plan = replace(plan, recipe=recipe.without_learning())
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
     detector = detector_of(loaded, anchors=to_path(anchors), whole=False)
@@ -178,7 +179,7 @@ def sensitivity(
         suggestion=replace(advice, command=line),
         seconds=time.monotonic() - started,
         cache=kept if cache is not None else None,
-        recipe=to_toml(plan.recipe),
+        recipe=to_toml(recipe),
         command=command_line("sensitivity", source, asked, given, same),
     )
     if cache is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -19,7 +19,7 @@ Equalization = Literal["auto", "none", "statistics", "pictures"]
 Shift = Literal["none", "rule", "search"]
 InsertFactors = Literal["auto", "always", "never"]
 Threshold = Literal["none", "mse", "mae", "lp", "kl", "sensitivity"]
-Rounding = Literal["nearest", "compensated", "refitted"]
+Rounding = Literal["nearest", "compensated", "refitted", "learned"]
 BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
 
 WEIGHT_BITS = tuple(range(2, 9))
@@ -75,8 +75,8 @@ class Recipe:
         z_score: Values more than so many standard deviations from the mean of their tensor are left
             out when its threshold is chosen; None leaves out none.
         rounding: Whether weights are rounded to the nearest step, so that the errors of a layer's
-            weights compensate each other in its output, or so after a least-squares fit to the
-            inputs that the quantized layers before leave.
+            weights compensate each other in its output, so after a least-squares fit to the inputs
+            that the quantized layers before leave, or so and then trained with all the others.
         bias_correction: What the mean that quantization shifts is known from: BatchNorm statistics,
             means of the inputs over the pictures, or outputs measured with all layers before
             quantized. Auto is the statistics where pictures are synthesised from them, else the
@@ -233,6 +233,15 @@ class Recipe:
     def refits(self) -> bool:
         """Whether weights or biases make up for what the layers before them have become."""
         return self.rounding == "refitted" or self.bias_correction == "outputs"
+
+    @property
+    def learns(self) -> bool:
+        """Whether weights and biases are trained against the float model."""
+        return self.rounding == "learned"
+
+    def without_learning(self) -> Recipe:
+        """The same, weights only rounded as learning would begin with them: it takes seconds."""
+        return replace(self, rounding="compensated") if self.learns else self
 
     @property
     def precision(self) -> str:

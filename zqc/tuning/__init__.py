@@ -1,0 +1,1 @@
+"""Learned rounding: weights and biases of a quantized model trained against the float model."""

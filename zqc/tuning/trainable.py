@@ -1,0 +1,232 @@
+"""A quantized model as a float graph whose weights and biases are inputs that can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.arithmetic import integer_range
+from passes.graph import add_initializer, constant, int_attribute, name_of, scalar
+from passes.layers import along
+from passes.operators import WEIGHTED
+from passes.qdq import TYPES
+from zqc.autodiff.emitter import Emitter
+
+_KINDS = {kind: grid for grid, kind in TYPES.items()}
+"""Bits and sign by integer type."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What is trained of one weight or one bias.
+
+    Attributes:
+        stored: Name of the initializer of the quantized model that holds its integers.
+        layers: Names of the layers that read it.
+        value: The input of the graph: the integers of a weight, in steps and not yet rounded; of
+            a bias what is added to it, in units.
+        start: What the input begins with, float32.
+        origin: What a bias is before anything is added, in steps; None for a weight.
+        unit: Steps of a unit, broadcastable to ``start``; ones for a weight.
+        bounds: The least and the largest integer.
+    """
+
+    stored: str
+    layers: tuple[str, ...]
+    value: ir.Value
+    start: NDArray[np.float32]
+    origin: NDArray[np.float64] | None
+    unit: NDArray[np.float64]
+    bounds: tuple[int, int]
+
+    @property
+    def is_bias(self) -> bool:
+        """Whether it is a bias."""
+        return self.origin is not None
+
+    def integers(self, trained: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The integers that are nearest to what training has ended with."""
+        steps = trained.astype(np.float64)
+        if self.origin is not None:
+            steps = self.origin + self.unit * steps
+        return np.clip(np.rint(steps), *self.bounds)
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A model that computes what a quantized one computes, in float, and its parameters.
+
+    Attributes:
+        model: The model.
+        parameters: Its inputs behind those of the quantized model.
+        tensors: What a quantized tensor has become, by the name that it has in the float model.
+    """
+
+    model: ir.Model
+    parameters: tuple[Parameter, ...]
+    tensors: Mapping[str, ir.Value]
+
+
+def trainable(
+    quantized: ir.Model, bits_of: Mapping[str, int], deviations: Mapping[str, float]
+) -> Trainable:
+    """Write a canonical quantized model so that a gradient goes through its roundings.
+
+    1. QuantizeLinear → DequantizeLinear of a tensor, with scale Δ and zero point z, becomes
+       Δ·clip(round(x/Δ), q_min − z, q_max − z), the same up to ties. Its gradient is that of the
+       clip: straight through the rounding (Bengio et al., arXiv 1308.3432).
+    2. The integers of a weight become clip(round(w), q_min, q_max) of an input w.
+    3. Biases become b + u·v of an input v, u a unit; they are rounded at the end alone, as their
+       steps are those of the products they are added to, 2⁻⁸ of an activation's and less.
+    4. Every other constant behind DequantizeLinear becomes a float constant.
+
+    Args:
+        quantized: The model; it is not changed.
+        bits_of: Bits of the weights of each layer, by its name.
+        deviations: By name of a layer, what its outputs deviate by: the unit of its bias.
+    """
+    model = quantized.clone()
+    graph = model.graph
+    emitter = Emitter(graph)
+    parameters: list[Parameter] = []
+    for node in list(graph):
+        if node.op_type == "DequantizeLinear" and constant(node.inputs[0]) is not None:
+            parameters += _opened(graph, emitter, node, bits_of, deviations)
+    tensors = {}
+    for node in list(graph):
+        if node.op_type == "QuantizeLinear":
+            tensors.update(_straightened(emitter, node))
+    graph.inputs.extend(parameter.value for parameter in parameters)
+    graph.sort()
+    return Trainable(model, tuple(parameters), tensors)
+
+
+def with_integers(
+    quantized: ir.Model,
+    parameters: tuple[Parameter, ...],
+    trained: Mapping[str, NDArray[np.float32]],
+) -> ir.Model:
+    """Return the quantized model with what training has ended with.
+
+    Args:
+        quantized: The model that ``trainable`` was given; it is not changed.
+        parameters: Its parameters.
+        trained: What each input has become, by its name.
+    """
+    model = quantized.clone()
+    for parameter in parameters:
+        value = model.graph.initializers[parameter.stored]
+        kind = value.dtype or ir.DataType.INT8
+        integers = parameter.integers(trained[name_of(parameter.value)])
+        shaped = integers.reshape(() if value.shape is None else value.shape.numpy())
+        value.const_value = ir.tensor(shaped.astype(kind.numpy()), dtype=kind, name=value.name)
+    return model
+
+
+def _opened(
+    graph: ir.Graph,
+    emitter: Emitter,
+    node: ir.Node,
+    bits_of: Mapping[str, int],
+    deviations: Mapping[str, float],
+) -> list[Parameter]:
+    """Replace a constant behind DequantizeLinear; a list of one parameter, or of none."""
+    output, stored = node.outputs[0], name_of(node.inputs[0])
+    integers = np.asarray(constant(node.inputs[0]), np.float64)
+    zeros = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if zeros is not None and np.any(zeros.astype(np.int64)):
+        integers = integers - _along(node, zeros, integers.ndim)
+    scale = _along(node, constant(node.inputs[1]), integers.ndim)
+    places = {(use.node.op_type, use.idx) for use in output.uses()}
+    readers = tuple(use.node.name or "" for use in output.uses())
+    parameter: Parameter | None = None
+    if zeros is None or not np.any(zeros.astype(np.int64)):
+        if places <= {(operator, 1) for operator in WEIGHTED} and readers[0] in bits_of:
+            value, result = _weight(emitter, stored, integers, scale, bits_of[readers[0]])
+            parameter = Parameter(
+                stored,
+                readers,
+                value,
+                integers.astype(np.float32),
+                None,
+                np.ones(()),
+                integer_range(bits=bits_of[readers[0]], signed=True),
+            )
+        elif places <= {(operator, 2) for operator in WEIGHTED} and readers[0] in deviations:
+            unit = deviations[readers[0]] / scale
+            value, result = _bias(emitter, stored, integers * scale, deviations[readers[0]])
+            start = np.zeros(integers.shape, np.float32)
+            bounds = integer_range(bits=32, signed=True)
+            parameter = Parameter(stored, readers, value, start, integers, unit, bounds)
+    if parameter is None:
+        result = add_initializer(graph, f"{stored}_float", (integers * scale).astype(np.float32))
+    result.shape = ir.Shape(integers.shape)
+    ir.convenience.replace_all_uses_with(output, result)
+    return [] if parameter is None else [parameter]
+
+
+def _weight(
+    emitter: Emitter,
+    name: str,
+    integers: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    bits: int,
+) -> tuple[ir.Value, ir.Value]:
+    """An input for the steps of a weight, and the rounded weight."""
+    value = _input(f"{name}_steps", integers.shape)
+    low, high = integer_range(bits=bits, signed=True)
+    rounded = emitter.op("Round", [value], {}, name)
+    clipped = emitter.op("Clip", [rounded, float(low), float(high)], {}, name)
+    return value, emitter.op("Mul", [clipped, scale.astype(np.float32)], {}, name)
+
+
+def _bias(
+    emitter: Emitter, name: str, bias: NDArray[np.float64], deviation: float
+) -> tuple[ir.Value, ir.Value]:
+    """An input for what is added to a bias, and the sum."""
+    value = _input(f"{name}_added", bias.shape)
+    added = emitter.op("Mul", [value, float(deviation)], {}, name)
+    return value, emitter.op("Add", [added, bias.astype(np.float32)], {}, name)
+
+
+def _straightened(emitter: Emitter, node: ir.Node) -> dict[str, ir.Value]:
+    """Replace the pair of a tensor; what it has become by the tensor's name in the float model.
+
+    Nothing where the integers are read by anything else than DequantizeLinear.
+    """
+    source, scale = node.inputs[0], scalar(node.inputs[1])
+    behind = [use.node for use in node.outputs[0].uses()]
+    if source is None or scale is None or any(n.op_type != "DequantizeLinear" for n in behind):
+        return {}
+    kind = node.outputs[0].dtype or ir.DataType.UINT8
+    bits, signed = _KINDS[kind]
+    zero = scalar(node.inputs[2]) if len(node.inputs) > 2 else 0.0
+    low, high = (float(end - (zero or 0)) for end in integer_range(bits=bits, signed=signed))
+    name = name_of(source)
+    steps = emitter.op("Mul", [source, 1 / scale], {}, name)
+    rounded = emitter.op("Round", [steps], {}, name)
+    clipped = emitter.op("Clip", [rounded, low, high], {}, name)
+    result = emitter.op("Mul", [clipped, scale], {}, name)
+    result.shape = source.shape
+    found = {}
+    for pair in behind:
+        output = pair.outputs[0]
+        found[name_of(output) if output.is_graph_output() else name] = result
+        ir.convenience.replace_all_uses_with(output, result, replace_graph_outputs=True)
+    return found
+
+
+def _along(node: ir.Node, values: NDArray[np.generic] | None, rank: int) -> NDArray[np.float64]:
+    """Scales or zero points of a DequantizeLinear, broadcastable to what it reads."""
+    array = np.asarray(values, np.float64)
+    if array.ndim == 0:
+        return array
+    return np.asarray(along(int_attribute(node, "axis", 1) % rank, array, rank))
+
+
+def _input(name: str, shape: tuple[int, ...]) -> ir.Value:
+    return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))

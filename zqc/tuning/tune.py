@@ -1,0 +1,279 @@
+"""Learned rounding: all weights and biases trained at once against the float model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.analysis.topology import weighted_layers
+from passes.graph import name_of
+from passes.lower.fixed_batch import FixedBatch
+from zqc.autodiff.shapes import infer_shapes
+from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
+from zqc.pictures.model_input import fixed_batch, input_name
+from zqc.progress import estimate
+from zqc.runtime import session
+from zqc.tuning.distillation import importance
+from zqc.tuning.step import BETA1, BETA2, MOMENTS, Graphs, graphs
+from zqc.tuning.trainable import with_integers
+
+if TYPE_CHECKING:
+    from zqc.pictures.images import ImageSet
+    from zqc.progress import Progress
+    from zqc.recipe.recipe import Effort
+
+_HELD_OUT = 8
+"""One picture in so many is not trained on: by those the best state is chosen."""
+
+_MOST_HELD_OUT = 32
+"""Pictures that are held out at most."""
+
+_LOOKS = 8
+"""How often the loss on the pictures that are held out is measured on the way."""
+
+_WARM_UP = 10
+"""Steps in which the rates rise to what they are."""
+
+_LEAST = 1e-12
+"""What keeps Adam's quotient finite; gradients are of any size."""
+
+_EFFORTS: Mapping[Effort, tuple[int, float]] = {
+    "quick": (100, 1.1e7),
+    "standard": (300, 4.4e7),
+    "thorough": (1200, 1.8e8),
+}
+"""The fewest pictures that are looked at, and the pixels of all of them: 1200 pictures of 192² at
+standard effort."""
+
+State = dict[str, session.DeviceArray]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast.
+
+    Attributes:
+        pictures: Pictures that are looked at, each as often as it takes.
+        weight_rate: First step size of the weights, in their steps, for one picture at a time.
+            For a model that takes N at once it is √N times as large.
+        bias_rate: The same of the biases, in standard deviations of what the layer puts out.
+    """
+
+    pictures: int = 1200
+    weight_rate: float = 0.006
+    bias_rate: float = 0.002
+
+    @classmethod
+    def of(cls, effort: Effort, pixels: int) -> Schedule:
+        """By effort, for pictures of so many pixels."""
+        least, budget = _EFFORTS[effort]
+        return cls(max(least, round(budget / pixels)))
+
+
+def tune(
+    model: ir.Model,
+    quantized: ir.Model,
+    bits_of: Mapping[str, int],
+    batches: Batches,
+    *,
+    schedule: Schedule,
+    seed: int,
+    threads: int | None,
+    progress: Progress,
+) -> ir.Model:
+    """Train the integers of weights and biases until tensors are like those of the float model.
+
+    Every step runs the float model and the quantized one on the same pictures, mirrored at random.
+    The loss sums up the errors of all quantized tensors (``distillation.loss``), so that a layer
+    learns to make up for those before it and is told at once what its own errors are. Gradients go
+    straight through the roundings; Adam steps along a cosine to 0. Scales, zero points and the
+    number of bits stay as they are: the file is as large, and as fast.
+
+    What comes out is the best state on the pictures that are held out, which may be the one that
+    it begins with. Ctrl-C ends it early.
+
+    Args:
+        model: The float model that was quantized.
+        quantized: The canonical quantized model; it is not changed.
+        bits_of: Bits of the weights of each layer, by its name.
+        batches: The calibration set.
+        schedule: How long and how fast.
+        seed: Of everything random.
+        threads: Threads of ONNX Runtime.
+        progress: Gets one step per step, and is told how long all of them will take.
+
+    Returns:
+        The canonical quantized model with other integers.
+
+    Raises:
+        RuntimeFailure: ONNX Runtime failed.
+    """
+    with progress.stage("Preparing to learn"):
+        size = fixed_batch(model) or 1
+        built = _built(model, quantized, bits_of, batches, size, seed=seed, threads=threads)
+    if built is None:
+        return quantized
+    training = _Training.of(built, batches.pictures, input_name(model), size, schedule, threads)
+    best = training.run(np.random.default_rng(seed), progress)
+    return with_integers(quantized, built.parameters, best)
+
+
+def _built(
+    model: ir.Model,
+    quantized: ir.Model,
+    bits_of: Mapping[str, int],
+    batches: Batches,
+    size: int,
+    *,
+    seed: int,
+    threads: int | None,
+) -> Graphs | None:
+    """The graphs for batches of one size."""
+    tensors = _tensors(model, quantized)
+    layers = [name_of(node.outputs[0]) for node in weighted_layers(model.graph)]
+    seen = batches.first(SENSITIVITY_PICTURES)
+    counts = importance(model, tensors, layers, seen, seed=seed, threads=threads)
+    return graphs(_fixed(model, size), _fixed(quantized, size), bits_of, counts)
+
+
+def _fixed(model: ir.Model, size: int) -> ir.Model:
+    """A copy for batches of one size, its shapes inferred."""
+    copy = model.clone()
+    FixedBatch(size)(copy)
+    infer_shapes(copy)
+    return copy
+
+
+def _tensors(model: ir.Model, quantized: ir.Model) -> list[str]:
+    """Names of the tensors that are computed and quantized."""
+    computed = {value.name for node in model.graph for value in node.outputs}
+    found: dict[str, None] = {}
+    for node in quantized.graph:
+        if node.op_type == "QuantizeLinear":
+            outputs = [use.node.outputs[0] for use in node.outputs[0].uses()]
+            names = [name_of(node.inputs[0]), *map(name_of, outputs)]
+            found |= dict.fromkeys(name for name in names if name in computed)
+    return list(found)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The loaded graphs, and what they are fed with."""
+
+    graphs: Graphs
+    stepper: session.Runner
+    meter: session.Runner
+    pictures: ImageSet
+    source: str
+    size: int
+    schedule: Schedule
+
+    @classmethod
+    def of(
+        cls,
+        built: Graphs,
+        pictures: ImageSet,
+        source: str,
+        size: int,
+        schedule: Schedule,
+        threads: int | None,
+    ) -> _Training:
+        stepper, meter = (session.load(m, threads=threads) for m in (built.step, built.measure))
+        return cls(built, stepper, meter, pictures, source, size, schedule)
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.schedule.pictures // self.size)
+
+    def run(
+        self, generator: np.random.Generator, progress: Progress
+    ) -> dict[str, NDArray[np.float32]]:
+        """Train; return the best parameters by name."""
+        trained, held_out = self._split(generator)
+        state = self._start()
+        best = self._parameters(state)
+        first = least = self._measured(best, held_out)
+        began, order = time.monotonic(), np.zeros(0, np.int64)
+        with progress.task("Learning", self.steps) as task:
+            try:
+                for step in range(self.steps):
+                    if len(order) < self.size:
+                        order = np.concatenate([order, generator.permutation(trained)])
+                    now, order = order[: self.size], order[self.size :]
+                    state = self._stepped(state, self._batch(now, generator), step)
+                    if step == 0:
+                        rest = (time.monotonic() - began) * (self.steps - 1)
+                        estimate(progress, rest, f"{self.steps} steps of learning")
+                    if (step + 1) % max(1, self.steps // _LOOKS) == 0 or step + 1 == self.steps:
+                        now_best = self._parameters(state)
+                        loss = self._measured(now_best, held_out)
+                        if loss < least:
+                            best, least = now_best, loss
+                    task.advance(note=f"error {least / first:.0%}")
+            except KeyboardInterrupt:
+                progress.say("Learning is interrupted: the best so far is kept")
+        return best
+
+    def _split(self, generator: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pictures to train on, and those that are held out: some of each kind, one at least.
+
+        A single picture has to be both.
+        """
+        every = np.arange(len(self.pictures))
+        stride = max(_HELD_OUT, -(-len(every) // _MOST_HELD_OUT))
+        held = np.zeros(len(every), bool)
+        held[int(generator.integers(min(stride, len(every)))) :: stride] = True
+        return (every[~held] if not held.all() else every), every[held]
+
+    def _start(self) -> State:
+        arrays = {}
+        for parameter in self.graphs.parameters:
+            name = name_of(parameter.value)
+            arrays[name] = parameter.start
+            arrays |= {f"{name}_{moment}": np.zeros_like(parameter.start) for moment in MOMENTS}
+        return {name: session.to_device(array) for name, array in arrays.items()}
+
+    def _parameters(self, state: State) -> dict[str, NDArray[np.float32]]:
+        names = [name_of(parameter.value) for parameter in self.graphs.parameters]
+        return {name: state[name].numpy() for name in names}
+
+    def _stepped(self, state: State, batch: NDArray[np.float32], step: int) -> State:
+        rise = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        rise *= math.sqrt(self.size) / (1 - BETA1 ** (step + 1))
+        numbers = {
+            "weight_step": self.schedule.weight_rate * rise,
+            "bias_step": self.schedule.bias_rate * rise,
+            "second_correction": 1 / (1 - BETA2 ** (step + 1)),
+            "floor": _LEAST,
+        }
+        feeds = {name: np.array(number, np.float32) for name, number in numbers.items()}
+        new = [f"new_{name}" for name in state]
+        kept, _ = self.stepper.keeping(state, {self.source: batch, **feeds}, new)
+        return dict(zip(state, kept.values(), strict=True))
+
+    def _batch(
+        self, indices: NDArray[np.int64], generator: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Pictures, each mirrored or not."""
+        found = [self.pictures.read(int(i), int(i) + 1)[0] for i in indices]
+        mirrored = generator.random(len(found)) < 0.5
+        turned = [p[..., ::-1] if m else p for p, m in zip(found, mirrored, strict=True)]
+        return np.ascontiguousarray(np.concatenate(turned))
+
+    def _measured(
+        self, parameters: Mapping[str, NDArray[np.float32]], pictures: NDArray[np.int64]
+    ) -> float:
+        """The mean loss over pictures."""
+        total = 0.0
+        for start in range(0, len(pictures), self.size):
+            taken = np.resize(pictures[start : start + self.size], self.size)
+            batch = np.concatenate([self.pictures.read(int(i), int(i) + 1)[0] for i in taken])
+            total += float(self.meter({self.source: batch, **parameters})["loss"])
+        return total
