@@ -163,7 +163,7 @@ def _opened(
             bounds = integer_range(bits=32, signed=True)
             parameter = Parameter(stored, readers, value, start, integers, unit, bounds)
     if parameter is None:
-        result = add_initializer(graph, f"{stored}_float", (integers * scale).astype(np.float32))
+        result = add_initializer(graph, f"{stored}_float", np.asarray(integers * scale, np.float32))
     result.shape = ir.Shape(integers.shape)
     ir.convenience.replace_all_uses_with(output, result)
     return [] if parameter is None else [parameter]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from zqc.recipe.recipe import Effort
 
 _HELD_OUT = 8
-"""One picture in so many is not trained on: by those the best state is chosen."""
+"""One picture of each kind in so many is not trained on: by those the best state is chosen."""
 
 _MOST_HELD_OUT = 32
-"""Pictures that are held out at most."""
+"""Pictures of a kind that are held out at most."""
 
 _LOOKS = 8
 """How often the loss on the pictures that are held out is measured on the way."""
@@ -53,6 +54,7 @@ _EFFORTS: Mapping[Effort, tuple[int, float]] = {
 standard effort."""
 
 State = dict[str, session.DeviceArray]
+Pictures = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def tune(
 ) -> ir.Model:
     """Train the integers of weights and biases until tensors are like those of the float model.
 
-    Every step runs the float model and the quantized one on the same pictures, mirrored at random.
+    Every step runs the float model and the quantized one on the same pictures, mirrored at random;
+    synthesised pictures and structured noise in turn, however many there are of each.
     The loss sums up the errors of all quantized tensors (``distillation.loss``), so that a layer
     learns to make up for those before it and is told at once what its own errors are. Gradients go
     straight through the roundings; Adam steps along a cosine to 0. Scales, zero points and the
@@ -196,41 +199,29 @@ class _Training:
         self, generator: np.random.Generator, progress: Progress
     ) -> dict[str, NDArray[np.float32]]:
         """Train; return the best parameters by name."""
-        trained, held_out = self._split(generator)
+        kinds = _kinds(self.pictures)
+        drawn = _drawn([kind.trained for kind in kinds], generator)
         state = self._start()
         best = self._parameters(state)
-        first = least = self._measured(best, held_out)
-        began, order = time.monotonic(), np.zeros(0, np.int64)
+        first = least = self._measured(best, kinds)
+        began = time.monotonic()
         with progress.task("Learning", self.steps) as task:
             try:
                 for step in range(self.steps):
-                    if len(order) < self.size:
-                        order = np.concatenate([order, generator.permutation(trained)])
-                    now, order = order[: self.size], order[self.size :]
-                    state = self._stepped(state, self._batch(now, generator), step)
+                    batch = self._batch(list(islice(drawn, self.size)), generator)
+                    state = self._stepped(state, batch, step)
                     if step == 0:
                         rest = (time.monotonic() - began) * (self.steps - 1)
                         estimate(progress, rest, f"{self.steps} steps of learning")
                     if (step + 1) % max(1, self.steps // _LOOKS) == 0 or step + 1 == self.steps:
-                        now_best = self._parameters(state)
-                        loss = self._measured(now_best, held_out)
+                        now = self._parameters(state)
+                        loss = self._measured(now, kinds)
                         if loss < least:
-                            best, least = now_best, loss
+                            best, least = now, loss
                     task.advance(note=f"error {least / first:.0%}")
             except KeyboardInterrupt:
                 progress.say("Learning is interrupted: the best so far is kept")
         return best
-
-    def _split(self, generator: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The pictures to train on, and those that are held out: some of each kind, one at least.
-
-        A single picture has to be both.
-        """
-        every = np.arange(len(self.pictures))
-        stride = max(_HELD_OUT, -(-len(every) // _MOST_HELD_OUT))
-        held = np.zeros(len(every), bool)
-        held[int(generator.integers(min(stride, len(every)))) :: stride] = True
-        return (every[~held] if not held.all() else every), every[held]
 
     def _start(self) -> State:
         arrays = {}
@@ -244,7 +235,7 @@ class _Training:
         names = [name_of(parameter.value) for parameter in self.graphs.parameters]
         return {name: state[name].numpy() for name in names}
 
-    def _stepped(self, state: State, batch: NDArray[np.float32], step: int) -> State:
+    def _stepped(self, state: State, batch: Pictures, step: int) -> State:
         rise = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
         rise *= math.sqrt(self.size) / (1 - BETA1 ** (step + 1))
         numbers = {
@@ -258,22 +249,54 @@ class _Training:
         kept, _ = self.stepper.keeping(state, {self.source: batch, **feeds}, new)
         return dict(zip(state, kept.values(), strict=True))
 
-    def _batch(
-        self, indices: NDArray[np.int64], generator: np.random.Generator
-    ) -> NDArray[np.float32]:
+    def _batch(self, indices: Sequence[int], generator: np.random.Generator) -> Pictures:
         """Pictures, each mirrored or not."""
-        found = [self.pictures.read(int(i), int(i) + 1)[0] for i in indices]
-        mirrored = generator.random(len(found)) < 0.5
+        mirrored = generator.random(len(indices)) < 0.5
+        found = [self._read(index) for index in indices]
         turned = [p[..., ::-1] if m else p for p, m in zip(found, mirrored, strict=True)]
         return np.ascontiguousarray(np.concatenate(turned))
 
+    def _read(self, index: int) -> Pictures:
+        return self.pictures.read(index, index + 1)[0]
+
     def _measured(
-        self, parameters: Mapping[str, NDArray[np.float32]], pictures: NDArray[np.int64]
+        self, parameters: Mapping[str, NDArray[np.float32]], kinds: Sequence[_Kind]
     ) -> float:
-        """The mean loss over pictures."""
+        """The mean loss over the pictures that are held out, each kind counting the same."""
         total = 0.0
-        for start in range(0, len(pictures), self.size):
-            taken = np.resize(pictures[start : start + self.size], self.size)
-            batch = np.concatenate([self.pictures.read(int(i), int(i) + 1)[0] for i in taken])
-            total += float(self.meter({self.source: batch, **parameters})["loss"])
-        return total
+        for kind in kinds:
+            count = -(-len(kind.held_out) // self.size)
+            for taken in np.resize(kind.held_out, (count, self.size)):
+                batch = np.concatenate([self._read(index) for index in taken])
+                total += float(self.meter({self.source: batch, **parameters})["loss"]) / count
+        return total / len(kinds)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Places of the pictures of one kind in the calibration set."""
+
+    trained: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+
+def _kinds(pictures: ImageSet) -> list[_Kind]:
+    """Hold some pictures of each kind out; a single one has to be both."""
+    found, start = [], 0
+    for kind in pictures.kinds:
+        every = np.arange(start, start + len(kind))
+        start += len(kind)
+        stride = max(_HELD_OUT, -(-len(every) // _MOST_HELD_OUT))
+        held = every % stride == every[-1] % stride
+        found.append(_Kind(every[~held] if len(every) > 1 else every, every[held]))
+    return found
+
+
+def _drawn(kinds: Sequence[NDArray[np.int64]], generator: np.random.Generator) -> Iterator[int]:
+    """Pictures of all kinds in turn without an end, those of a kind in ever new orders."""
+    waiting: list[list[int]] = [[] for _ in kinds]
+    while True:
+        for kind, queue in zip(kinds, waiting, strict=True):
+            if not queue:
+                queue.extend(generator.permutation(kind).tolist())
+            yield queue.pop()

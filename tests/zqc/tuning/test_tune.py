@@ -1,0 +1,112 @@
+"""Weights and biases trained at once against the float model."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from tests.passes.helpers import run_model
+from tests.zqc.tuning.nets import BITS, networks
+from zqc.pictures.batches import Batches
+from zqc.pictures.images import ImageSet
+from zqc.progress import Lines, Silent
+from zqc.tuning import tune as module
+from zqc.tuning.tune import Schedule, tune
+
+SCHEDULE = Schedule(pictures=400, weight_rate=0.02)
+
+
+def tuned(*, seed=0, pictures=32, progress=None, schedule=SCHEDULE):
+    """A float model, the same quantized before and after training, and pictures it never saw."""
+    model, quantized, x = networks()
+    batches = Batches.of(ImageSet.of_tensors(x[:pictures], "noise"), model)
+    new = tune(
+        model,
+        quantized,
+        BITS,
+        batches,
+        schedule=schedule,
+        seed=seed,
+        threads=1,
+        progress=progress or Silent(),
+    )
+    return model, quantized, new, x[32:]
+
+
+def error(model, quantized, x):
+    """Mean squared error of the output, over batches of two."""
+    pairs = [x[i : i + 2] for i in range(0, len(x), 2)]
+    gaps = [run_model(model, x=p)["y"] - run_model(quantized, x=p)["y"] for p in pairs]
+    return float(np.mean(np.square(gaps)))
+
+
+def test_outputs_come_nearer_on_pictures_that_were_not_seen():
+    """With 3 and 4 bits: less than four fifths of the error of rounding to the nearest."""
+    model, before, after, unseen = tuned()
+    assert error(model, after, unseen) < 0.8 * error(model, before, unseen)
+
+
+def test_the_same_seed_gives_the_same_integers():
+    """Another one gives others."""
+
+    def integers(seed):
+        _, _, model, _ = tuned(seed=seed, schedule=Schedule(pictures=40, weight_rate=0.05))
+        return [v.const_value.numpy().tobytes() for v in model.graph.initializers.values()]
+
+    assert integers(1) == integers(1)
+    assert integers(1) != integers(2)
+
+
+def test_the_form_of_the_model_does_not_change():
+    """Same nodes, same types, same scales: the same file but for the integers."""
+    _, before, after, _ = tuned(schedule=Schedule(pictures=40))
+    assert [n.op_type for n in before.graph] == [n.op_type for n in after.graph]
+    for name, value in before.graph.initializers.items():
+        new = after.graph.initializers[name]
+        assert (new.dtype, new.shape) == (value.dtype, value.shape)
+        if value.dtype.is_floating_point():
+            assert np.array_equal(new.const_value.numpy(), value.const_value.numpy())
+
+
+def test_what_does_not_help_is_not_taken():
+    """At a rate at which training diverges, the state that it begins with is the best."""
+    _, before, after, _ = tuned(schedule=Schedule(pictures=40, weight_rate=50.0, bias_rate=50.0))
+    for name, value in before.graph.initializers.items():
+        assert np.array_equal(
+            after.graph.initializers[name].const_value.numpy(), value.const_value.numpy()
+        )
+
+
+def test_one_picture_is_enough():
+    """It is trained on and looked at."""
+    model, _, after, unseen = tuned(pictures=1)
+    assert np.isfinite(error(model, after, unseen))
+
+
+def test_ctrl_c_keeps_the_best_so_far(monkeypatch, capsys):
+    """The training ends early, and what it has found until then is what comes out."""
+    stepped, calls = module._Training._stepped, []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 150:
+            raise KeyboardInterrupt
+        return stepped(self, *arguments)
+
+    monkeypatch.setattr(module._Training, "_stepped", interrupted)
+    model, before, after, unseen = tuned(progress=Lines(sys.stdout))
+    assert error(model, after, unseen) < error(model, before, unseen)
+    assert "interrupted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("effort", "pixels", "pictures"),
+    [
+        ("standard", 192 * 192, 1194),
+        ("standard", 640 * 640, 300),
+        ("thorough", 416 * 416, 1200),
+    ],
+)
+def test_the_effort_says_how_many_pictures(effort, pixels, pictures):
+    """A budget of pixels, and no fewer pictures than it takes to learn anything."""
+    assert Schedule.of(effort, pixels).pictures == pictures
