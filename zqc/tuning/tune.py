@@ -83,6 +83,7 @@ def tune(
     model: ir.Model,
     quantized: ir.Model,
     bits_of: Mapping[str, int],
+    tensors: Sequence[str],
     batches: Batches,
     *,
     schedule: Schedule,
@@ -94,7 +95,7 @@ def tune(
 
     Every step runs the float model and the quantized one on the same pictures, mirrored at random;
     synthesised pictures and structured noise in turn, however many there are of each.
-    The loss sums up the errors of all quantized tensors (``distillation.loss``), so that a layer
+    The loss sums up the errors of quantized tensors (``distillation.loss``), so that a layer
     learns to make up for those before it and is told at once what its own errors are. Gradients go
     straight through the roundings; Adam steps along a cosine to 0. Scales, zero points and the
     number of bits stay as they are: the file is as large, and as fast.
@@ -106,6 +107,7 @@ def tune(
         model: The float model that was quantized.
         quantized: The canonical quantized model; it is not changed.
         bits_of: Bits of the weights of each layer, by its name.
+        tensors: Names of the quantized tensors whose errors count; the input's may be among them.
         batches: The calibration set.
         schedule: How long and how fast.
         seed: Of everything random.
@@ -120,7 +122,9 @@ def tune(
     """
     with progress.stage("Preparing to learn"):
         size = fixed_batch(model) or 1
-        built = _built(model, quantized, bits_of, batches, size, seed=seed, threads=threads)
+        built = _built(
+            model, quantized, bits_of, tensors, batches, size, seed=seed, threads=threads
+        )
     if built is None:
         return quantized
     training = _Training.of(built, batches.pictures, input_name(model), size, schedule, threads)
@@ -132,6 +136,7 @@ def _built(
     model: ir.Model,
     quantized: ir.Model,
     bits_of: Mapping[str, int],
+    tensors: Sequence[str],
     batches: Batches,
     size: int,
     *,
@@ -139,10 +144,10 @@ def _built(
     threads: int | None,
 ) -> Graphs | None:
     """The graphs for batches of one size."""
-    tensors = _tensors(model, quantized)
+    counted = [name for name in tensors if name != input_name(model)]
     layers = [name_of(node.outputs[0]) for node in weighted_layers(model.graph)]
     seen = batches.first(SENSITIVITY_PICTURES)
-    counts = importance(model, tensors, layers, seen, seed=seed, threads=threads)
+    counts = importance(model, counted, layers, seen, seed=seed, threads=threads)
     return graphs(_fixed(model, size), _fixed(quantized, size), bits_of, counts)
 
 
@@ -152,18 +157,6 @@ def _fixed(model: ir.Model, size: int) -> ir.Model:
     FixedBatch(size)(copy)
     infer_shapes(copy)
     return copy
-
-
-def _tensors(model: ir.Model, quantized: ir.Model) -> list[str]:
-    """Names of the tensors that are computed and quantized."""
-    computed = {value.name for node in model.graph for value in node.outputs}
-    found: dict[str, None] = {}
-    for node in quantized.graph:
-        if node.op_type == "QuantizeLinear":
-            outputs = [use.node.outputs[0] for use in node.outputs[0].uses()]
-            names = [name_of(node.inputs[0]), *map(name_of, outputs)]
-            found |= dict.fromkeys(name for name in names if name in computed)
-    return list(found)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.passes.helpers import run_model
-from tests.zqc.tuning.nets import BITS, networks
+from tests.zqc.tuning.nets import BITS, GRIDS, networks
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
 from zqc.progress import Lines, Silent
@@ -24,6 +24,7 @@ def tuned(*, seed=0, pictures=32, progress=None, schedule=SCHEDULE):
         model,
         quantized,
         BITS,
+        list(GRIDS),
         batches,
         schedule=schedule,
         seed=seed,
