@@ -213,7 +213,7 @@ def _between(
     for node in graph:
         if node not in around and any(value in dependent for value in nested_inputs(node)):
             order.append(node)
-            dependent.update(y for y in node.outputs if y.dtype is None or y.dtype in _FLOATS)
+            dependent.update(y for y in node.outputs if _has_gradient(node, y))
     needed = dependent.intersection(ends)
     nodes = []
     for node in reversed(order):
@@ -221,6 +221,11 @@ def _between(
             nodes.append(node)
             needed.update(dependent.intersection(nested_inputs(node)))
     return nodes, frozenset(needed)
+
+
+def _has_gradient(node: ir.Node, output: ir.Value) -> bool:
+    """Whether an output may depend on a float input smoothly, or counts as if it did."""
+    return output.dtype is None or output.dtype in _FLOATS or node.op_type == "QuantizeLinear"
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def unary() -> list[Case]:
         Case("Pow", (shape, f32(2, 3, 1, 0.5)), domain="positive"),
         Case("Pow", (shape, [2])),
         Case("Pow", (shape, scalar(-0.5)), domain="positive"),
+        Case("Pow", (f32(2, 3, 1, 0.5), shape)),
         Case("Cast", (shape,), {"to": 1}),
         Case("Dropout", (shape,)),
         Case("Dropout", (shape, scalar(0.5), np.asarray(False))),

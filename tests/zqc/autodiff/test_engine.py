@@ -45,7 +45,7 @@ def test_unknown_attribute_is_refused() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("y = Pow(x, s)", "the exponent depends"),
+        ("y = Pow(x, s)", "the base of an exponent"),
         ("y = Pad(x, pads, s)", "the padding value depends"),
         ("y = Dropout(x, ratio, on)", "training mode"),
         ('y = Resize<coordinate_transformation_mode="tf_crop_and_resize">(x, , scales)', "tf_crop"),

@@ -90,7 +90,8 @@ def test_gradient_holds_no_batch_size(case: Case) -> None:
 
 def test_every_rule_has_a_row() -> None:
     """A rule without a row in the table, or a row without a rule, fails the build."""
-    assert {case.op for case in CASES} | STRAIGHT == engine.supported_operators()
+    elsewhere = {"QuantizeLinear", "DequantizeLinear"}  # test_rules_quantization.py
+    assert {case.op for case in CASES} | STRAIGHT | elsewhere == engine.supported_operators()
 
 
 @pytest.mark.parametrize("op", sorted(STRAIGHT))

@@ -63,7 +63,7 @@ def div(at: Context, a: ir.Value, b: ir.Value) -> Sequence[Vjp]:
 
 
 def power(at: Context, x: ir.Value, exponent: ir.Value) -> Sequence[Vjp]:
-    """`dy`·p·x^(p−1); the exponent must not depend on what is differentiated for."""
+    """`dy`·p·x^(p−1), and dy·y·ln x for an exponent, where x is a positive constant."""
 
     def base() -> ir.Value:
         if scalar(exponent) == 2:
@@ -72,10 +72,14 @@ def power(at: Context, x: ir.Value, exponent: ir.Value) -> Sequence[Vjp]:
         lower = at.op("Pow", x, at.op("Sub", p, 1.0))
         return at.op("Mul", at.dy, at.op("Mul", p, lower))
 
-    def refuse() -> ir.Value:
-        raise at.refusal("the exponent depends on what is differentiated for")
+    def of_exponent() -> ir.Value:
+        known = at.fixed(x, "the base of an exponent that is differentiated for")
+        if np.any(known <= 0):
+            raise at.refusal("the base of an exponent that is differentiated for is not positive")
+        logarithm = at.array(np.log(known).astype(known.dtype), "logarithm")
+        return at.op("Mul", at.op("Mul", at.dy, at.y), logarithm)
 
-    return [base, refuse]
+    return [base, of_exponent]
 
 
 def neg(at: Context, x: ir.Value) -> Sequence[Vjp]:
