@@ -136,6 +136,8 @@ def run(
     if recipe.refits:
         with progress.task("Refitting", len(weighted_layers(float_model.graph))) as task:
             quantized = refit(float_model, ranges, plan, batches, bits_of=bits_of, task=task)
+    elif files and not chooses:
+        quantized = files[best].quantized
     else:
         with progress.stage("Quantizing"):
             quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)

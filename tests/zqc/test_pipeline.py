@@ -67,7 +67,7 @@ SPREAD = [64, 32, 16, 8, 8, 4, 2, 1]
 
 def test_each_candidate_is_quantized_once(calls):
     """With 4-bit activations there are four; the winner's file is carried on, and all compared."""
-    outcome = run(network(SPREAD), bits=8, act_bits=4)
+    outcome = run(network(SPREAD), bits=8, act_bits=4, effort="quick")
     assert calls == {"calibrated": 4, "quantize": 4, "refit": 0, "output_agreement": 1}
     assert outcome.candidate.equalized.factors
     assert not outcome.candidate.ranges.statistics.moments  # they take most of the memory
@@ -83,6 +83,15 @@ def test_a_refit_takes_the_place_of_the_quantization(calls):
     """Where there is one form, it is not quantized twice."""
     run(network(SPREAD), rounding="refitted")
     assert calls == {"calibrated": 1, "quantize": 0, "refit": 1, "output_agreement": 1}
+
+
+def test_what_is_learned_goes_on_from_the_winner(calls):
+    """It is not quantized anew; what comes out is nearer to the float model, and compared itself."""
+    plain = run(network(SPREAD), bits=8, act_bits=4, effort="quick")
+    calls.update(dict.fromkeys(calls, 0))
+    learned = run(network(SPREAD), bits=8, act_bits=4)
+    assert calls == {"calibrated": 4, "quantize": 4, "refit": 0, "output_agreement": 2}
+    assert learned.agreement[0].sqnr_db > plain.agreement[0].sqnr_db
 
 
 def test_equalization_is_taken_where_it_lowers_the_error():

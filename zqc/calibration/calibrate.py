@@ -95,7 +95,7 @@ def calibrate(
     samples = max(_POSITIONS // len(batches), 16)
     seen = collect(model, tensors, batches.kinds, samples=samples, task=task, threads=threads)
     weights: Mapping[str, Sensitivity] = {}
-    if recipe.threshold == "sensitivity":
+    if recipe.weighs_errors:
         weights = sensitivities(
             model,
             tensors,
@@ -137,7 +137,8 @@ def _grid(
     recipe: Recipe,
     target: Target,
 ) -> Grid:
-    method: Method = "mse" if recipe.threshold == "sensitivity" else recipe.threshold
+    asked = recipe.threshold
+    method: Method = "mse" if asked == "auto" or asked == "sensitivity" else asked  # noqa: PLR1714
     # The weights of logits are those of their scores already, see ``seen_through``.
     if sensitivity is not None and not point.squashed_by:
         histogram = weighted(histogram, sensitivity)

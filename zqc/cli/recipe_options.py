@@ -166,7 +166,7 @@ quantization_options = group(
     _one_of(
         _quantization,
         "rounding",
-        "To the nearest step, or so that a layer's errors compensate each other.",
+        "How weights are rounded; auto: learned below 8-bit activations, else compensated.",
     ),
     _one_of(
         _quantization,

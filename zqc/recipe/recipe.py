@@ -18,8 +18,8 @@ Terms = Literal["both", "mean", "std"]
 Equalization = Literal["auto", "none", "statistics", "pictures"]
 Shift = Literal["none", "rule", "search"]
 InsertFactors = Literal["auto", "always", "never"]
-Threshold = Literal["none", "mse", "mae", "lp", "kl", "sensitivity"]
-Rounding = Literal["nearest", "compensated", "refitted", "learned"]
+Threshold = Literal["auto", "none", "mse", "mae", "lp", "kl", "sensitivity"]
+Rounding = Literal["auto", "nearest", "compensated", "refitted", "learned"]
 BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
 
 WEIGHT_BITS = tuple(range(2, 9))
@@ -71,12 +71,16 @@ class Recipe:
         shift: Whether tensors that reach a little below zero get a shifted unsigned grid, by the
             rule of HPTQ or wherever a search finds it better.
         threshold: The error whose minimum is the threshold of an activation; none for no clipping.
+            Auto is the squared error, weighted by what it costs the outputs where activations have
+            fewer than 8 bits.
         lp: The power p of the threshold ``lp``, 1 or more.
         z_score: Values more than so many standard deviations from the mean of their tensor are left
             out when its threshold is chosen; None leaves out none.
         rounding: Whether weights are rounded to the nearest step, so that the errors of a layer's
             weights compensate each other in its output, so after a least-squares fit to the inputs
             that the quantized layers before leave, or so and then trained with all the others.
+            Auto is the second, and, but at quick effort, the last where activations have fewer than
+            8 bits.
         bias_correction: What the mean that quantization shifts is known from: BatchNorm statistics,
             means of the inputs over the pictures, or outputs measured with all layers before
             quantized. Auto is the statistics where pictures are synthesised from them, else the
@@ -123,10 +127,10 @@ class Recipe:
     equalization: Equalization = "auto"
     insert_factors: InsertFactors = "auto"
     shift: Shift = "search"
-    threshold: Threshold = "mse"
+    threshold: Threshold = "auto"
     lp: int = 2
     z_score: float | None = None
-    rounding: Rounding = "compensated"
+    rounding: Rounding = "auto"
     bias_correction: BiasCorrection = "auto"
     second_moments: bool = False
     channel_outputs: bool = True
@@ -235,9 +239,21 @@ class Recipe:
         return self.rounding == "refitted" or self.bias_correction == "outputs"
 
     @property
+    def few_bits(self) -> bool:
+        """Whether activations have fewer than 8 bits: then much is worth doing that else is not."""
+        return self.act_bits < BITS[-1]
+
+    @property
     def learns(self) -> bool:
         """Whether weights and biases are trained against the float model."""
+        if self.rounding == "auto":
+            return self.few_bits and self.effort != "quick"
         return self.rounding == "learned"
+
+    @property
+    def weighs_errors(self) -> bool:
+        """Whether thresholds weigh errors by what they cost the outputs."""
+        return self.threshold == "sensitivity" or (self.threshold == "auto" and self.few_bits)
 
     def without_learning(self) -> Recipe:
         """The same, weights only rounded as learning would begin with them: it takes seconds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from zqc.autodiff.emitter import Emitter
 from zqc.autodiff.engine import backward, refusals
 from zqc.autodiff.optimizer import adam_step
 from zqc.autodiff.shapes import infer_shapes
+from zqc.detection.losses.agreement_loss import agreement_loss
+from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.tuning import distillation
 from zqc.tuning.trainable import Parameter, Trainable, trainable
 
@@ -23,6 +25,14 @@ SCALARS = ("weight_step", "bias_step", "second_correction", "floor")
 """What a step needs from the host, see ``zqc.autodiff.optimizer``."""
 
 
+LOSSES = ("tensors", "detections")
+"""The parts of the loss: of the quantized tensors, and of what a detector finds, where it is known
+how its outputs are read."""
+
+DETECTIONS = "detection_weight"
+"""What the step needs besides where there is the second of them: its weight."""
+
+
 @dataclass(frozen=True)
 class Graphs:
     """The graphs of a training.
@@ -30,7 +40,7 @@ class Graphs:
     Attributes:
         step: Maps pictures, parameters, their moments and ``SCALARS`` to ``new_`` + each parameter
             and moment, and ``loss``.
-        measure: Maps pictures and parameters to ``loss``.
+        measure: Maps pictures and parameters to each of ``LOSSES`` that there is.
         parameters: The parameters.
     """
 
@@ -44,6 +54,7 @@ def graphs(
     quantized: ir.Model,
     bits_of: Mapping[str, int],
     importance: distillation.Importance,
+    detector: DetectorLoss | None = None,
 ) -> Graphs | None:
     """Build the graphs of a training.
 
@@ -55,6 +66,7 @@ def graphs(
         quantized: The canonical quantized model, its batch fixed to the same number.
         bits_of: Bits of the weights of each layer, by its name.
         importance: What counts.
+        detector: How the outputs are read; None where that is not known.
 
     Returns:
         None where no parameter has anything to do with a tensor that counts.
@@ -71,9 +83,20 @@ def graphs(
     weights = {name: w for name, w in importance.weights.items() if name in opened.tensors}
     if not weights or not opened.parameters:
         return None
-    teachers = distillation.beside(graph, model, list(weights))
-    total = distillation.loss(Emitter(graph), opened.tensors, teachers, weights)
-    graph.outputs[:] = [total]
+    read = () if detector is None else detector.outputs
+    students = {**_values(graph), **opened.tensors}
+    known = _values(model.graph).keys() & students.keys()
+    if not known.issuperset(read):
+        detector, read = None, ()
+    teachers = distillation.beside(graph, model, [*weights, *read])
+    emitter = Emitter(graph)
+    parts = {LOSSES[0]: distillation.loss(emitter, students, teachers, weights)}
+    around: list[ir.Node] = []
+    if detector is not None:
+        sides = ({name: each[name] for name in read} for each in (students, teachers))
+        student, teacher = (detector.read(emitter, side) for side in sides)
+        parts[LOSSES[1]], around = agreement_loss(emitter, student, teacher)
+    graph.outputs[:] = [emitter.named(part, name) for name, part in parts.items()]
     remove_unused(opened.model)
     parameters = tuple(p for p in opened.parameters if p.value.uses())
     if not parameters:
@@ -81,16 +104,27 @@ def graphs(
     idle = {p.value for p in opened.parameters} - {p.value for p in parameters}
     graph.inputs[:] = [value for value in graph.inputs if value not in idle]
     measure = opened.model.clone()
-    _differentiate(opened, total, parameters)
+    _differentiate(opened, parameters, around)
     return Graphs(opened.model, measure, parameters)
 
 
-def _differentiate(opened: Trainable, total: ir.Value, parameters: tuple[Parameter, ...]) -> None:
+def _differentiate(
+    opened: Trainable, parameters: tuple[Parameter, ...], around: Sequence[ir.Node]
+) -> None:
     """Append gradients and the steps of all parameters."""
     model, graph = opened.model, opened.model.graph
-    wrt = [parameter.value for parameter in parameters]
-    around = _obstacles(model, total, wrt)
     emitter = Emitter(graph)
+    total, *detections = graph.outputs
+    for each in detections:
+        weight = _input(DETECTIONS, ())
+        graph.inputs.append(weight)
+        weighted = emitter.op("Mul", [each, weight], {}, "loss")
+        total = emitter.op("Add", [total, weighted], {}, "loss")
+    total = emitter.named(total, "loss")
+    total.shape = ir.Shape([])
+    graph.outputs[:] = [total]
+    wrt = [parameter.value for parameter in parameters]
+    around = [*around, *_obstacles(model, total, wrt)]
     seed = emitter.array(np.ones((), np.float32), "loss_seed")
     gradients = backward(model, {total: seed}, wrt, around=around)
     scalars = {name: _input(name, ()) for name in SCALARS}
@@ -128,6 +162,10 @@ def _obstacles(model: ir.Model, total: ir.Value, wrt: list[ir.Value]) -> list[ir
     refused = refusals(copy, [values[total.name]], [values[value.name] for value in wrt])
     names = {node.name for node in refused}
     return [node for node in model.graph if node.name in names]
+
+
+def _values(graph: ir.Graph) -> dict[str, ir.Value]:
+    return {value.name or "": value for node in graph for value in node.outputs}
 
 
 def _input(name: str, shape: tuple[int, ...]) -> ir.Value:

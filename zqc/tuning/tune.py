@@ -22,10 +22,11 @@ from zqc.pictures.model_input import fixed_batch, input_name
 from zqc.progress import estimate
 from zqc.runtime import session
 from zqc.tuning.distillation import importance
-from zqc.tuning.step import BETA1, BETA2, MOMENTS, Graphs, graphs
+from zqc.tuning.step import BETA1, BETA2, DETECTIONS, MOMENTS, Graphs, graphs
 from zqc.tuning.trainable import with_integers
 
 if TYPE_CHECKING:
+    from zqc.detection.losses.detector_loss import DetectorLoss
     from zqc.pictures.images import ImageSet
     from zqc.progress import Progress
     from zqc.recipe.recipe import Effort
@@ -45,13 +46,15 @@ _WARM_UP = 10
 _LEAST = 1e-12
 """What keeps Adam's quotient finite; gradients are of any size."""
 
-_EFFORTS: Mapping[Effort, tuple[int, float]] = {
-    "quick": (100, 1.1e7),
-    "standard": (300, 4.4e7),
-    "thorough": (1200, 1.8e8),
+_EFFORTS: Mapping[Effort, tuple[int, int, float]] = {
+    "quick": (100, 300, 1.1e7),
+    "standard": (300, 1200, 4.4e7),
+    "thorough": (1200, 4800, 1.8e8),
 }
-"""The fewest pictures that are looked at, and the pixels of all of them: 1200 pictures of 192² at
-standard effort."""
+"""The fewest and the most pictures that are looked at, and the pixels of all of them."""
+
+_RATE = 0.2
+"""Of the weights, times the root of the steps: how far a weight strays that is drawn nowhere."""
 
 State = dict[str, session.DeviceArray]
 Pictures = NDArray[np.float32]
@@ -75,8 +78,9 @@ class Schedule:
     @classmethod
     def of(cls, effort: Effort, pixels: int) -> Schedule:
         """By effort, for pictures of so many pixels."""
-        least, budget = _EFFORTS[effort]
-        return cls(max(least, round(budget / pixels)))
+        least, most, budget = _EFFORTS[effort]
+        pictures = min(max(least, round(budget / pixels)), most)
+        return cls(pictures, _RATE / math.sqrt(pictures))
 
 
 def tune(
@@ -87,6 +91,7 @@ def tune(
     batches: Batches,
     *,
     schedule: Schedule,
+    detector: DetectorLoss | None = None,
     seed: int,
     threads: int | None,
     progress: Progress,
@@ -110,6 +115,8 @@ def tune(
         tensors: Names of the quantized tensors whose errors count; the input's may be among them.
         batches: The calibration set.
         schedule: How long and how fast.
+        detector: How the outputs are read, where that is known: then the errors of what is found
+            count as much, at the beginning, as those of the tensors (``agreement_loss``).
         seed: Of everything random.
         threads: Threads of ONNX Runtime.
         progress: Gets one step per step, and is told how long all of them will take.
@@ -123,7 +130,7 @@ def tune(
     with progress.stage("Preparing to learn"):
         size = fixed_batch(model) or 1
         built = _built(
-            model, quantized, bits_of, tensors, batches, size, seed=seed, threads=threads
+            model, quantized, bits_of, tensors, batches, size, detector, seed=seed, threads=threads
         )
     if built is None:
         return quantized
@@ -139,6 +146,7 @@ def _built(
     tensors: Sequence[str],
     batches: Batches,
     size: int,
+    detector: DetectorLoss | None,
     *,
     seed: int,
     threads: int | None,
@@ -148,7 +156,7 @@ def _built(
     layers = [name_of(node.outputs[0]) for node in weighted_layers(model.graph)]
     seen = batches.first(SENSITIVITY_PICTURES)
     counts = importance(model, counted, layers, seen, seed=seed, threads=threads)
-    return graphs(_fixed(model, size), _fixed(quantized, size), bits_of, counts)
+    return graphs(_fixed(model, size), _fixed(quantized, size), bits_of, counts, detector)
 
 
 def _fixed(model: ir.Model, size: int) -> ir.Model:
@@ -196,19 +204,21 @@ class _Training:
         drawn = _drawn([kind.trained for kind in kinds], generator)
         state = self._start()
         best = self._parameters(state)
-        first = least = self._measured(best, kinds)
+        parts = self._measured(best, kinds)
+        weight = parts[0] / parts[1] if parts[1:] > [0.0] else 0.0
+        first = least = _total(parts, weight)
         began = time.monotonic()
         with progress.task("Learning", self.steps) as task:
             try:
                 for step in range(self.steps):
                     batch = self._batch(list(islice(drawn, self.size)), generator)
-                    state = self._stepped(state, batch, step)
+                    state = self._stepped(state, batch, step, weight)
                     if step == 0:
                         rest = (time.monotonic() - began) * (self.steps - 1)
                         estimate(progress, rest, f"{self.steps} steps of learning")
                     if (step + 1) % max(1, self.steps // _LOOKS) == 0 or step + 1 == self.steps:
                         now = self._parameters(state)
-                        loss = self._measured(now, kinds)
+                        loss = _total(self._measured(now, kinds), weight)
                         if loss < least:
                             best, least = now, loss
                     task.advance(note=f"error {least / first:.0%}")
@@ -228,7 +238,7 @@ class _Training:
         names = [name_of(parameter.value) for parameter in self.graphs.parameters]
         return {name: state[name].numpy() for name in names}
 
-    def _stepped(self, state: State, batch: Pictures, step: int) -> State:
+    def _stepped(self, state: State, batch: Pictures, step: int, weight: float) -> State:
         rise = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
         rise *= math.sqrt(self.size) / (1 - BETA1 ** (step + 1))
         numbers = {
@@ -237,6 +247,8 @@ class _Training:
             "second_correction": 1 / (1 - BETA2 ** (step + 1)),
             "floor": _LEAST,
         }
+        if len(self.meter.outputs) > 1:
+            numbers[DETECTIONS] = weight
         feeds = {name: np.array(number, np.float32) for name, number in numbers.items()}
         new = [f"new_{name}" for name in state]
         kept, _ = self.stepper.keeping(state, {self.source: batch, **feeds}, new)
@@ -254,15 +266,25 @@ class _Training:
 
     def _measured(
         self, parameters: Mapping[str, NDArray[np.float32]], kinds: Sequence[_Kind]
-    ) -> float:
-        """The mean loss over the pictures that are held out, each kind counting the same."""
-        total = 0.0
+    ) -> list[float]:
+        """The mean of each part of the loss over the pictures that are held out.
+
+        Each kind counts the same.
+        """
+        total = np.zeros(len(self.meter.outputs))
         for kind in kinds:
             count = -(-len(kind.held_out) // self.size)
             for taken in np.resize(kind.held_out, (count, self.size)):
                 batch = np.concatenate([self._read(index) for index in taken])
-                total += float(self.meter({self.source: batch, **parameters})["loss"]) / count
-        return total / len(kinds)
+                parts = self.meter({self.source: batch, **parameters})
+                total += np.array([float(part) for part in parts.values()]) / count
+        return list(total / len(kinds))
+
+
+def _total(parts: Sequence[float], weight: float) -> float:
+    """The loss of its parts: of tensors and, with a weight, of detections."""
+    tensors, *detections = parts
+    return tensors + weight * sum(detections)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def test_ctrl_c_keeps_the_best_so_far(monkeypatch, capsys):
     [
         ("standard", 192 * 192, 1194),
         ("standard", 640 * 640, 300),
+        ("standard", 32 * 32, 1200),
         ("thorough", 416 * 416, 1200),
     ],
 )
