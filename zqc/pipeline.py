@@ -17,6 +17,7 @@ import onnx_ir as ir
 from passes.analysis.topology import weighted_layers
 from zqc.calibration.analytic_moments import analytic_moments
 from zqc.detection.agreement import PartAgreement, output_agreement, output_error
+from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.mixed_precision.choice import chosen_bits, mixes_bits
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
@@ -84,6 +85,7 @@ def run(
     metadata: Mapping[str, str],
     progress: Progress,
     keep_moments: bool = False,
+    detector: DetectorLoss | None = None,
 ) -> Outcome:
     """Quantize a prepared model.
 
@@ -96,6 +98,7 @@ def run(
         metadata: What the file holds beside the model.
         progress: Where long work reports to.
         keep_moments: Whether the candidate that is taken can be quantized once more.
+        detector: How the outputs are read, for weights that are learned; None where unknown.
 
     Raises:
         ZqcError: See ``zqc.errors``.
@@ -142,7 +145,9 @@ def run(
         with progress.stage("Quantizing"):
             quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
     if recipe.learns:
-        quantized = _learned(float_model, quantized, plan, batches, bits_of, progress)
+        quantized = _learned(
+            float_model, quantized, plan, batches, bits_of, detector=detector, progress=progress
+        )
     file = _written(loaded, quantized, batches, plan, metadata)
     (agreement,) = _compared(loaded, [file], plan, progress)
     return Outcome(candidate, file, agreement, bits_of)
@@ -154,6 +159,8 @@ def _learned(
     plan: Plan,
     batches: Batches,
     bits_of: Mapping[str, int],
+    *,
+    detector: DetectorLoss | None,
     progress: Progress,
 ) -> ir.Model:
     """A quantized model with weights and biases that are trained against the float model."""
@@ -168,6 +175,7 @@ def _learned(
         [point.names[0] for point in points],
         batches,
         schedule=Schedule.of(recipe.effort, height * width),
+        detector=detector,
         seed=recipe.seed,
         threads=plan.threads,
         progress=progress,

@@ -86,7 +86,7 @@ def test_a_refit_takes_the_place_of_the_quantization(calls):
 
 
 def test_what_is_learned_goes_on_from_the_winner(calls):
-    """It is not quantized anew; what comes out is nearer to the float model, and compared itself."""
+    """It is not quantized anew, what comes out is compared, and nearer to the float model."""
     plain = run(network(SPREAD), bits=8, act_bits=4, effort="quick")
     calls.update(dict.fromkeys(calls, 0))
     learned = run(network(SPREAD), bits=8, act_bits=4)

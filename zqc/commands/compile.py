@@ -33,6 +33,7 @@ from zqc.commands.judged import Judged, is_better, judge_compiled
 from zqc.commands.origin import Origin
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
+from zqc.detection.losses.known import loss_of
 from zqc.detection.pairing import Pairing
 from zqc.detection.verdict import Verdict
 from zqc.files import FilePath, atomic_write, to_path
@@ -233,6 +234,7 @@ def compile_model(
         job.plan,
         metadata=_metadata(job, pictures),
         progress=progress,
+        detector=loss_of(detector.convention, detector.facts),
     )
     with progress.stage("Loading the result in ONNX Runtime, and timing it"):
         proof = _prove(job, outcome, pictures)

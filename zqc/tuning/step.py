@@ -83,11 +83,13 @@ def graphs(
     weights = {name: w for name, w in importance.weights.items() if name in opened.tensors}
     if not weights or not opened.parameters:
         return None
-    read = () if detector is None else detector.outputs
     students = {**_values(graph), **opened.tensors}
-    known = _values(model.graph).keys() & students.keys()
-    if not known.issuperset(read):
-        detector, read = None, ()
+    if detector is not None and not (
+        _are_fixed(detector.outputs, students)
+        and _are_fixed(detector.outputs, _values(model.graph))
+    ):
+        detector = None
+    read = () if detector is None else detector.outputs
     teachers = distillation.beside(graph, model, [*weights, *read])
     emitter = Emitter(graph)
     parts = {LOSSES[0]: distillation.loss(emitter, students, teachers, weights)}
@@ -162,6 +164,12 @@ def _obstacles(model: ir.Model, total: ir.Value, wrt: list[ir.Value]) -> list[ir
     refused = refusals(copy, [values[total.name]], [values[value.name] for value in wrt])
     names = {node.name for node in refused}
     return [node for node in model.graph if node.name in names]
+
+
+def _are_fixed(names: Sequence[str], values: Mapping[str, ir.Value]) -> bool:
+    """Whether all of some values are there, and their shapes are known numbers."""
+    shapes = [values[name].shape if name in values else None for name in names]
+    return all(shape is not None and shape.is_static() for shape in shapes)
 
 
 def _values(graph: ir.Graph) -> dict[str, ir.Value]:

@@ -1,13 +1,17 @@
 """One step of training as a graph."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from tests.zqc.tuning.nets import BITS, GRIDS, networks
 from zqc.autodiff.shapes import infer_shapes
+from zqc.detection.losses.candidates import Candidates
+from zqc.detection.losses.writing import Pen
 from zqc.runtime import session
 from zqc.tuning.distillation import Importance
-from zqc.tuning.step import BETA2, MOMENTS, SCALARS, graphs
+from zqc.tuning.step import BETA2, DETECTIONS, LOSSES, MOMENTS, SCALARS, graphs
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -124,3 +128,40 @@ def test_nothing_to_count_is_nothing_to_train():
     """Without a tensor that counts there are no graphs."""
     model, quantized, _ = networks()
     assert graphs(model, quantized, BITS, Importance({}, DEVIATIONS)) is None
+
+
+def read(emitter, outputs):
+    """A detector whose candidates are the 64 places of a tensor: boxes around them, two classes."""
+    pen = Pen(emitter, "candidates")
+    rows = pen("Transpose", pen("Reshape", outputs["d"], [2, 8, 64]), perm=(0, 2, 1))
+    low = pen("Add", pen.part(rows, 0, 2), pen.array(np.arange(128).reshape(64, 2)))
+    high = pen("Add", low, pen("Add", pen.part(rows, 2, 4), 4.0))
+    boxes, logits = pen("Concat", low, high, axis=-1), pen.part(rows, 4, 6)
+    return Candidates(pen.shaped(boxes, 2, 64, 4), pen.shaped(logits, 2, 64, 2))
+
+
+def test_detections_count_by_their_weight():
+    """Where it is known how outputs are read, the loss is that of tensors and w times theirs."""
+    detector = SimpleNamespace(outputs=("d",), read=read)
+    model, quantized, pictures = networks()
+    for each in (model, quantized):
+        infer_shapes(each)
+    found = graphs(model, quantized, BITS, Importance(WEIGHTS, DEVIATIONS), detector)
+    feeds = started(found, np.random.default_rng(3)) | {DETECTIONS: np.asarray(0.3, np.float32)}
+    got = session.load(found.step, threads=1)({"x": pictures[:2], **feeds})
+    seen = {p.value.name: feeds[p.value.name] for p in found.parameters}
+    parts = session.load(found.measure, threads=1)({"x": pictures[:2], **seen})
+    assert list(parts) == list(LOSSES)
+    assert parts["detections"] > 0
+    total = float(parts["tensors"] + 0.3 * parts["detections"])
+    assert float(got["loss"]) == pytest.approx(total, rel=1e-5)
+
+
+def test_a_detector_whose_outputs_are_not_there_does_not_count():
+    """Names may be gone after preparation; the tensors are enough then."""
+    model, quantized, _ = networks()
+    for each in (model, quantized):
+        infer_shapes(each)
+    detector = SimpleNamespace(outputs=("gone",), read=read)
+    found = graphs(model, quantized, BITS, Importance(WEIGHTS, DEVIATIONS), detector)
+    assert [value.name for value in found.measure.graph.outputs] == [LOSSES[0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zqc.detection.conventions.anchor_heads import AnchorHeads
 from zqc.detection.conventions.convention import Convention, Facts
 from zqc.detection.conventions.described import AsTold
+from zqc.detection.conventions.grids import strides_of_cells
 from zqc.detection.conventions.yolo import Yolo
 from zqc.detection.conventions.yolo_raw import YoloRaw
 from zqc.detection.losses.anchor_heads import anchor_heads
@@ -20,7 +21,9 @@ def loss_of(convention: Convention | None, facts: Facts) -> DetectorLoss | None:
     if isinstance(convention, AsTold):
         convention = convention.convention
     if isinstance(convention, Yolo):
-        return decoded(convention, facts.outputs[convention.output][2], facts.size)
+        cells = facts.outputs[convention.output][2]
+        known = strides_of_cells(facts.size, cells)
+        return decoded(convention, cells, facts.size) if known else None
     if isinstance(convention, YoloRaw):
         return raw(convention)
     if isinstance(convention, AnchorHeads):
