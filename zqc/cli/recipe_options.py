@@ -28,7 +28,7 @@ _precision, _quantization, _pictures, _target = map(
 PRESET_TABLE = {
     "Presets (--recipe)": (
         ("fast", "To try options: --effort quick --equalization none."),
-        ("best", "Where minutes do not matter: thorough, sensitivity, refitted."),
+        ("best", "Where minutes do not matter: thorough, sensitivity, learned."),
         ("hptq", "The stages of the paper HPTQ, to compare with it."),
     )
 }

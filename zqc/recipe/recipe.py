@@ -320,7 +320,7 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             uniform_bits=True,
         ),
         "fast": Recipe(effort="quick", equalization="none"),
-        "best": Recipe(effort="thorough", threshold="sensitivity", rounding="refitted"),
+        "best": Recipe(effort="thorough", threshold="sensitivity", rounding="learned"),
     }
 )
 """Recipes with a name: ``hptq`` as in the paper (arXiv 2109.09113), without its mixed precision."""

@@ -95,7 +95,8 @@ def beside(graph: ir.Graph, teacher: ir.Model, tensors: Sequence[str]) -> dict[s
     for value in copy.graph.inputs:
         ir.convenience.replace_all_uses_with(value, inputs[value.name])
     copy.graph.outputs.clear()
-    nodes, constants = list(copy.graph), list(copy.graph.initializers.values())
+    nodes, given = list(copy.graph), set(copy.graph.inputs)  # an input may have a usual value
+    constants = [v for v in copy.graph.initializers.values() if v not in given]
     for value in [*values.values(), *constants]:
         value.name = f"{_TEACHER}{value.name}"
     for node in nodes:

@@ -17,6 +17,7 @@ from passes.analysis.topology import weighted_layers
 from passes.graph import name_of
 from passes.lower.fixed_batch import FixedBatch
 from zqc.autodiff.shapes import infer_shapes
+from zqc.errors import InputShapeError, UnsupportedOperatorError
 from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
 from zqc.pictures.model_input import fixed_batch, input_name
 from zqc.progress import estimate
@@ -110,7 +111,8 @@ def tune(
     number of bits stay as they are: the file is as large, and as fast.
 
     What comes out is the best state on the pictures that are held out, which may be the one that
-    it begins with. Ctrl-C ends it early.
+    it begins with. Ctrl-C ends it early. Where there is no way from any weight to a tensor that
+    counts, or none that can be differentiated, nothing is trained.
 
     Args:
         model: The float model that was quantized.
@@ -133,9 +135,21 @@ def tune(
     """
     with progress.stage("Preparing to learn"):
         size = fixed_batch(model) or 1
-        built = _built(
-            model, quantized, bits_of, tensors, batches, size, detector, seed=seed, threads=threads
-        )
+        try:
+            built = _built(
+                model,
+                quantized,
+                bits_of,
+                tensors,
+                batches,
+                size,
+                detector,
+                seed=seed,
+                threads=threads,
+            )
+        except (UnsupportedOperatorError, InputShapeError) as error:
+            progress.say(f"Weights are not learned, only rounded: {error}")
+            built = None
     if built is None:
         return quantized
     training = _Training.of(built, batches.pictures, input_name(model), size, schedule, threads)
@@ -225,7 +239,7 @@ class _Training:
                         loss = _total(self._measured(now, kinds), weight)
                         if loss < least:
                             best, least = now, loss
-                    task.advance(note=f"error {least / first:.0%}")
+                    task.advance(note=f"error {least / (first or 1.0):.0%}")
             except KeyboardInterrupt:
                 progress.say("Learning is interrupted: the best so far is kept")
         return best

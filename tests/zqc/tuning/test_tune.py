@@ -7,6 +7,7 @@ import pytest
 
 from tests.passes.helpers import run_model
 from tests.zqc.tuning.nets import BITS, GRIDS, networks
+from zqc.errors import InputShapeError
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
 from zqc.progress import Lines, Silent
@@ -112,3 +113,15 @@ def test_ctrl_c_keeps_the_best_so_far(monkeypatch, capsys):
 def test_the_effort_says_how_many_pictures(effort, pixels, pictures):
     """A budget of pixels, and no fewer pictures than it takes to learn anything."""
     assert Schedule.of(effort, pixels).pictures == pictures
+
+
+def test_a_graph_that_cannot_be_differentiated_is_left_as_it_is(monkeypatch, capsys):
+    """A line says why, and the compilation goes on with rounded weights."""
+
+    def refused(*_):
+        raise InputShapeError("the shape of t is unknown")
+
+    monkeypatch.setattr(module, "graphs", refused)
+    _, before, after, _ = tuned(progress=Lines(sys.stdout))
+    assert after is before
+    assert "not learned, only rounded: the shape of t" in capsys.readouterr().out
