@@ -97,7 +97,11 @@ def channel_thresholds(
 def _sampled(
     array: NDArray[np.float32], per_picture: int, generator: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Take some positions of every picture, one in each of as many equal stretches: (C, values)."""
+    """Take some positions of every picture, one in each of as many equal stretches: (C, values).
+
+    What has no axis of channels is one channel.
+    """
+    array = array if array.ndim > 1 else array.reshape(-1, 1)
     flat = array.reshape(*array.shape[:2], -1)
     positions = flat.shape[2]
     if positions > per_picture:

@@ -261,5 +261,5 @@ def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np
 
 def _per_channel(squares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums over everything but the channels."""
-    axes = (0, *range(2, squares.ndim)) if squares.ndim > 1 else (0,)
+    axes = (0, *range(2, squares.ndim)) if squares.ndim > 1 else None
     return np.atleast_1d(squares.sum(axis=axes))

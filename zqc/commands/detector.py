@@ -93,7 +93,7 @@ def detector_of(
     outputs = session.load(loaded.runnable() if whole else model, threads=1)(feeds)
     shown = loaded.whole() if whole else model
     facts = Facts(
-        {name: array.shape for name, array in outputs.items()},
+        {name: a.shape for name, a in outputs.items() if isinstance(a, np.ndarray)},  # no sequences
         *sizes[1:],
         metadata=dict(shown.metadata_props),
         graph=shown.graph,

@@ -83,3 +83,17 @@ def test_thresholds_of_a_sample(rng):
     alive = SIZES > 0
     # Of normal values, 4 signed bits clip at 2.6 deviations: Δ = 0.335σ (Max, 1960).
     np.testing.assert_allclose(few.channel_ranges[alive] / SIZES[alive], 8 * 0.335, rtol=0.15)
+
+
+def test_what_has_no_axis_of_channels_is_one(rng):
+    """A number and a list of numbers that are computed from the picture."""
+    model = build_model(
+        """(float[2,3,4,4] x) => (float one, float[2] each) {
+        one = ReduceMax<keepdims=0>(x)
+        each = ReduceMax<keepdims=0>(x, axes)
+    }""",
+        axes=np.array([1, 2, 3]),
+    )
+    x = rng.normal(size=(2, 3, 4, 4)).astype(np.float32)
+    found = channel_thresholds(model, ["one", "each"], [x], bits=8, pictures=2)
+    assert all(seen.channel_ranges.shape == (1,) for seen in found.values())

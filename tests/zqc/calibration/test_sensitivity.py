@@ -110,6 +110,14 @@ def test_what_enters_an_operator_without_a_gradient_is_an_output(rng, pictures):
     assert found["a"].fisher_diagonal.all()
 
 
+def test_a_number_has_one_channel(rng, pictures):
+    """A tensor without axes, such as a factor that is computed from the picture."""
+    body = NET.replace("r = Relu(a)", "m = ReduceMax<keepdims=0>(a) b = Mul(a, m) r = Relu(b)")
+    found = sensitivities(net(rng, 3, body), ["m", "r"], pictures, seed=0, threads=1)
+    assert found["m"].fisher_diagonal.shape == (1,)
+    assert found["m"].fisher_diagonal > 0
+
+
 def test_the_seed_decides(rng, pictures):
     """Equal seeds give equal numbers, others do not."""
     model = net(rng, 5)
