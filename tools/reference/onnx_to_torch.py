@@ -151,6 +151,24 @@ def _swish(x, *, alpha=1.0):
     return F.silu(x) if alpha == 1 else x * torch.sigmoid(alpha * x)
 
 
+class _Straight(torch.autograd.Function):
+    """Rounds; the gradient goes straight through."""
+
+    @staticmethod
+    def forward(_, x):
+        return torch.round(x)
+
+    @staticmethod
+    def backward(_, slope):
+        return slope
+
+
+def _reduce_mean(x, axes=None, *, keepdims=1):
+    if axes is not None or keepdims:
+        raise NotImplementedError("ReduceMean over some axes")
+    return x.mean()
+
+
 def _halves(pads):
     half = len(pads) // 2
     return tuple(pads[:half]), tuple(pads[half:])
@@ -185,9 +203,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "MatMul": torch.matmul,
     "MaxPool": _max_pool,
     "Mul": torch.mul,
+    "ReduceMean": _reduce_mean,
     "Relu": torch.relu,
     "Reshape": _reshape,
     "Resize": _resize,
+    "Round": _Straight.apply,
     "Shape": lambda x: torch.tensor(x.shape),
     "Sigmoid": torch.sigmoid,
     "Slice": _slice,

@@ -136,7 +136,7 @@ def tune(
     with progress.stage("Preparing to learn"):
         size = fixed_batch(model) or 1
         try:
-            built = _built(
+            built = training_graphs(
                 model,
                 quantized,
                 bits_of,
@@ -157,19 +157,24 @@ def tune(
     return with_integers(quantized, built.parameters, best)
 
 
-def _built(
+def training_graphs(
     model: ir.Model,
     quantized: ir.Model,
     bits_of: Mapping[str, int],
     tensors: Sequence[str],
     batches: Batches,
     size: int,
-    detector: DetectorLoss | None,
+    detector: DetectorLoss | None = None,
     *,
     seed: int,
     threads: int | None,
 ) -> Graphs | None:
-    """The graphs for batches of one size."""
+    """The graphs for batches of one size; the arguments are those of ``tune``.
+
+    Raises:
+        UnsupportedOperatorError: See ``zqc.autodiff.backward``.
+        InputShapeError: Likewise.
+    """
     counted = [name for name in tensors if name != input_name(model)]
     layers = [name_of(node.outputs[0]) for node in weighted_layers(model.graph)]
     seen = batches.first(SENSITIVITY_PICTURES)

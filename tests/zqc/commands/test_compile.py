@@ -296,12 +296,13 @@ OPTIONS = {
     "no equalization": {"equalization": "none"},
     "rule": {"shift": "rule"},
     "no shift": {"shift": "none"},
-    "sensitivity": {"threshold": "sensitivity"},
+    "mse": {"threshold": "mse"},
     "mae": {"threshold": "mae", "z_score": 3.0},
     "second moments": {"second_moments": True},
     "no correction": {"bias_correction": "none"},
     "means of the pictures": {"bias_correction": "pictures"},
     "outputs": {"bias_correction": "outputs", "rounding": "nearest"},
+    "compensated": {"rounding": "compensated"},
     "refitted": {"rounding": "refitted"},
 }
 
