@@ -82,7 +82,8 @@ def sensitivity(
 
     The model is quantized as ``zqc.compile`` does it, but not written. Then every layer is
     evaluated: quantized alone, with all layers before it, and with all others quantized but this
-    one at 8 bits (or float, if it has 8 bits). What is suggested is tried.
+    one at 8 bits (or float, if it has 8 bits). What is suggested is tried. Where weights would be
+    learned they are only rounded here: learning takes minutes for each of these models.
 
     Example:
         >>> import zqc
