@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.arithmetic import integer_range
-from passes.graph import add_initializer, constant, int_attribute, name_of, scalar
+from passes.graph import constant, int_attribute, name_of, scalar
 from passes.layers import along
 from passes.operators import WEIGHTED
 from passes.qdq import TYPES
@@ -93,9 +93,8 @@ def trainable(
     graph = model.graph
     emitter = Emitter(graph)
     parameters: list[Parameter] = []
-    for node in list(graph):
-        if node.op_type == "DequantizeLinear" and constant(node.inputs[0]) is not None:
-            parameters += _opened(graph, emitter, node, bits_of, deviations)
+    for nodes in _stored(graph):
+        parameters += _opened(emitter, nodes, bits_of, deviations)
     tensors = {}
     for node in list(graph):
         if node.op_type == "QuantizeLinear":
@@ -127,45 +126,55 @@ def with_integers(
     return model
 
 
+def _stored(graph: ir.Graph) -> list[list[ir.Node]]:
+    """The DequantizeLinear nodes of constants, those together that read the same integers.
+
+    Layers that share a weight have one each. It is one parameter.
+    """
+    found: dict[tuple[str, ...], list[ir.Node]] = {}
+    for node in graph:
+        if node.op_type == "DequantizeLinear" and constant(node.inputs[0]) is not None:
+            key = tuple(name_of(value) for value in node.inputs if value is not None)
+            found.setdefault(key, []).append(node)
+    return list(found.values())
+
+
 def _opened(
-    graph: ir.Graph,
     emitter: Emitter,
-    node: ir.Node,
+    nodes: Sequence[ir.Node],
     bits_of: Mapping[str, int],
     deviations: Mapping[str, float],
 ) -> list[Parameter]:
     """Replace a constant behind DequantizeLinear; a list of one parameter, or of none."""
-    output, stored = node.outputs[0], name_of(node.inputs[0])
+    node, stored = nodes[0], name_of(nodes[0].inputs[0])
     integers = np.asarray(constant(node.inputs[0]), np.float64)
     zeros = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    if zeros is not None and np.any(zeros.astype(np.int64)):
+    shifted = zeros is not None and bool(np.any(zeros.astype(np.int64)))
+    if shifted:
         integers = integers - _along(node, zeros, integers.ndim)
     scale = _along(node, constant(node.inputs[1]), integers.ndim)
-    places = {(use.node.op_type, use.idx) for use in output.uses()}
-    readers = tuple(use.node.name or "" for use in output.uses())
+    uses = [use for each in nodes for use in each.outputs[0].uses()]
+    readers = tuple(use.node.name or "" for use in uses)
+    places = {(use.node.op_type, use.idx) for use in uses}
     parameter: Parameter | None = None
-    if zeros is None or not np.any(zeros.astype(np.int64)):
-        if places <= {(operator, 1) for operator in WEIGHTED} and readers[0] in bits_of:
-            value, result = _weight(emitter, stored, integers, scale, bits_of[readers[0]])
-            parameter = Parameter(
-                stored,
-                readers,
-                value,
-                integers.astype(np.float32),
-                None,
-                np.ones(()),
-                integer_range(bits=bits_of[readers[0]], signed=True),
-            )
-        elif places <= {(operator, 2) for operator in WEIGHTED} and readers[0] in deviations:
-            unit = deviations[readers[0]] / scale
-            value, result = _bias(emitter, stored, integers * scale, deviations[readers[0]])
-            start = np.zeros(integers.shape, np.float32)
-            bounds = integer_range(bits=32, signed=True)
-            parameter = Parameter(stored, readers, value, start, integers, unit, bounds)
+    if not readers or shifted:
+        pass
+    elif places <= {(operator, 1) for operator in WEIGHTED} and readers[0] in bits_of:
+        bits = bits_of[readers[0]]
+        value, result = _weight(emitter, stored, integers, scale, bits)
+        start, bounds = integers.astype(np.float32), integer_range(bits=bits, signed=True)
+        parameter = Parameter(stored, readers, value, start, None, np.ones(()), bounds)
+    elif places <= {(operator, 2) for operator in WEIGHTED} and readers[0] in deviations:
+        unit = deviations[readers[0]] / scale
+        value, result = _bias(emitter, stored, integers * scale, deviations[readers[0]])
+        start, bounds = np.zeros(integers.shape, np.float32), integer_range(bits=32, signed=True)
+        parameter = Parameter(stored, readers, value, start, integers, unit, bounds)
     if parameter is None:
-        result = add_initializer(graph, f"{stored}_float", np.asarray(integers * scale, np.float32))
+        exact = np.asarray(integers * scale, np.float32)
+        result = emitter.named(emitter.array(exact, f"{stored}_float"), f"{stored}_float")
     result.shape = ir.Shape(integers.shape)
-    ir.convenience.replace_all_uses_with(output, result)
+    for each in nodes:
+        ir.convenience.replace_all_uses_with(each.outputs[0], result)
     return [] if parameter is None else [parameter]
 
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from tests.passes.helpers import run_model
+from passes import QuantizeActivations, QuantizeWeights
+from passes.arithmetic import Grid
+from tests.passes.helpers import build_model, run_model
 from tests.zqc.tuning.nets import BITS, networks
 from zqc.tuning.trainable import trainable, with_integers
 
@@ -57,3 +59,22 @@ def test_nothing_changed_is_nothing_changed():
     quantized, found, x, start = opened()
     back = with_integers(quantized, found.parameters, start)
     assert np.array_equal(run_model(back, x=x)["y"], run_model(quantized, x=x)["y"])
+
+
+def test_a_weight_that_layers_share_is_one_parameter():
+    """As in the heads of a pyramid, whose layers have a DequantizeLinear each."""
+    weight = np.random.default_rng(4).normal(size=(4, 4, 1, 1)).astype(np.float32)
+    model = build_model(
+        "(float[1,4,4,4] x) => (float[1,4,4,4] y) { a = Conv(x, w) b = Relu(a) y = Conv(b, w) }",
+        w=weight,
+    )
+    QuantizeActivations({"x": Grid(2, 8, True), "b": Grid(2, 8, False)})(model)
+    QuantizeWeights(bits=4, first_last_bits=4)(model)
+    found = trainable(model, {"make_a": 4, "make_y": 4}, {})
+    (parameter,) = found.parameters
+    assert parameter.layers == ("make_a", "make_y")
+    x = np.random.default_rng(5).normal(size=(1, 4, 4, 4)).astype(np.float32)
+    moved = {parameter.value.name: parameter.start + 1}
+    expected = run_model(found.model, x=x, **moved)["y"]
+    got = run_model(with_integers(model, found.parameters, moved), x=x)["y"]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
