@@ -28,6 +28,9 @@ TYPES = {
 }
 """Canonical integer type by bits and sign."""
 
+BITS_AND_SIGN = {kind: grid for grid, kind in TYPES.items()}
+"""Bits, and whether there is a sign, by integer type."""
+
 
 def dequantized_scale(value: ir.Value | None) -> float | None:
     """Return the scale of the per-tensor DequantizeLinear that produces the value, or None."""

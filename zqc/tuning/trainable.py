@@ -13,11 +13,8 @@ from passes.arithmetic import integer_range
 from passes.graph import constant, int_attribute, name_of, scalar
 from passes.layers import along
 from passes.operators import WEIGHTED
-from passes.qdq import TYPES
+from passes.qdq import BITS_AND_SIGN
 from zqc.autodiff.emitter import Emitter
-
-_KINDS = {kind: grid for grid, kind in TYPES.items()}
-"""Bits and sign by integer type."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +209,7 @@ def _straightened(emitter: Emitter, node: ir.Node) -> dict[str, ir.Value]:
     if source is None or scale is None or any(n.op_type != "DequantizeLinear" for n in behind):
         return {}
     kind = node.outputs[0].dtype or ir.DataType.UINT8
-    bits, signed = _KINDS[kind]
+    bits, signed = BITS_AND_SIGN[kind]
     zero = scalar(node.inputs[2]) if len(node.inputs) > 2 else 0.0
     low, high = (float(end - (zero or 0)) for end in integer_range(bits=bits, signed=signed))
     name = name_of(source)

@@ -9,13 +9,11 @@ import onnx_ir as ir
 
 from passes.arithmetic import Grid
 from passes.graph import Namer, producer_of, scalar
-from passes.qdq import TYPES, PairBuilder, dequantized_scale
+from passes.qdq import BITS_AND_SIGN, PairBuilder, dequantized_scale
 
 _MOVES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators that ONNX Runtime moves a DequantizeLinear through."""
 
-_SIZES = {kind: size for size, kind in TYPES.items()}
-"""Bits and sign of every type that a tensor is quantized to."""
 
 _SINCE = 21
 """The first opset whose QuantizeLinear has ``output_dtype``."""
@@ -67,8 +65,12 @@ class PairsBehindLayout(ir.passes.InPlacePass):
             return None
         mantissa, exponent = np.frexp(scale)
         kind = node.inputs[0].dtype
-        if kind not in _SIZES or mantissa != 0.5 or not (self.every or kind == ir.DataType.INT8):
+        if (
+            kind not in BITS_AND_SIGN
+            or mantissa != 0.5
+            or not (self.every or kind == ir.DataType.INT8)
+        ):
             return None
-        bits, signed = _SIZES[kind]
+        bits, signed = BITS_AND_SIGN[kind]
         point = scalar(node.inputs[2]) if len(node.inputs) > 2 else None
         return Grid(int(exponent) - 1 + bits - signed, bits, signed, int(point or 0))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from passes.arithmetic import integer_range
-from passes.qdq import TYPES
+from passes.qdq import BITS_AND_SIGN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from zqc.autodiff.context import Context, Vjp
-
-_KINDS = {kind: grid for grid, kind in TYPES.items()}
 
 
 def quantize_linear(
@@ -43,7 +41,7 @@ def quantize_linear(
     saturate: int = 1,
 ) -> Sequence[Vjp]:
     """`dy`/Δ where nothing is clipped; that times −x/Δ for Δ."""
-    grid = None if at.y.dtype is None else _KINDS.get(at.y.dtype)
+    grid = None if at.y.dtype is None else BITS_AND_SIGN.get(at.y.dtype)
     if grid is None:
         raise at.refusal(f"its integers are {at.y.dtype}, not of 4 or 8 bits")
     bits, signed = grid
