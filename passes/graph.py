@@ -140,6 +140,12 @@ def replace(old: ir.Value, new: ir.Value) -> None:
     new.name = name
 
 
+def values_by_name(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Return the inputs of a graph and what its nodes put out."""
+    values = {v.name or "": v for v in graph.inputs}
+    return values | {v.name or "": v for node in graph for v in node.outputs}
+
+
 def with_outputs(model: ir.Model, tensors: Sequence[str]) -> ir.Model:
     """Return a copy of the model whose outputs are the named tensors."""
     copy = model.clone()

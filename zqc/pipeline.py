@@ -26,11 +26,11 @@ from zqc.pictures.model_input import picture_shape
 from zqc.progress import Progress
 from zqc.quantization.candidates import Candidate, calibrated, means_source
 from zqc.quantization.equalize import equalize
-from zqc.quantization.prepare import excluded_nodes, points_of, prepare, single_bits
+from zqc.quantization.prepare import excluded_nodes, prepare, single_bits
 from zqc.quantization.quantize import bits_by_layer, quantize, refit
 from zqc.recipe.plan import Plan
 from zqc.statistics.batchnorm import LayerStatistics, with_sums
-from zqc.tuning.tune import Schedule, tune
+from zqc.tuning.tune import Schedule, counted_tensors, tune
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,11 @@ def _learned(
     """A quantized model with weights and biases that are trained against the float model."""
     recipe = plan.recipe
     _, height, width = picture_shape(model)
-    # What is inside of an activation function, selected from or joined of others errs by them.
-    points = [p for p in points_of(model, plan) if not (p.internal or p.joined)]
     return tune(
         model,
         quantized,
         bits_by_layer(model, recipe, bits_of),
-        [point.names[0] for point in points],
+        counted_tensors(model, plan),
         batches,
         schedule=Schedule.of(recipe.effort, height * width),
         detector=detector,

@@ -1,4 +1,4 @@
-"""Time and memory of one step of learned rounding: ONNX Runtime against PyTorch.
+"""Time of one step of learned rounding: ONNX Runtime against PyTorch.
 
     python -m tools.bench.learning [MODEL ...] [--threads 2] [--repeats 5] [--batch 8]
 
@@ -27,7 +27,6 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.bench.synthesis import load
 from tools.paths import DETECTOR
 from zqc import pipeline
 from zqc.errors import ZqcError
@@ -38,13 +37,12 @@ from zqc.pictures.input_format import InputFormat
 from zqc.pictures.model_input import fixed_batch, input_name, picture_shape
 from zqc.pictures.structured_noise import structured_noise
 from zqc.progress import Silent
-from zqc.quantization.prepare import points_of
 from zqc.quantization.quantize import bits_by_layer
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 from zqc.runtime import session
 from zqc.tuning.step import BETA1, BETA2, MOMENTS, SCALARS, Graphs
-from zqc.tuning.tune import training_graphs
+from zqc.tuning.tune import counted_tensors, first_state, training_graphs
 
 RATES = (0.006, 0.002, 1 / (1 - BETA2), 1e-12)
 """For ``SCALARS``, as in the first step."""
@@ -98,7 +96,6 @@ class Training:
     @classmethod
     def of(cls, path: Path, batch: int, threads: int) -> Training:
         """Quantize a model in seconds, on noise."""
-        load(path, 320)  # says what is wrong with it
         loaded = model_file.load(path)
         recipe = Recipe(
             bits=4,
@@ -118,7 +115,7 @@ class Training:
             outcome.candidate.model,
             outcome.written.quantized,
             bits_by_layer(model, recipe, outcome.bits_of),
-            [p.names[0] for p in points_of(model, plan) if not (p.internal or p.joined)],
+            counted_tensors(model, plan),
             batches,
             size,
             seed=0,
@@ -131,11 +128,7 @@ class Training:
 def zqc_step(task: Training, threads: int) -> Step:
     """One step with ONNX Runtime; the first moment after the first is the gradient."""
     names = [parameter.value.name or "" for parameter in task.graphs.parameters]
-    arrays = {}
-    for name, parameter in zip(names, task.graphs.parameters, strict=True):
-        arrays[name] = parameter.start
-        arrays |= {f"{name}_{moment}": np.zeros_like(parameter.start) for moment in MOMENTS}
-    state = {name: session.to_device(array) for name, array in arrays.items()}
+    state = first_state(task.graphs.parameters)
     scalars = {n: np.array(v, np.float32) for n, v in zip(SCALARS, RATES, strict=True)}
     run = session.load(task.graphs.step, threads=threads)
 

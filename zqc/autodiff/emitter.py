@@ -138,6 +138,11 @@ class Emitter:
             self._graph.register_initializer(value)
 
 
+def float_input(name: str, shape: Sequence[int]) -> ir.Value:
+    """A float32 value of a fixed shape that nothing computes: an input to be."""
+    return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
+
+
 def dims(value: ir.Value) -> tuple[Dim, ...]:
     """Return the dimensions of a value.
 

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import expectations, last_layers, weighted_layers
-from passes.graph import with_outputs
+from passes.graph import values_by_name, with_outputs
 from passes.operators import SAME_GRID, SQUASHING
 from zqc.autodiff.engine import backward, refusals
 from zqc.calibration.histogram import BINS, Histogram, add, empty, widen
@@ -203,7 +203,7 @@ def _around(
 ) -> tuple[set[str], list[str], list[str]]:
     """What has no gradient, by names of outputs, with the ends and tensors that this leaves."""
     copy = model.clone()
-    values = _values(copy.graph)
+    values = values_by_name(copy.graph)
     wrt = [values[name] for name in names if values[name].shape is not None]
     ends = [values[name] for name in last if values[name].shape is not None]
     obstacles = refusals(copy, ends, wrt)
@@ -223,11 +223,6 @@ def _around(
     )
 
 
-def _values(graph: ir.Graph) -> dict[str, ir.Value]:
-    values = {v.name or "": v for v in graph.inputs}
-    return values | {v.name or "": v for node in graph for v in node.outputs}
-
-
 def _differentiated(
     model: ir.Model,
     last: Sequence[str],
@@ -237,7 +232,7 @@ def _differentiated(
     """A model of the tensors and their gradients, and what the seeds and gradients are called."""
     copy = model.clone()
     graph = copy.graph
-    values = _values(graph)
+    values = values_by_name(graph)
     around = [node for node in graph if any(value.name in obstacles for value in node.outputs)]
     seeds = {}
     for name in last:

@@ -234,7 +234,7 @@ def compile_model(
         job.plan,
         metadata=_metadata(job, pictures),
         progress=progress,
-        detector=loss_of(detector.convention, detector.facts),
+        detector=(loss_of(detector.convention, detector.facts) if job.plan.recipe.learns else None),
     )
     with progress.stage("Loading the result in ONNX Runtime, and timing it"):
         proof = _prove(job, outcome, pictures)

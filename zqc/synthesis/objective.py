@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.tape import Tape
 
 from passes.graph import remove_unused
-from zqc.autodiff.emitter import Emitter
+from zqc.autodiff.emitter import Emitter, float_input
 from zqc.autodiff.engine import backward, gradient
 from zqc.autodiff.optimizer import adam_step
 from zqc.detection.losses.detector_loss import DetectorLoss
@@ -138,9 +138,11 @@ def step_model(
     graph, tape = part.graph, Tape(part.graph)
     targets = Targets.of(layers, objective.terms, objective.deviation_weight)
     canvas = objective.canvas(shape)
-    state = [_input(name, size) for name, size in zip(STATE, state_shapes(canvas), strict=True)]
-    others = [_input(f"other_{name}", (sum(targets.sizes),)) for name in MOMENTS]
-    numbers = [_input(name, ()) for name in ("step_size", "second_correction", "floor")]
+    state = [
+        float_input(name, size) for name, size in zip(STATE, state_shapes(canvas), strict=True)
+    ]
+    others = [float_input(f"other_{name}", (sum(targets.sizes),)) for name in MOMENTS]
+    numbers = [float_input(name, ()) for name in ("step_size", "second_correction", "floor")]
     view = View.of(tape, shape, objective)
     seen = view.forward(tape, state[0])
     _feed(part, _mapped(tape, seen, input_format, shape))
@@ -209,7 +211,7 @@ def measure_model(
     outputs = () if detector is None else detector.outputs
     part, found = matched_part(model, [*names, *outputs], shape)
     tape = Tape(part.graph)
-    canvas = _input(STATE[0], objective.canvas(shape))
+    canvas = float_input(STATE[0], objective.canvas(shape))
     view = View.of(tape, shape, objective)
     tensors = _mapped(tape, view.forward(tape, canvas), input_format, shape)
     _feed(part, tensors)
@@ -307,7 +309,3 @@ def _set_outputs(part: ir.Model, outputs: dict[str, ir.Value]) -> None:
 
 def _named(found: dict[str, ir.Value], names: Sequence[str]) -> dict[str, ir.Value]:
     return {name: found[name] for name in names}
-
-
-def _input(name: str, shape: Sequence[int]) -> ir.Value:
-    return typed(ir.Value(name=name), shape)

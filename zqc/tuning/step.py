@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.graph import name_of, remove_unused
-from zqc.autodiff.emitter import Emitter
+from passes.graph import name_of, remove_unused, values_by_name
+from zqc.autodiff.emitter import Emitter, float_input
 from zqc.autodiff.engine import backward, refusals
 from zqc.autodiff.optimizer import adam_step
 from zqc.autodiff.shapes import infer_shapes
@@ -83,10 +83,10 @@ def graphs(
     weights = {name: w for name, w in importance.weights.items() if name in opened.tensors}
     if not weights or not opened.parameters:
         return None
-    students = {**_values(graph), **opened.tensors}
+    students = {**values_by_name(graph), **opened.tensors}
     if detector is not None and not (
         _are_fixed(detector.outputs, students)
-        and _are_fixed(detector.outputs, _values(model.graph))
+        and _are_fixed(detector.outputs, values_by_name(model.graph))
     ):
         detector = None
     read = () if detector is None else detector.outputs
@@ -118,7 +118,7 @@ def _differentiate(
     emitter = Emitter(graph)
     total, *detections = graph.outputs
     for each in detections:
-        weight = _input(DETECTIONS, ())
+        weight = float_input(DETECTIONS, ())
         graph.inputs.append(weight)
         weighted = emitter.op("Mul", [each, weight], {}, "loss")
         total = emitter.op("Add", [total, weighted], {}, "loss")
@@ -129,11 +129,13 @@ def _differentiate(
     around = [*around, *_obstacles(model, total, wrt)]
     seed = emitter.array(np.ones((), np.float32), "loss_seed")
     gradients = backward(model, {total: seed}, wrt, around=around)
-    scalars = {name: _input(name, ()) for name in SCALARS}
+    scalars = {name: float_input(name, ()) for name in SCALARS}
     graph.inputs.extend(scalars.values())
     for parameter, gradient in zip(parameters, gradients, strict=True):
         name = name_of(parameter.value)
-        first, second = (_input(f"{name}_{moment}", parameter.start.shape) for moment in MOMENTS)
+        first, second = (
+            float_input(f"{name}_{moment}", parameter.start.shape) for moment in MOMENTS
+        )
         graph.inputs.extend([first, second])
         stepped = adam_step(
             model,
@@ -159,9 +161,8 @@ BETA1, BETA2 = 0.9, 0.99
 def _obstacles(model: ir.Model, total: ir.Value, wrt: list[ir.Value]) -> list[ir.Node]:
     """The nodes on the way from the parameters to the loss that have no gradient."""
     copy = model.clone()
-    values = {v.name: v for node in copy.graph for v in node.outputs}
-    values |= {value.name: value for value in copy.graph.inputs}
-    refused = refusals(copy, [values[total.name]], [values[value.name] for value in wrt])
+    values = values_by_name(copy.graph)
+    refused = refusals(copy, [values[name_of(total)]], [values[name_of(value)] for value in wrt])
     names = {node.name for node in refused}
     return [node for node in model.graph if node.name in names]
 
@@ -170,11 +171,3 @@ def _are_fixed(names: Sequence[str], values: Mapping[str, ir.Value]) -> bool:
     """Whether all of some values are there, and their shapes are known numbers."""
     shapes = [values[name].shape if name in values else None for name in names]
     return all(shape is not None and shape.is_static() for shape in shapes)
-
-
-def _values(graph: ir.Graph) -> dict[str, ir.Value]:
-    return {value.name or "": value for node in graph for value in node.outputs}
-
-
-def _input(name: str, shape: tuple[int, ...]) -> ir.Value:
-    return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))

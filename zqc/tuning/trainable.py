@@ -14,7 +14,7 @@ from passes.graph import constant, int_attribute, name_of, scalar
 from passes.layers import along
 from passes.operators import WEIGHTED
 from passes.qdq import BITS_AND_SIGN
-from zqc.autodiff.emitter import Emitter
+from zqc.autodiff.emitter import Emitter, float_input
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _weight(
     bits: int,
 ) -> tuple[ir.Value, ir.Value]:
     """An input for the steps of a weight, and the rounded weight."""
-    value = _input(f"{name}_steps", integers.shape)
+    value = float_input(f"{name}_steps", integers.shape)
     low, high = integer_range(bits=bits, signed=True)
     rounded = emitter.op("Round", [value], {}, name)
     clipped = emitter.op("Clip", [rounded, float(low), float(high)], {}, name)
@@ -194,7 +194,7 @@ def _bias(
     emitter: Emitter, name: str, bias: NDArray[np.float64], deviation: float
 ) -> tuple[ir.Value, ir.Value]:
     """An input for what is added to a bias, and the sum."""
-    value = _input(f"{name}_added", bias.shape)
+    value = float_input(f"{name}_added", bias.shape)
     added = emitter.op("Mul", [value, float(deviation)], {}, name)
     return value, emitter.op("Add", [added, bias.astype(np.float32)], {}, name)
 
@@ -232,7 +232,3 @@ def _along(node: ir.Node, values: NDArray[np.generic] | None, rank: int) -> NDAr
     if array.ndim == 0:
         return array
     return np.asarray(along(int_attribute(node, "axis", 1) % rank, array, rank))
-
-
-def _input(name: str, shape: tuple[int, ...]) -> ir.Value:
-    return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))

@@ -21,15 +21,18 @@ from zqc.errors import InputShapeError, UnsupportedOperatorError
 from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
 from zqc.pictures.model_input import fixed_batch, input_name
 from zqc.progress import estimate
+from zqc.quantization.prepare import points_of
 from zqc.runtime import session
+from zqc.synthesis.rates import cosine
 from zqc.tuning.distillation import importance
 from zqc.tuning.step import BETA1, BETA2, DETECTIONS, MOMENTS, Graphs, graphs
-from zqc.tuning.trainable import with_integers
+from zqc.tuning.trainable import Parameter, with_integers
 
 if TYPE_CHECKING:
     from zqc.detection.losses.detector_loss import DetectorLoss
     from zqc.pictures.images import ImageSet
     from zqc.progress import Progress
+    from zqc.recipe.plan import Plan
     from zqc.recipe.recipe import Effort
 
 _HELD_OUT = 8
@@ -86,6 +89,14 @@ class Schedule:
         least, most, budget = _EFFORTS[effort]
         pictures = min(max(least, round(budget / pixels)), most)
         return cls(pictures, _RATE / math.sqrt(pictures))
+
+
+def counted_tensors(model: ir.Model, plan: Plan) -> list[str]:
+    """Names of the tensors whose errors count.
+
+    What is inside of an activation function, selected from or joined of others errs by them.
+    """
+    return [p.names[0] for p in points_of(model, plan) if not (p.internal or p.joined)]
 
 
 def tune(
@@ -182,6 +193,16 @@ def training_graphs(
     return graphs(_fixed(model, size), _fixed(quantized, size), bits_of, counts, detector)
 
 
+def first_state(parameters: Sequence[Parameter]) -> State:
+    """The parameters and their moments before the first step, by name."""
+    arrays = {}
+    for parameter in parameters:
+        name = name_of(parameter.value)
+        arrays[name] = parameter.start
+        arrays |= {f"{name}_{moment}": np.zeros_like(parameter.start) for moment in MOMENTS}
+    return {name: session.to_device(array) for name, array in arrays.items()}
+
+
 def _fixed(model: ir.Model, size: int) -> ir.Model:
     """A copy for batches of one size, its shapes inferred."""
     copy = model.clone()
@@ -225,7 +246,7 @@ class _Training:
         """Train; return the best parameters by name."""
         kinds = _kinds(self.pictures)
         drawn = _drawn([kind.trained for kind in kinds], generator)
-        state = self._start()
+        state = first_state(self.graphs.parameters)
         best = self._parameters(state)
         parts = self._measured(best, kinds)
         weight = _DETECTIONS * parts[0] / parts[1] if parts[1:] > [0.0] else 0.0
@@ -249,20 +270,12 @@ class _Training:
                 progress.say("Learning is interrupted: the best so far is kept")
         return best
 
-    def _start(self) -> State:
-        arrays = {}
-        for parameter in self.graphs.parameters:
-            name = name_of(parameter.value)
-            arrays[name] = parameter.start
-            arrays |= {f"{name}_{moment}": np.zeros_like(parameter.start) for moment in MOMENTS}
-        return {name: session.to_device(array) for name, array in arrays.items()}
-
     def _parameters(self, state: State) -> dict[str, NDArray[np.float32]]:
         names = [name_of(parameter.value) for parameter in self.graphs.parameters]
         return {name: state[name].numpy() for name in names}
 
     def _stepped(self, state: State, batch: Pictures, step: int, weight: float) -> State:
-        rise = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        rise = cosine(min(1.0, (step + 1) / _WARM_UP), self.steps, step)
         rise *= math.sqrt(self.size) / (1 - BETA1 ** (step + 1))
         numbers = {
             "weight_step": self.schedule.weight_rate * rise,

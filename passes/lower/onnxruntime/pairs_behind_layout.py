@@ -14,7 +14,6 @@ from passes.qdq import BITS_AND_SIGN, PairBuilder, dequantized_scale
 _MOVES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators that ONNX Runtime moves a DequantizeLinear through."""
 
-
 _SINCE = 21
 """The first opset whose QuantizeLinear has ``output_dtype``."""
 
