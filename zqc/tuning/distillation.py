@@ -18,6 +18,29 @@ _TEACHER = "float/"
 
 
 @dataclass(frozen=True)
+class Objective:
+    """What the loss of training is made of.
+
+    Attributes:
+        fisher: Whether the error of a channel counts by what the outputs lose by it, too; else by
+            the variance of its tensor alone.
+        detections: What the errors of detections count at the beginning, beside those of the
+            tensors; 0 leaves them out. Measured: as much as them costs the example 2 AP, and a
+            tenth does nothing for YOLOv3-tiny.
+        filtered: Whether boxes of a low score or overlap count nothing among the detections, see
+            ``agreement_loss``.
+    """
+
+    fisher: bool = True
+    detections: float = 0.3
+    filtered: bool = True
+
+
+USUAL = Objective()
+"""What is best of what was tried, see docs/results.md."""
+
+
+@dataclass(frozen=True)
 class Importance:
     """What errors of the tensors of a float model count.
 
@@ -37,6 +60,7 @@ def importance(
     others: Sequence[str],
     batches: Sequence[NDArray[np.float32]],
     *,
+    fisher: bool = True,
     seed: int,
     threads: int | None,
 ) -> Importance:
@@ -53,6 +77,7 @@ def importance(
         tensors: Names of tensors whose errors are to count; those that no output depends on don't.
         others: Names of tensors whose deviation is wanted as well.
         batches: A few pictures.
+        fisher: Whether F_c counts; else the error of a channel counts 1/(v·C)·E[e²].
         seed: Of the gradients' random signs.
         threads: Threads of ONNX Runtime.
     """
@@ -69,10 +94,14 @@ def importance(
         for name, (count, total, squares) in sums.items()
     }
     found = sensitivities(model, list(tensors), batches, seed=seed, threads=threads)
-    weights = {
-        name: np.sqrt(found[name].fisher_diagonal) / deviations[name]
+    counted = {
+        name: found[name].fisher_diagonal
         for name in tensors
         if name in found and deviations[name] > 0 and found[name].fisher_diagonal.any()
+    }
+    weights = {
+        name: np.sqrt(diagonal if fisher else np.ones(1) / deviations[name] ** 2) / deviations[name]
+        for name, diagonal in counted.items()
     }
     return Importance(weights, deviations)
 
