@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from zqc.autodiff.emitter import Emitter, dims
-from zqc.calibration.sensitivity import sensitivities
+from zqc.calibration.sensitivity import Sensitivity, sensitivities
 from zqc.calibration.tensor_reader import TensorReader
 
 _TEACHER = "float/"
@@ -60,6 +60,7 @@ def importance(
     others: Sequence[str],
     batches: Sequence[NDArray[np.float32]],
     *,
+    known: Mapping[str, Sensitivity] | None = None,
     fisher: bool = True,
     seed: int,
     threads: int | None,
@@ -77,6 +78,7 @@ def importance(
         tensors: Names of tensors whose errors are to count; those that no output depends on don't.
         others: Names of tensors whose deviation is wanted as well.
         batches: A few pictures.
+        known: What calibration has found of this model, if it has measured sensitivities.
         fisher: Whether F_c counts; else the error of a channel counts 1/(v·C)·E[e²].
         seed: Of the gradients' random signs.
         threads: Threads of ONNX Runtime.
@@ -93,7 +95,7 @@ def importance(
         name: float(np.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
         for name, (count, total, squares) in sums.items()
     }
-    found = sensitivities(model, list(tensors), batches, seed=seed, threads=threads)
+    found = known or sensitivities(model, list(tensors), batches, seed=seed, threads=threads)
     counted = {
         name: found[name].fisher_diagonal
         for name in tensors

@@ -29,6 +29,7 @@ from zqc.tuning.step import BETA1, BETA2, DETECTIONS, MOMENTS, Graphs, graphs
 from zqc.tuning.trainable import Parameter, with_integers
 
 if TYPE_CHECKING:
+    from zqc.calibration.sensitivity import Sensitivity
     from zqc.detection.losses.detector_loss import DetectorLoss
     from zqc.pictures.images import ImageSet
     from zqc.progress import Progress
@@ -119,6 +120,7 @@ def tune(
     schedule: Schedule,
     objective: Objective = USUAL,
     detector: DetectorLoss | None = None,
+    known: Mapping[str, Sensitivity] | None = None,
     seed: int,
     threads: int | None,
     progress: Progress,
@@ -146,6 +148,7 @@ def tune(
         objective: What the loss is made of.
         detector: How the outputs are read, where that is known: then the errors of what is found
             count as well (``agreement_loss``).
+        known: Sensitivities of the float model; without any they are measured.
         seed: Of everything random.
         threads: Threads of ONNX Runtime.
         progress: Gets one step per step, and is told how long all of them will take.
@@ -165,6 +168,7 @@ def tune(
                 size,
                 detector if objective.detections > 0 else None,
                 objective,
+                known=known,
                 seed=seed,
                 threads=threads,
             )
@@ -188,6 +192,7 @@ def training_graphs(
     detector: DetectorLoss | None = None,
     objective: Objective = USUAL,
     *,
+    known: Mapping[str, Sensitivity] | None = None,
     seed: int,
     threads: int | None,
 ) -> Graphs | None:
@@ -201,7 +206,14 @@ def training_graphs(
     layers = [name_of(node.outputs[0]) for node in weighted_layers(model.graph)]
     seen = batches.first(SENSITIVITY_PICTURES)
     counts = importance(
-        model, counted, layers, seen, fisher=objective.fisher, seed=seed, threads=threads
+        model,
+        counted,
+        layers,
+        seen,
+        known=known,
+        fisher=objective.fisher,
+        seed=seed,
+        threads=threads,
     )
     return graphs(
         _fixed(model, size),
