@@ -122,7 +122,7 @@ def check_command(
     with working("Checking", quantized) as progress:
         from zqc.commands import check
         from zqc.commands.arguments import check_outputs
-        from zqc.files import write_text
+        from zqc.files.atomic import write_text
         from zqc.report import check_text
         from zqc.report import junit as junit_xml
 

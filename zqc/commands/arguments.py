@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ImageError, OptionError
-from zqc.files import FilePath, check_file
+from zqc.files.places import FilePath, check_file
 from zqc.progress import Progress, Silent
 from zqc.recipe.recipe import Recipe
 

@@ -21,7 +21,7 @@ from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.labels.dataset_yaml import read_dataset
 from zqc.detection.labels.names import given_names
 from zqc.errors import OptionError
-from zqc.files import to_path
+from zqc.files.places import to_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import SUFFIXES, holds_tensors, open_images
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zqc.files import FilePath
+    from zqc.files.places import FilePath
     from zqc.progress import Progress
 
 

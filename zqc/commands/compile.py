@@ -36,7 +36,8 @@ from zqc.detection.average_precision import Accuracy
 from zqc.detection.losses.known import loss_of
 from zqc.detection.pairing import Pairing
 from zqc.detection.verdict import Verdict
-from zqc.files import FilePath, atomic_write, to_path
+from zqc.files.atomic import atomic_write
+from zqc.files.places import FilePath, to_path
 from zqc.mixed_precision.choice import MIXED_ROOM, mixes_bits
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches

@@ -40,7 +40,7 @@ from zqc.diagnosis.evaluate import hash_of
 from zqc.diagnosis.layerwise import Subject
 from zqc.diagnosis.results import SensitivityResult, Step, Suggestion
 from zqc.errors import ModelError, OptionError
-from zqc.files import FilePath, to_path
+from zqc.files.places import FilePath, to_path
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches

@@ -14,7 +14,8 @@ from zqc.commands.inputs import CalibrationSource, begin
 from zqc.commands.synthesis_job import synthesis_job
 from zqc.detection.labels.coco import coco_text
 from zqc.errors import OptionError
-from zqc.files import FilePath, atomic_directory, to_path
+from zqc.files.atomic import atomic_directory
+from zqc.files.places import FilePath, to_path
 from zqc.pictures.images import png_names
 from zqc.pictures.model_input import picture_shape
 from zqc.progress import Progress
