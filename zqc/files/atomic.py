@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, BinaryIO
 
 from zqc.files.leftovers import NEW, OLD, temporary
@@ -27,6 +28,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_outputs: ContextVar[list[Path] | None] = ContextVar("outputs", default=None)
+
+
+@contextmanager
+def noting_outputs() -> Iterator[None]:
+    """Note what appears until the context ends, for ``outputs``."""
+    token = _outputs.set([])
+    try:
+        yield
+    finally:
+        _outputs.reset(token)
+
+
+def outputs() -> tuple[Path, ...]:
+    """The files and folders that appeared so far, in that order, if they are noted."""
+    return tuple(_outputs.get() or ())
+
+
+def _note(path: Path) -> None:
+    if (noted := _outputs.get()) is not None:
+        noted.append(path)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a binary file that takes the place of ``path`` when the context ends without an error.
@@ -42,6 +66,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         new.replace(place)
+        _note(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -83,3 +108,4 @@ def atomic_directory(path: Path, *, replaced: Collection[str] = ()) -> Iterator[
             check_foreign(path, entries(place) - entries(new) - set(replaced))
             place.replace(old)  # back again with the temporary where the next step fails
         new.replace(place)
+        _note(path)

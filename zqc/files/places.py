@@ -66,9 +66,7 @@ def check_directory(path: Path, names: Collection[str] | None = None) -> None:
         if place.exists() and not place.is_dir():
             raise OutputError(f"{path} is a file; give the name of a folder")
         if os.path.ismount(place):
-            raise OutputError(
-                f"{path} cannot be replaced, a drive is mounted there; give a folder in it"
-            )
+            raise OutputError(f"a drive is mounted at {path}; give the name of a folder in it")
         _check_replaceable(path, place)
         if names is not None and place.exists():
             check_foreign(path, entries(place) - set(names))
