@@ -126,7 +126,8 @@ def check_command(
         from zqc.report import check_text
         from zqc.report import junit as junit_xml
 
-        check_outputs((junit, markdown, report), float_model, quantized, images, labels)
+        inputs_given = (float_model, quantized, images, labels, anchors)
+        check_outputs((junit, markdown), *inputs_given, report=report)
         result = check.check(
             float_model,
             quantized,

@@ -95,7 +95,7 @@ def sensitivity_command(
         from zqc.commands.sensitivity import cache_path, sensitivity
         from zqc.report import diagnosis_text
 
-        check_outputs((report, cache), model, images, statistics, anchors)
+        check_outputs((cache,), model, images, statistics, anchors, report=report)
         kept = cache_path(model, cache)
         try:
             result = sensitivity(
@@ -178,7 +178,7 @@ def debug_command(
         from zqc.commands.debug import debug
         from zqc.report import diagnosis_text
 
-        check_outputs((report,), float_model, quantized, images, anchors)
+        check_outputs((), float_model, quantized, images, anchors, report=report)
         result = debug(
             float_model,
             quantized,

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import first_last_layers
+from passes.arithmetic import FLOAT_BITS
 from zqc import pipeline
 from zqc.commands import inputs
 from zqc.commands.advice import after_compile
@@ -37,7 +38,8 @@ from zqc.detection.losses.known import loss_of
 from zqc.detection.pairing import Pairing
 from zqc.detection.verdict import Verdict
 from zqc.files.atomic import atomic_write
-from zqc.files.places import FilePath, to_path
+from zqc.files.inputs import input_path
+from zqc.files.places import FilePath, check_space, to_path
 from zqc.mixed_precision.choice import MIXED_ROOM, mixes_bits
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
@@ -60,6 +62,10 @@ from zqc.runtime.latency import median_latencies
 from zqc.statistics.input_choice import InputChoice
 from zqc.targets import Kernels
 from zqc.version import __version__
+
+_MORE_THAN_WEIGHTS = 1.3
+"""How large a file is, in that of its weights at the bits of the recipe, where its bits are mixed,
+its first and last layers have 8, or single ones stay float."""
 
 
 @dataclass(frozen=True)
@@ -210,14 +216,14 @@ def compile_model(
     pixels, beside = images_of(images)
     given = CalibrationSource(
         images=pixels,
-        statistics=to_path(statistics),
+        statistics=input_path(statistics),
         no_statistics=no_statistics,
         require_statistics=require_statistics,
     )
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})
     job = _begin(model, output, asked, given, threads, progress, to_path(report))
-    detector = detector_of(job.loaded, anchors=to_path(anchors), decoder=decoder)
+    detector = detector_of(job.loaded, anchors=input_path(anchors), decoder=decoder)
     pictures = inputs.gather(
         job.loaded,
         job.origin,
@@ -276,7 +282,7 @@ def effective_recipe(
     """
     given = CalibrationSource(
         images=images_of(images)[0],
-        statistics=to_path(statistics),
+        statistics=input_path(statistics),
         no_statistics=no_statistics,
         require_statistics=require_statistics,
     )
@@ -330,11 +336,16 @@ def _begin(
 ) -> _Job:
     """Read what the user gave, and refuse what cannot work before any long work begins."""
     plan, source, path = Plan.of(recipe, threads=threads), model_of(model), to_path(output)
+    read = source, given.images, given.statistics
+    check_outputs((path,), *read, report=report)
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = inputs.begin(source, recipe, given, threads)
-    if isinstance(source, Path):
-        path = path or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
-    check_outputs((path, report), source, given.images, given.statistics)
+    if isinstance(source, Path) and path is None:
+        path = source.with_name(f"{source.stem}.{recipe.precision}.onnx")
+        check_outputs((path,), *read, report=report)
+    if path is not None:
+        share = recipe.bits / FLOAT_BITS
+        check_space(path, _MORE_THAN_WEIGHTS * share * loaded.bytes_on_disk)
     plan = replace(plan, recipe=replace(recipe, input_format=input_format))
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)

@@ -88,8 +88,8 @@ def check_space(path: Path, needed: float) -> None:
         free = shutil.disk_usage(real_place(path).parent).free
     if free < needed:
         raise OutputError(
-            f"no space left for {path}: about {_megabytes(needed)} are needed, and "
-            f"{_megabytes(free)} are free; free some or write elsewhere with -o"
+            f"no space left for {path}: about {_size(needed)} are needed, and "
+            f"{_size(free)} are free; free some or write elsewhere with -o"
         )
 
 
@@ -146,5 +146,5 @@ def _check_replaceable(path: Path, place: Path) -> None:
         raise OutputError(f"{path} is write-protected; remove it or give another name")
 
 
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:,.1f} MB"
+def _size(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

@@ -153,13 +153,13 @@ def test_files_appear_whole_or_not_at_all(
 
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / "file").write_text("before")
+    (folder / "file.html").write_text("before")
     monkeypatch.setattr(os, "fsync", no_space)
-    code, out, err = zqc("check", model, moved, "--images", pictures, option, folder / "file")
+    code, out, err = zqc("check", model, moved, "--images", pictures, option, folder / "file.html")
     assert (code, out) == (1, "")
     assert "no space left" in err
-    assert entries(folder) == ["file"]
-    assert (folder / "file").read_text() == "before"
+    assert entries(folder) == ["file.html"]
+    assert (folder / "file.html").read_text() == "before"
 
 
 def test_without_pictures(zqc, model):

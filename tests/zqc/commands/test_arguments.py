@@ -1,5 +1,6 @@
 """What users of the Python interface hand over comes in one form to the commands."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,17 @@ def test_a_report_destroys_nothing(tmp_path):
         check_outputs((tmp_path / "missing" / "r.html", output), model)
     check_outputs((tmp_path / "r.html", output), model)
     check_outputs((tmp_path / "r.html", None), model)
+    with pytest.raises(OptionError, match=r"a report is an HTML file; call it .*r\.html"):
+        check_outputs((output,), model, report=tmp_path / "r.txt")
+    (tmp_path / "link.html").symlink_to("out.onnx")
+    with pytest.raises(OptionError, match="give each a name of its own"):
+        check_outputs((output,), model, report=tmp_path / "link.html")
+    check_outputs((output,), model, report=tmp_path / "r.HTML")
+
+
+def test_what_is_read_has_an_end(tmp_path):
+    """A model or pictures that are a pipe are refused before anything waits for them."""
+    os.mkfifo(tmp_path / "pipe")
+    for take in (model_of, images_of):
+        with pytest.raises(OptionError, match="pipe is a pipe or a device"):
+            take(tmp_path / "pipe")
