@@ -79,6 +79,7 @@ def cli() -> None:
 @recipe_options.quantization_options
 @recipe_options.target_option
 @recipe_options.runtime_options
+@options.cache_option
 @click.option("--dry-run", is_flag=True, help="Print the recipe as TOML and write nothing.")
 @options.threads_option
 @options.report_option
@@ -92,6 +93,7 @@ def compile_command(
     require_statistics: bool,
     anchors: Path | None,
     decoder: str | None,
+    cache: bool,
     dry_run: bool,
     threads: int | None,
     report: Path | None,
@@ -132,6 +134,7 @@ def compile_command(
                 progress=progress,
                 threads=threads,
                 report=report,
+                cache=cache,
             )
     if dry_run:
         click.echo(json_text(to_table(recipe)) if as_json else to_toml(recipe).rstrip())

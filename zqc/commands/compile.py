@@ -31,6 +31,7 @@ from zqc.commands.arguments import (
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.judged import Judged, is_better, judge_compiled
+from zqc.commands.kept_pictures import pictures_store
 from zqc.commands.origin import Origin
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
@@ -110,6 +111,7 @@ class CompileResult(Printable):
         recipe: What it was compiled with, as TOML.
         losses: Loss of the synthesis before the first and after each pass; empty without one.
         facts: Scales, clipping and size of the weighted layers that quantization has seen.
+        cached: Whether the synthesised pictures are those of an earlier compilation.
     """
 
     text_by = ("zqc.report.text", "compiled")
@@ -146,6 +148,7 @@ class CompileResult(Printable):
     recipe: str = ""
     losses: tuple[float, ...] = field(default=(), repr=False)
     facts: tuple[LayerFacts, ...] = field(default=(), repr=False)
+    cached: bool = False
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -174,6 +177,7 @@ def compile_model(
     progress: Progress | bool | None = None,
     threads: int | None = None,
     report: FilePath | None = None,
+    cache: bool = True,
     **fields: Any,
 ) -> CompileResult:
     """Quantize a float detector.
@@ -202,6 +206,8 @@ def compile_model(
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
         report: The HTML file to write a report to; none by default.
+        cache: Whether synthesised pictures are kept in the user's cache folder, and taken from it;
+            the output is the same.
         **fields: Fields of ``Recipe``, such as ``bits=4`` or ``effort="quick"``, in the place of
             those of ``recipe``.
 
@@ -231,6 +237,7 @@ def compile_model(
         given,
         detector=detector,
         calibrate=True,
+        store=pictures_store() if cache else None,
         progress=progress,
     )
     outcome = pipeline.run(
@@ -538,4 +545,5 @@ def _result(
         recipe=to_toml(recipe),
         losses=pictures.losses,
         facts=layer_facts(outcome.written.quantized, input_ranges(candidate)),
+        cached=pictures.kept,
     )
