@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zqc.errors import RuntimeFailure
+from zqc.files.scratch import scratch_folder
 from zqc.runtime import session
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def peak_memory(
     """
     if not _STATUS.exists():
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = Path(folder) / "feeds.npz"
+    with scratch_folder() as folder:
+        inputs = folder / "feeds.npz"
         # By number: a name may hold characters that have a meaning in paths.
         names = np.array(list(feeds))
         np.savez(inputs, names, *feeds.values())
