@@ -17,6 +17,7 @@ import numpy as np
 from zqc.errors import RuntimeFailure
 from zqc.files.scratch import scratch_folder
 from zqc.runtime import session
+from zqc.runtime.child_process import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,6 +73,7 @@ def peak_memory(
 
 
 def _child(arguments: Sequence[str]) -> None:
+    end_with_parent()
     model, inputs, threads, provider = arguments
     with np.load(inputs, allow_pickle=False) as archive:
         names, *values = (archive[f"arr_{index}"] for index in range(len(archive.files)))

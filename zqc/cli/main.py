@@ -350,8 +350,7 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # once more, while it was told about the first
         code = signals.exit_code()
-    signals.leave_at_once(code)
-    sys.exit(code)
+    signals.leave(code)
 
 
 def run(arguments: Sequence[str]) -> int:

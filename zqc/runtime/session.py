@@ -19,7 +19,7 @@ from zqc.files.scratch import scratch_folder
 from zqc.runtime import extras
 from zqc.runtime.kernel_times import KernelTime, kernel_times
 
-# From 1.32 on it keeps a database among the user's files, and sends what it did, unless told not to.
+# From 1.32 on it keeps a database among the user's files, and sends events, unless told not to.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import onnxruntime as ort

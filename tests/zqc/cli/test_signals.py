@@ -37,6 +37,12 @@ def test_a_command_that_works(number, code, tmp_path):
     assert ended(number, WORK, "work", *files) == (code, [], [said])
 
 
+def test_in_an_exec():
+    """There the interpreter would leave by the signal itself, without the code."""
+    script = WORK.replace("time.sleep(60)", "exec('time.sleep(60)')")
+    assert ended(signal.SIGINT, script, "work")[0] == 130
+
+
 def test_in_the_background():
     """Where a shell has told a process to ignore Ctrl-C, it goes on."""
     script = WORK.replace("time.sleep(60)", "time.sleep(0.5)\n    print('done')")
