@@ -39,12 +39,12 @@ def check_file(path: Path) -> None:
     What killed runs have left in its folder is removed.
     """
     with translated(path):
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; give the name of a file")
+        if path.exists() and not path.is_file():  # such as /dev/stdout, which leads nowhere
+            raise OutputError(f"{path} is no regular file, so it cannot be replaced")
         place = real_place(path)
         _check_parent(place)
-        if place.is_dir():
-            raise OutputError(f"{path} is a folder; give the name of a file")
-        if place.exists() and not place.is_file():
-            raise OutputError(f"{path} is no regular file, so it cannot be replaced")
         _check_replaceable(path, place)
 
 

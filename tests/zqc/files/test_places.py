@@ -17,9 +17,13 @@ def test_a_device(tmp_path):
     """A device is no place for a model, even by way of a link, and is not replaced."""
     link = tmp_path / "out.onnx"
     link.symlink_to("/dev/full")
-    with pytest.raises(OutputError, match="no regular file"):
-        check_file(link)
+    read, write = os.pipe()
+    for path in (link, Path(f"/dev/fd/{write}")):
+        with pytest.raises(OutputError, match="no regular file"):
+            check_file(path)
     assert list(tmp_path.iterdir()) == [link]
+    os.close(read)
+    os.close(write)
 
 
 def test_a_pipe_and_a_socket(tmp_path):
