@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -27,19 +28,23 @@ def exit_code() -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with this code, at once if a signal came, then or now.
+    """End the process with this code.
 
-    Python itself ends by SIGINT after a ``KeyboardInterrupt`` that went through an ``exec``, such
-    as one in ``dataclasses``, though it was caught behind it.
+    A command may have come to an end though a signal came, as learning keeps the best so far. That
+    is what Ctrl-C is for; SIGTERM has its exit code in any case.
+
+    The interpreter is not asked to tidy up: meanwhile Ctrl-C would kill it, and after one that went
+    through an ``exec``, such as those of ``dataclasses``, it kills itself.
     """
+    code = code or (exit_code() if _last == signal.SIGTERM else 0)
     for number in _NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: os._exit(code))
+    if _last is None:
+        atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    if _last is not None:
-        os._exit(code)
-    sys.exit(code)
+    os._exit(code)
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ImageError, OptionError
 from zqc.files.inputs import input_path
-from zqc.files.places import FilePath, check_file
+from zqc.files.places import FilePath, check_file, check_space
 from zqc.progress import Progress, Silent
 from zqc.recipe.recipe import Recipe
 
 logger = logging.getLogger(__name__)
+
+_REPORT_BYTES = 1e6
+"""Pictures are most of a report, and they are made small."""
 
 
 @runtime_checkable
@@ -98,8 +101,10 @@ def check_outputs(
     given = [output for output in (*outputs, report) if output is not None]
     for output in given:
         check_output(output, *inputs)
-    if report is not None and report.suffix.lower() not in (".html", ".htm"):
-        raise OptionError(f"a report is an HTML file; call it {report.with_suffix('.html')}")
+    if report is not None:
+        if report.suffix.lower() not in (".html", ".htm"):
+            raise OptionError(f"a report is an HTML file; call it {report.with_suffix('.html')}")
+        check_space(report, _REPORT_BYTES)
     if len({os.path.realpath(output) for output in given}) < len(given):
         raise OptionError(f"two outputs are one file, {given[0]}; give each a name of its own")
 

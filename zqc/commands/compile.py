@@ -215,7 +215,8 @@ def compile_model(
         What was written and what it cost; ``print`` shows it as the command does.
 
     Raises:
-        ZqcError: See ``zqc.errors``; nothing is written then.
+        ZqcError: See ``zqc.errors``; nothing is written then, but for the model where the verdict
+            or the report fails.
         TypeError: There is no such option.
     """
     started, progress = time.monotonic(), progress_of(progress)
@@ -252,13 +253,13 @@ def compile_model(
     )
     with progress.stage("Loading the result in ONNX Runtime, and timing it"):
         proof = _prove(job, outcome, pictures)
+    if job.output is not None:  # whatever becomes of the verdict
+        with atomic_write(job.output) as file:
+            file.write(outcome.written.content)
     real = pixels is not None and not pictures.synthesised
     judged = _judge(
         job, outcome, pictures, asked, given, detector=detector, real=real, progress=progress
     )
-    if job.output is not None:
-        with atomic_write(job.output) as file:
-            file.write(outcome.written.content)
     result = _result(job, outcome, proof, judged, pictures, time.monotonic() - started)
     if job.report is not None:
         with progress.stage(f"Writing {job.report}"):

@@ -37,6 +37,19 @@ def test_a_command_that_works(number, code, tmp_path):
     assert ended(number, WORK, "work", *files) == (code, [], [said])
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_command_that_ends_well_all_the_same(number, code):
+    """Ctrl-C is how learning is cut short; SIGTERM shows in the exit code."""
+    begin, end = WORK.split('    print("ready"')
+    script = f"""{begin}    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("done")
+{end.partition("time.sleep(60)")[2]}"""
+    assert ended(number, script, "work") == (code, ["done"], [])
+
+
 def test_in_an_exec():
     """There the interpreter would leave by the signal itself, without the code."""
     script = WORK.replace("time.sleep(60)", "exec('time.sleep(60)')")
