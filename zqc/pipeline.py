@@ -30,7 +30,7 @@ from zqc.quantization.prepare import excluded_nodes, prepare, single_bits
 from zqc.quantization.quantize import bits_by_layer, quantize, refit
 from zqc.recipe.plan import Plan
 from zqc.statistics.batchnorm import LayerStatistics, with_sums
-from zqc.tuning.tune import Schedule, counted_tensors, tune
+from zqc.tuning.tune import Schedule, Tuned, counted_tensors, tune
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,14 @@ class Outcome:
         agreement: How near its outputs come to those of the model as it was loaded.
         bits_of: The bits of single layers, chosen or asked for; empty where all have those of the
             recipe.
+        learned: What learning has left of the error, see ``zqc.tuning.tune``; None without it.
     """
 
     candidate: Candidate
     written: Written
     agreement: tuple[PartAgreement, ...]
     bits_of: Mapping[str, int]
+    learned: float | None = None
 
 
 def begin(loaded: LoadedModel, plan: Plan) -> tuple[ir.Model, Plan]:
@@ -144,16 +146,18 @@ def run(
     else:
         with progress.stage("Quantizing"):
             quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
+    learned = None
     if recipe.learns:
-        quantized = _learned(
+        tuned = _tuned(
             float_model, quantized, plan, batches, bits_of, detector=detector, progress=progress
         )
+        quantized, learned = tuned.model, tuned.error
     file = _written(loaded, quantized, batches, plan, metadata)
     (agreement,) = _compared(loaded, [file], plan, progress)
-    return Outcome(candidate, file, agreement, bits_of)
+    return Outcome(candidate, file, agreement, bits_of, learned)
 
 
-def _learned(
+def _tuned(
     model: ir.Model,
     quantized: ir.Model,
     plan: Plan,
@@ -162,7 +166,7 @@ def _learned(
     *,
     detector: DetectorLoss | None,
     progress: Progress,
-) -> ir.Model:
+) -> Tuned:
     """A quantized model with weights and biases that are trained against the float model."""
     recipe = plan.recipe
     _, height, width = picture_shape(model)

@@ -109,7 +109,7 @@ precision_options = group(
     _precision(
         "--uniform-bits/--no-uniform-bits",
         default=_DEFAULT.uniform_bits,
-        help="The same bits in all layers in between.",
+        help="The same bits everywhere but at the edges.",
     ),
     _precision(
         "--keep-float",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from passes.analysis.topology import first_last_layers
 from passes.arithmetic import FLOAT_BITS
 from zqc import pipeline
+from zqc.calibration.activation_bits import ACTIVATION_ROOM
 from zqc.commands import inputs
 from zqc.commands.advice import after_compile
 from zqc.commands.arguments import (
@@ -85,6 +86,11 @@ class CompileResult(Printable):
         bits_chosen: Whether bits were chosen layer by layer, or single layers have their own.
         mixed_room: By what share the file may be larger than with the same bits in all layers; 0
             where that does not decide on them.
+        finer_activations: Names of the tensors that have 8 bits as they need them most, where the
+            others have 4.
+        activation_room: By what share all activations may take more bits for that.
+        learned: What learning weights has left of the error on pictures that it was not shown, 1
+            for all of it; None where weights were not learned.
         kernels: Where the integer kernels of the target are, see ``zqc.targets.Target``. Elsewhere,
             layers and operators say what the target's rules quantize.
         refused: Layers whose output channels could not be equalized, with why; empty where it was
@@ -136,6 +142,9 @@ class CompileResult(Printable):
     saturation: str = ""
     bits_chosen: bool = False
     mixed_room: float = 0.0
+    finer_activations: tuple[str, ...] = ()
+    activation_room: float = 0.0
+    learned: float | None = None
     kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
     not_compared: tuple[tuple[str, str], ...] = ()
@@ -534,6 +543,9 @@ def _result(
         seconds=seconds,
         bits_chosen=bool(outcome.bits_of),
         mixed_room=MIXED_ROOM if mixes_bits(recipe) else 0.0,
+        finer_activations=candidate.ranges.finer,
+        activation_room=ACTIVATION_ROOM if candidate.ranges.finer else 0.0,
+        learned=outcome.learned,
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),
         not_compared=tuple(job.loaded.ends.reasons.items()),

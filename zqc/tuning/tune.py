@@ -91,6 +91,20 @@ class Schedule:
         return cls(pictures, _RATE / math.sqrt(pictures))
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """What training ends with.
+
+    Attributes:
+        model: The canonical quantized model with other integers.
+        error: What is left of the error on the pictures that are held out, 1 where nothing was
+            gained; None where nothing could be trained.
+    """
+
+    model: ir.Model
+    error: float | None
+
+
 def counted_tensors(model: ir.Model, plan: Plan) -> list[str]:
     """Names of the tensors whose errors count.
 
@@ -111,7 +125,7 @@ def tune(
     seed: int,
     threads: int | None,
     progress: Progress,
-) -> ir.Model:
+) -> Tuned:
     """Train the integers of weights and biases until tensors are like those of the float model.
 
     Every step runs the float model and the quantized one on the same pictures, mirrored at random;
@@ -138,9 +152,6 @@ def tune(
         threads: Threads of ONNX Runtime.
         progress: Gets one step per step, and is told how long all of them will take.
 
-    Returns:
-        The canonical quantized model with other integers.
-
     Raises:
         RuntimeFailure: ONNX Runtime failed.
     """
@@ -162,10 +173,10 @@ def tune(
             progress.say(f"Weights are not learned, only rounded: {error}")
             built = None
     if built is None:
-        return quantized
+        return Tuned(quantized, None)
     training = _Training.of(built, batches.pictures, input_name(model), size, schedule, threads)
-    best = training.run(np.random.default_rng(seed), progress)
-    return with_integers(quantized, built.parameters, best)
+    best, left = training.run(np.random.default_rng(seed), progress)
+    return Tuned(with_integers(quantized, built.parameters, best), left)
 
 
 def training_graphs(
@@ -242,15 +253,15 @@ class _Training:
 
     def run(
         self, generator: np.random.Generator, progress: Progress
-    ) -> dict[str, NDArray[np.float32]]:
-        """Train; return the best parameters by name."""
+    ) -> tuple[dict[str, NDArray[np.float32]], float]:
+        """Train; return the best parameters by name, and what is left of the error with them."""
         kinds = _kinds(self.pictures)
         drawn = _drawn([kind.trained for kind in kinds], generator)
         state = first_state(self.graphs.parameters)
         best = self._parameters(state)
         parts = self._measured(best, kinds)
         weight = _DETECTIONS * parts[0] / parts[1] if parts[1:] > [0.0] else 0.0
-        first = least = _total(parts, weight)
+        first = least = _total(parts, weight) or 1.0
         began = time.monotonic()
         with progress.task("Learning", self.steps) as task:
             try:
@@ -265,10 +276,10 @@ class _Training:
                         loss = _total(self._measured(now, kinds), weight)
                         if loss < least:
                             best, least = now, loss
-                    task.advance(note=f"error {least / (first or 1.0):.0%}")
+                    task.advance(note=f"error {least / first:.0%}")
             except KeyboardInterrupt:
                 progress.say("Learning is interrupted: the best so far is kept")
-        return best
+        return best, least / first
 
     def _parameters(self, state: State) -> dict[str, NDArray[np.float32]]:
         names = [name_of(parameter.value) for parameter in self.graphs.parameters]

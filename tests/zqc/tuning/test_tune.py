@@ -32,7 +32,8 @@ def tuned(*, seed=0, pictures=32, progress=None, schedule=SCHEDULE):
         threads=1,
         progress=progress or Silent(),
     )
-    return model, quantized, new, x[32:]
+    assert new.error is None or 0 < new.error <= 1
+    return model, quantized, new.model, x[32:]
 
 
 def error(model, quantized, x):
