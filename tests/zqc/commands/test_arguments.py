@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx_ir as ir
@@ -148,7 +149,7 @@ def test_an_input_is_never_overwritten(tmp_path):
     check_output(pictures / "new.onnx", model, twin, pictures, np.zeros(3))
 
 
-def test_a_report_destroys_nothing(tmp_path):
+def test_a_report_destroys_nothing(tmp_path, monkeypatch):
     """It is neither the output nor an input, even where the output is not written yet."""
     model, output = tmp_path / "model.onnx", tmp_path / "out.onnx"
     model.touch()
@@ -166,6 +167,9 @@ def test_a_report_destroys_nothing(tmp_path):
     with pytest.raises(OptionError, match="give each a name of its own"):
         check_outputs((output,), model, report=tmp_path / "link.html")
     check_outputs((output,), model, report=tmp_path / "r.HTML")
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match="no space left for .*r.html: about 1.0 MB are needed"):
+        check_outputs((output,), model, report=tmp_path / "r.html")
 
 
 def test_what_is_read_has_an_end(tmp_path):
