@@ -16,6 +16,7 @@ from zqc.cli.options import PATH
 from zqc.cli.outcome import (
     EXIT_ERROR,
     EXIT_UNEXPECTED,
+    check_printed,
     fail,
     interrupted,
     print_result,
@@ -362,7 +363,9 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     with noting_outputs():
         try:
-            return int(cli.main(list(arguments), prog_name="zqc", standalone_mode=False) or 0)
+            code = int(cli.main(list(arguments), prog_name="zqc", standalone_mode=False) or 0)
+            check_printed()
+            return code
         except click.ClickException as error:
             if not as_json:
                 screen.complain(error)

@@ -42,11 +42,16 @@ def print_result(result: Any, render: Callable[[Any], Text], *, as_json: bool) -
         click.echo(result_text(result))
     else:
         screen.show(render(result))
+    check_printed()
+    if streams.failure(sys.stdout) is not None and outputs():
+        screen.tell(_appeared())
+
+
+def check_printed() -> None:
+    """Raise OutputError if what was printed is lost, unless its reader left of its own."""
     lost = streams.failure(sys.stdout)
     if lost is not None and not streams.has_left(lost):
         raise OutputError(f"the result cannot be printed: {lost.strerror or lost}")
-    if lost is not None and outputs():
-        screen.tell(_appeared())
 
 
 def interrupted(error: BaseException, *, as_json: bool) -> int:
@@ -57,9 +62,9 @@ def interrupted(error: BaseException, *, as_json: bool) -> int:
         as_json: Whether it is said as JSON.
     """
     cause = error.__cause__ if isinstance(error, click.Abort) else error
-    usual = "interrupted" if outputs() else "interrupted, nothing was written"
-    said = str(cause or "") or usual
-    return fail(KeyboardInterrupt(), said, signals.exit_code(), as_json=as_json)
+    there = f"; {_appeared()}" if outputs() else ", nothing was written"
+    message = str(cause or "") or f"interrupted{there}"
+    return _said(KeyboardInterrupt(), message, signals.exit_code(), as_json=as_json, result=None)
 
 
 def fail(
@@ -69,9 +74,13 @@ def fail(
 
     What was written before is said, too, unless the result tells it.
     """
-    message = " ".join(message.split())
     if result is None and outputs():
         message += f"; {_appeared()}"
+    return _said(error, message, code, as_json=as_json, result=result)
+
+
+def _said(error: BaseException, message: str, code: int, *, as_json: bool, result: Any) -> int:
+    message = " ".join(message.split())
     log = logging.getLogger("zqc")
     if code == EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
         message += "; --verbose shows where, please report it"

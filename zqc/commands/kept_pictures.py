@@ -111,13 +111,10 @@ def synthesised(
         threads=threads,
         state=state,
         afterwards=afterwards,
-        keep=None if store is None else kept.now_and_then,
+        keep=kept.now_and_then,
     )
-    if made.stopped is not None and not made.interrupted:
-        raise RuntimeFailure(made.stopped)
     if made.stopped is not None:
-        on = "; the same command goes on from there" if kept.keep_state(made.state) else ""
-        raise KeyboardInterrupt(f"{made.stopped}, nothing was written{on}")
+        raise RuntimeFailure(made.stopped)
     pictures = Pictures(made.tensors, made.losses, made.labels)
     late = made.interrupted
     try:
@@ -151,15 +148,22 @@ class _Kept:
             self._state, lambda path: checkpoint.read(path, self._options, job.schedule)
         )
 
-    def now_and_then(self, state: State) -> None:
-        """Keep where the synthesis stands, unless that was done a moment ago."""
+    def now_and_then(self, state: State, stopped: str | None) -> None:
+        """Keep where the synthesis stands, unless that was done a moment ago and it goes on.
+
+        Raises:
+            KeyboardInterrupt: It was stopped; the message says why, and whether it is kept.
+        """
+        if stopped is not None:
+            on = "; the same command goes on from there" if self._keep_state(state) else ""
+            raise KeyboardInterrupt(f"{stopped}, nothing was written{on}")
         began = time.monotonic()
         if began - self._kept_at >= max(_SECONDS, self._seconds / _SHARE):
-            self.keep_state(state)
+            self._keep_state(state)
             self._kept_at = time.monotonic()
             self._seconds = self._kept_at - began
 
-    def keep_state(self, state: State) -> bool:
+    def _keep_state(self, state: State) -> bool:
         """Keep where the synthesis stands; whether that can be found again."""
         if self._store is None:
             return False

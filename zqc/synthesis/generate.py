@@ -71,7 +71,7 @@ def synthesize(
     threads: int | None = None,
     state: State | None = None,
     afterwards: Callable[[float], float] | None = None,
-    keep: Callable[[State], None] | None = None,
+    keep: Callable[[State, str | None], None] | None = None,
 ) -> Synthesis:
     """Optimise a set of pictures until its pooled statistics are those that the model carries.
 
@@ -90,7 +90,8 @@ def synthesize(
         state: Where an earlier run of the same options stopped.
         afterwards: Seconds that the caller goes on to work with the pictures, from the seconds of
             a step; they count in what is told, and nowhere else.
-        keep: Gets the state after each pass, before it changes again.
+        keep: Gets the state after each pass, before it changes again; and after Ctrl-C, before the
+            pictures are measured, with why it stopped.
 
     Raises:
         UnsupportedOperatorError: The model has an operator without a gradient rule.
@@ -122,12 +123,14 @@ def synthesize(
                         estimate(progress, rest, _plan(schedule))
                     task.advance(note=f"loss {state.losses[-1]:.3f}")
                     if keep is not None and state.iteration < schedule.passes:
-                        keep(state)
+                        keep(state, None)
                 else:
                     stopped = _DIVERGED.format(state.iteration + 1)
         except KeyboardInterrupt:
             interrupted = True
             stopped = f"interrupted after {state.iteration} of {schedule.passes} steps"
+            if keep is not None:
+                keep(state, stopped)
     if stopped is None:
         state.end()  # before the tensors are made
     with progress.stage("Measuring the pictures"):

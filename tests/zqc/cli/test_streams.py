@@ -86,6 +86,14 @@ def test_a_result_as_json_that_cannot_be_shown(tmp_path):
     assert (code, err.count("größe.txt was written")) == (1, 1)
 
 
+def test_a_help_that_cannot_be_shown():
+    """What is no result of any work is missed, too."""
+    line = f"'{sys.executable}' -m zqc --help > /dev/full"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: the result cannot be printed: No space left on device\n"
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
 def test_any_encoding(tmp_path, encoding):
     """All text is UTF-8, whatever Python was told, and also where it does not buffer."""
