@@ -179,13 +179,18 @@ def test_a_kill_goes_on(model, store, tmp_path, monkeypatch, capsys):
 
 
 def test_it_is_not_kept_too_often(model, store, monkeypatch):
-    """Keeping it takes a small share of the time."""
+    """Not before some seconds have passed, and the share of the time that it takes stays small."""
     kept = []
+    monkeypatch.setattr(kept_pictures, "_SECONDS", 1e9)
     monkeypatch.setattr(
         kept_pictures.checkpoint, "write", lambda *arguments: kept.append(arguments)
     )
     made(model, store)
-    assert kept == []  # it takes less than two seconds
+    assert kept == []
+    monkeypatch.setattr(kept_pictures, "_SECONDS", 0.0)
+    monkeypatch.setattr(kept_pictures, "_SHARE", 1e-9)
+    made(model, store, seed=1)
+    assert len(kept) == 1  # the first one tells how long it takes
 
 
 def test_ctrl_c_when_they_are_finished(model, store, monkeypatch):
