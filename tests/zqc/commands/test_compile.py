@@ -363,7 +363,7 @@ def graph_bytes(path):
 
 def test_pictures_of_ones_own(source, tmp_path, monkeypatch):
     """A folder of PNGs, their pixels and their tensors in an npz are one and the same to it."""
-    monkeypatch.setattr(inputs, "synthesize", None)  # must not be called
+    monkeypatch.setattr(inputs, "synthesised", None)  # must not be called
     pixels = np.random.default_rng(3).integers(0, 256, (5, 24, 32, 3), np.uint8)
     folder = tmp_path / "pngs"
     folder.mkdir()
@@ -491,7 +491,7 @@ def test_the_source_is_never_overwritten(source, tmp_path):
 
 
 STAGES = {
-    "synthesis": (inputs, "synthesize"),
+    "synthesis": (inputs, "synthesised"),
     "calibration": (candidates, "calibrate"),
     "quantization": (pipeline, "quantize"),
     "proof on ONNX Runtime": (session, "executed_graph"),
