@@ -33,6 +33,12 @@ def load_in_this_process(request, monkeypatch):
     monkeypatch.setattr(child, "prepared", prepared)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    """Keep pictures in a folder of each test's own, and nothing in the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def detector_file(tmp_path):
     """The file of a small detector, alone in its folder."""

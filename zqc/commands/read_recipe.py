@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zqc.errors import OptionError
+from zqc.files.inputs import input_path
 from zqc.recipe.recipe import PRESETS, Recipe
 from zqc.recipe.toml import METADATA_KEY, from_toml
 
@@ -25,7 +26,7 @@ def read_recipe(source: str | Path) -> Recipe:
     """
     if str(source) in PRESETS:
         return PRESETS[str(source)]
-    path = Path(source)
+    path = input_path(source)
     if path.suffix == ".onnx":
         return _of_model(path)
     try:

@@ -19,6 +19,7 @@ import onnx
 from zqc.errors import ModelError
 from zqc.model_io import preparation
 from zqc.model_io.child import READY
+from zqc.runtime.child_process import end_with_parent
 
 
 class _Kept(logging.Handler):
@@ -34,6 +35,7 @@ class _Kept(logging.Handler):
 
 def main() -> None:
     """Answer one request."""
+    end_with_parent()
     options = json.loads(sys.argv[1])
     # Ctrl-C reaches every process of a terminal. The parent decides, and kills this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -91,6 +91,7 @@ class ImageSet:
             made them; empty where none did.
         caution: What speaks against relying on them, in one line; empty where nothing does.
         labels: What each picture shows, where the synthesis was told; else empty.
+        kept: Whether they were synthesised by an earlier compilation.
     """
 
     names: tuple[str, ...]
@@ -102,6 +103,7 @@ class ImageSet:
     losses: tuple[float, ...] = ()
     caution: str = ""
     labels: tuple[Objects, ...] = ()
+    kept: bool = False
 
     @classmethod
     def of_tensors(
@@ -114,6 +116,7 @@ class ImageSet:
         losses: tuple[float, ...] = (),
         caution: str = "",
         labels: tuple[Objects, ...] = (),
+        kept: bool = False,
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
@@ -130,6 +133,7 @@ class ImageSet:
             losses=losses,
             caution=caution,
             labels=labels,
+            kept=kept,
         )
 
     def __len__(self) -> int:

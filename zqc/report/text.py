@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _STYLES = {"good": "bold green", "usable with care": "bold yellow", "broken": "bold red"}
 _NAMES_SHOWN = 3
+_CACHED = "; the pictures are from the cache"
 
 
 def compiled(result: CompileResult) -> Text:
@@ -35,7 +36,7 @@ def compiled(result: CompileResult) -> Text:
     lines = [
         *verdict_lines(result.verdict),
         input_line(result.input_choice),
-        line("Calibration", result.calibration),
+        line("Calibration", result.calibration + _CACHED * result.cached),
         *(
             line("Warning", caution, "bold yellow")
             for caution in (result.caution, result.saturation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,9 +15,12 @@ import onnx
 import onnx_ir as ir
 
 from zqc.errors import RuntimeFailure
+from zqc.files.scratch import scratch_folder
 from zqc.runtime import extras
 from zqc.runtime.kernel_times import KernelTime, kernel_times
 
+# From 1.32 on it keeps a database among the user's files, and sends events, unless told not to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import onnxruntime as ort
     from onnxruntime import OrtValue  # a folder that an uninstall left behind has none
@@ -154,8 +157,8 @@ def executed_graph(model: ir.Model | bytes | Path, *, arm: bool = False) -> ir.M
     options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
     if arm:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "executed.onnx"
+    with scratch_folder() as folder:
+        written = folder / "executed.onnx"
         options.optimized_model_filepath = str(written)
         _session(_source(model), options)
         return ir.from_proto(onnx.load(str(written)))
@@ -183,9 +186,9 @@ def profile(
     """
     options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_ALL, threads)
     options.enable_profiling = True
-    with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        executed = Path(folder) / "executed.onnx"
+    with scratch_folder() as folder:
+        options.profile_file_prefix = str(folder / "profile")
+        executed = folder / "executed.onnx"
         if provider == CPU:  # nodes that other providers have compiled cannot be written
             options.optimized_model_filepath = str(executed)
         session = _session(_source(model), options, provider)
