@@ -32,7 +32,6 @@ from zqc.commands.arguments import (
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.judged import Judged, is_better, judge_compiled
-from zqc.commands.kept_pictures import pictures_store
 from zqc.commands.origin import Origin
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
@@ -42,6 +41,7 @@ from zqc.detection.verdict import Verdict
 from zqc.files.atomic import atomic_write
 from zqc.files.inputs import input_path
 from zqc.files.places import FilePath, check_space, to_path
+from zqc.files.store import user_store
 from zqc.mixed_precision.choice import MIXED_ROOM, mixes_bits
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
@@ -247,7 +247,7 @@ def compile_model(
         given,
         detector=detector,
         calibrate=True,
-        store=pictures_store() if cache else None,
+        store=user_store("pictures") if cache else None,
         progress=progress,
     )
     outcome = pipeline.run(
@@ -259,6 +259,7 @@ def compile_model(
         metadata=_metadata(job, pictures),
         progress=progress,
         detector=(loss_of(detector.convention, detector.facts) if job.plan.recipe.learns else None),
+        store=user_store("learning") if cache else None,
     )
     with progress.stage("Loading the result in ONNX Runtime, and timing it"):
         proof = _prove(job, outcome, pictures)

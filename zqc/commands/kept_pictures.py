@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -21,9 +20,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from zqc.errors import RuntimeFailure
-from zqc.files.store import Store, user_cache
+from zqc.files.store import Store
 from zqc.pictures.model_input import picture_shape
-from zqc.runtime import cpu, session
+from zqc.runtime import machine
 from zqc.synthesis import checkpoint
 from zqc.synthesis.generate import synthesize
 from zqc.synthesis.labels import Labels
@@ -57,12 +56,6 @@ class Pictures:
     losses: tuple[float, ...]
     labels: tuple[Objects, ...] = ()
     kept: bool = False
-
-
-def pictures_store() -> Store | None:
-    """Where pictures are kept from one compilation to the next; None where the user has no home."""
-    folder = user_cache()
-    return None if folder is None else Store(folder / "pictures")
 
 
 def synthesised(
@@ -220,14 +213,7 @@ def _options(loaded: LoadedModel, job: SynthesisJob, input_format: InputFormat) 
         job.schedule,
         job.objective,
     )
-    processor = hashlib.sha256(" ".join(sorted(cpu.features())).encode()).hexdigest()
-    return options | {
-        "onnxruntime": session.version(),
-        "numpy": np.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": f"{cpu.name()} {processor}",
-        "detector": _detector(job),
-    }
+    return options | machine.fingerprint() | {"detector": _detector(job)}
 
 
 def _detector(job: SynthesisJob) -> str:

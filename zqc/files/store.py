@@ -106,3 +106,9 @@ class Store:
                 return
             self.remove(path.name)
             size -= each
+
+
+def user_store(name: str) -> Store | None:
+    """A store of that name in the user's cache; None where there is none."""
+    folder = user_cache()
+    return None if folder is None else Store(folder / name)

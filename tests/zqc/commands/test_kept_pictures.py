@@ -11,7 +11,7 @@ from tests import nets
 from tests.zqc.synthesis.small_detector import detector
 from zqc.commands import kept_pictures
 from zqc.commands.inputs import CalibrationSource, begin
-from zqc.commands.kept_pictures import pictures_store, synthesised
+from zqc.commands.kept_pictures import synthesised
 from zqc.commands.synthesis_job import synthesis_job
 from zqc.files.store import Store
 from zqc.pictures.input_format import InputFormat
@@ -247,12 +247,3 @@ def test_where_nothing_can_be_kept(model, tmp_path, caplog, monkeypatch):
     interrupted_at(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt, match=r"steps, nothing was written$"):
         made(model, Store(tmp_path / "store"))
-
-
-def test_they_are_kept_in_the_users_folder(model, tmp_path, monkeypatch):
-    """In a folder of their own; nowhere where the user has none."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    made(model, pictures_store())
-    assert len(list((tmp_path / "zqc" / "pictures").iterdir())) == 1
-    monkeypatch.setattr(kept_pictures, "user_cache", lambda: None)
-    assert pictures_store() is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zqc.files.store import Store, user_cache
+from zqc.files.store import Store, user_cache, user_store
 
 
 @pytest.fixture
@@ -119,3 +119,12 @@ def test_the_folder_is_the_users(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "home", homeless)
     assert user_cache() is None
+
+
+def test_each_kind_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    """In the user's cache; there is no store for a user who has none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert put(user_store("kind"), "a")
+    assert (tmp_path / "zqc" / "kind" / "a").read_bytes() == b"x"
+    monkeypatch.setattr("zqc.files.store.user_cache", lambda: None)
+    assert user_store("kind") is None
