@@ -149,7 +149,7 @@ def run(
     learned = None
     if recipe.learns:
         tuned = _tuned(
-            float_model, quantized, plan, batches, bits_of, detector=detector, progress=progress
+            candidate, quantized, plan, batches, bits_of, detector=detector, progress=progress
         )
         quantized, learned = tuned.model, tuned.error
     file = _written(loaded, quantized, batches, plan, metadata)
@@ -158,7 +158,7 @@ def run(
 
 
 def _tuned(
-    model: ir.Model,
+    candidate: Candidate,
     quantized: ir.Model,
     plan: Plan,
     batches: Batches,
@@ -168,7 +168,7 @@ def _tuned(
     progress: Progress,
 ) -> Tuned:
     """A quantized model with weights and biases that are trained against the float model."""
-    recipe = plan.recipe
+    model, recipe = candidate.model, plan.recipe
     _, height, width = picture_shape(model)
     return tune(
         model,
@@ -178,6 +178,7 @@ def _tuned(
         batches,
         schedule=Schedule.of(recipe.effort, height * width),
         detector=detector,
+        known=candidate.ranges.sensitivities,
         seed=recipe.seed,
         threads=plan.threads,
         progress=progress,

@@ -24,11 +24,12 @@ from zqc.progress import estimate
 from zqc.quantization.prepare import points_of
 from zqc.runtime import session
 from zqc.synthesis.rates import cosine
-from zqc.tuning.distillation import importance
+from zqc.tuning.distillation import USUAL, Objective, importance
 from zqc.tuning.step import BETA1, BETA2, DETECTIONS, MOMENTS, Graphs, graphs
 from zqc.tuning.trainable import Parameter, with_integers
 
 if TYPE_CHECKING:
+    from zqc.calibration.sensitivity import Sensitivity
     from zqc.detection.losses.detector_loss import DetectorLoss
     from zqc.pictures.images import ImageSet
     from zqc.progress import Progress
@@ -46,10 +47,6 @@ _LOOKS = 8
 
 _WARM_UP = 10
 """Steps in which the rates rise to what they are."""
-
-_DETECTIONS = 0.3
-"""What the errors of detections count at the beginning, beside those of the tensors. Measured: as
-much as them costs the example 2 AP, and a tenth does nothing for YOLOv3-tiny."""
 
 _LEAST = 1e-12
 """What keeps Adam's quotient finite; gradients are of any size."""
@@ -121,7 +118,9 @@ def tune(
     batches: Batches,
     *,
     schedule: Schedule,
+    objective: Objective = USUAL,
     detector: DetectorLoss | None = None,
+    known: Mapping[str, Sensitivity] | None = None,
     seed: int,
     threads: int | None,
     progress: Progress,
@@ -146,8 +145,10 @@ def tune(
         tensors: Names of the quantized tensors whose errors count; the input's may be among them.
         batches: The calibration set.
         schedule: How long and how fast.
+        objective: What the loss is made of.
         detector: How the outputs are read, where that is known: then the errors of what is found
-            count as well (``agreement_loss``), 0.3 of those of the tensors at the beginning.
+            count as well (``agreement_loss``).
+        known: Sensitivities of the float model; without any they are measured.
         seed: Of everything random.
         threads: Threads of ONNX Runtime.
         progress: Gets one step per step, and is told how long all of them will take.
@@ -165,7 +166,9 @@ def tune(
                 tensors,
                 batches,
                 size,
-                detector,
+                detector if objective.detections > 0 else None,
+                objective,
+                known=known,
                 seed=seed,
                 threads=threads,
             )
@@ -175,7 +178,7 @@ def tune(
     if built is None:
         return Tuned(quantized, None)
     training = _Training.of(built, batches.pictures, input_name(model), size, schedule, threads)
-    best, left = training.run(np.random.default_rng(seed), progress)
+    best, left = training.run(objective.detections, np.random.default_rng(seed), progress)
     return Tuned(with_integers(quantized, built.parameters, best), left)
 
 
@@ -187,7 +190,9 @@ def training_graphs(
     batches: Batches,
     size: int,
     detector: DetectorLoss | None = None,
+    objective: Objective = USUAL,
     *,
+    known: Mapping[str, Sensitivity] | None = None,
     seed: int,
     threads: int | None,
 ) -> Graphs | None:
@@ -200,8 +205,24 @@ def training_graphs(
     counted = [name for name in tensors if name != input_name(model)]
     layers = [name_of(node.outputs[0]) for node in weighted_layers(model.graph)]
     seen = batches.first(SENSITIVITY_PICTURES)
-    counts = importance(model, counted, layers, seen, seed=seed, threads=threads)
-    return graphs(_fixed(model, size), _fixed(quantized, size), bits_of, counts, detector)
+    counts = importance(
+        model,
+        counted,
+        layers,
+        seen,
+        known=known,
+        fisher=objective.fisher,
+        seed=seed,
+        threads=threads,
+    )
+    return graphs(
+        _fixed(model, size),
+        _fixed(quantized, size),
+        bits_of,
+        counts,
+        detector,
+        filtered=objective.filtered,
+    )
 
 
 def first_state(parameters: Sequence[Parameter]) -> State:
@@ -252,7 +273,7 @@ class _Training:
         return max(1, self.schedule.pictures // self.size)
 
     def run(
-        self, generator: np.random.Generator, progress: Progress
+        self, detections: float, generator: np.random.Generator, progress: Progress
     ) -> tuple[dict[str, NDArray[np.float32]], float]:
         """Train; return the best parameters by name, and what is left of the error with them."""
         kinds = _kinds(self.pictures)
@@ -260,7 +281,7 @@ class _Training:
         state = first_state(self.graphs.parameters)
         best = self._parameters(state)
         parts = self._measured(best, kinds)
-        weight = _DETECTIONS * parts[0] / parts[1] if parts[1:] > [0.0] else 0.0
+        weight = detections * parts[0] / parts[1] if parts[1:] > [0.0] else 0.0
         first = least = _total(parts, weight) or 1.0
         began = time.monotonic()
         with progress.task("Learning", self.steps) as task:

@@ -119,7 +119,7 @@ def test_the_effort_says_how_many_pictures(effort, pixels, pictures):
 def test_a_graph_that_cannot_be_differentiated_is_left_as_it_is(monkeypatch, capsys):
     """A line says why, and the compilation goes on with rounded weights."""
 
-    def refused(*_):
+    def refused(*_, **__):
         raise InputShapeError("the shape of t is unknown")
 
     monkeypatch.setattr(module, "graphs", refused)
