@@ -51,7 +51,7 @@ def temporary(path: Path, *, folder: bool = False) -> Iterator[Path]:
         place.mkdir(0o700)
     else:
         os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    lock = _lock(place)
+    lock = _lock(place, wait=True)
     if lock is None and not place.exists():  # another run was faster, and took it for a leftover
         with temporary(path, folder=folder) as again:
             yield again
@@ -99,8 +99,13 @@ def _remove(place: Path, path: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _lock(place: Path) -> int | None:
-    """Lock a temporary; None where another process has it locked, it is gone, or cannot be."""
+def _lock(place: Path, *, wait: bool = False) -> int | None:
+    """Lock a temporary; None where that cannot be done, or it is gone.
+
+    Args:
+        place: The temporary.
+        wait: Whether to wait for who has it locked; else it cannot be done then.
+    """
     if sys.platform == "win32":
         return None
     try:
@@ -108,7 +113,7 @@ def _lock(place: Path) -> int | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         if os.path.samestat(os.fstat(descriptor), place.lstat()):
             return descriptor
     except OSError:

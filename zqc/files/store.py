@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -98,8 +99,9 @@ class Store:
         found = []
         for path in self._folder.iterdir():
             if path.suffix != ".zqc":  # those that are being written
-                status = path.stat()
-                found.append((status.st_mtime_ns, status.st_size, path))
+                with suppress(FileNotFoundError):  # another process has removed it
+                    status = path.stat()
+                    found.append((status.st_mtime_ns, status.st_size, path))
         size = sum(each for _, each, _ in found)
         for _, each, path in sorted(found):
             if size <= self._most:

@@ -383,10 +383,15 @@ def test_interrupted_on_the_command_line(zqc, detector_file, tmp_path, interrupt
     assert "Loss" in out
     code, out, err = zqc("compile", detector_file, "-o", tmp_path / "a.onnx", *QUICK)
     assert code == 0, err
-    interrupt_at(9)
-    code, out, err = zqc("compile", detector_file, "-o", tmp_path / "b.onnx", *QUICK)
-    assert (code, out) == (130, "")
-    assert err.splitlines()[-1] == "Error: interrupted, nothing was written"
+    compile_other = ("compile", detector_file, "-o", tmp_path / "b.onnx", *QUICK, "--seed", 1)
+    said = "Error: interrupted after 1 of 4 steps, nothing was written"
+    for option, goes_on in (["--no-cache"], ""), ([], "; the same command goes on from there"):
+        interrupt_at(9)
+        code, out, err = zqc(*compile_other, *option)
+        assert (code, out, err.splitlines()[-1]) == (130, "", said + goes_on)
+    interrupt_at(None)
+    code, out, err = zqc(*compile_other)
+    assert (code, "earlier compilation stopped: 1 of 4 steps" in err) == (0, True)
 
 
 def test_stopped_as_json(zqc, detector_file, overflowing_file, tmp_path, interrupt_at):
