@@ -28,7 +28,7 @@ def load_in_this_process(request, monkeypatch):
         return
 
     def prepared(proto, **options):
-        return preparation.prepared(proto, **options, simplify=True)
+        return preparation.prepared(proto, **options, simplify=True, run=False)
 
     monkeypatch.setattr(child, "prepared", prepared)
 

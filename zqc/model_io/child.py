@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 READY = b"ready\n"
 """What the child writes first: from then on, what happens to it is the model's doing."""
 
+STEP = b"step "
+"""How the line begins that says which step begins."""
+
 # A detector of 35 MB takes 3 s. The limit ends what would never end, on busy machines, too.
 _SECONDS = 60.0
 _SECONDS_PER_MB = 1.0
@@ -42,6 +45,10 @@ class _NotStartedError(Exception):
 class _DiedError(Exception):
     """The child died of the model; the message says how."""
 
+    def __init__(self, step: str, how: str) -> None:
+        super().__init__(how)
+        self.step = step
+
 
 def prepared(
     proto: onnx.ModelProto,
@@ -51,11 +58,11 @@ def prepared(
 ) -> onnx.ModelProto:
     """Make a model ready in a child process, see ``preparation.prepared``.
 
-    Where only onnxsim dies, the model is used unsimplified; where no child process can be started,
+    Where onnxsim dies, the model is used unsimplified; where no child process can be started,
     onnxsim does not run at all. The log says so.
 
     Raises:
-        ModelError: The model is none that zqc can work on, or onnx dies of it, too.
+        ModelError: The model is none that zqc can work on, or another step dies of it.
     """
     options = {"input_shape": input_shape, "inputs": dict(inputs or {})}
     try:
@@ -66,14 +73,15 @@ def prepared(
         try:
             return _in_child(content, options, simplify=True)
         except _DiedError as error:
+            if error.step != preparation.SIMPLIFY:
+                raise
             fault = error
-        try:
-            model = _in_child(content, options, simplify=False)
-        except _DiedError as error:
-            raise ModelError(
-                f"the model cannot be read: onnx {error}; it is damaged or not valid ONNX, "
-                "export it again"
-            ) from error
+        model = _in_child(content, options, simplify=False)
+    except _DiedError as error:
+        raise ModelError(
+            f"the model cannot be read: {error.step} {error}; it is damaged or not valid ONNX, "
+            "export it again"
+        ) from error
     except _NotStartedError as error:
         logger.warning("onnxsim cannot run here, the model is used unsimplified: %s", error)
         return preparation.prepared(proto, input_shape=input_shape, inputs=inputs, simplify=False)
@@ -115,9 +123,19 @@ def _in_child(content: bytes, options: Mapping[str, Any], *, simplify: bool) -> 
         logger.debug("the child process printed: %s", text)
     if not reply.startswith(READY):
         raise _NotStartedError(f"the child process {fault or 'gave no answer'}")
+    steps, reply = _steps(reply.removeprefix(READY))
     if fault:
-        raise _DiedError(fault)
-    return _result(reply.removeprefix(READY))
+        raise _DiedError(steps[-1] if steps else "onnx", fault)
+    return _result(reply)
+
+
+def _steps(reply: bytes) -> tuple[list[str], bytes]:
+    """The steps that have begun, and what stands behind them."""
+    steps = []
+    while reply.startswith(STEP):
+        line, _, reply = reply.partition(b"\n")
+        steps.append(line.removeprefix(STEP).decode())
+    return steps, reply
 
 
 def _result(reply: bytes) -> onnx.ModelProto:
