@@ -31,7 +31,7 @@ from zqc.diagnosis.side_by_side import Observed, observe
 from zqc.diagnosis.transplant import behind_heads
 from zqc.errors import ModelError, OptionError
 from zqc.files import FilePath, to_path
-from zqc.model_io.ends import split_file
+from zqc.model_io.any_model import split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.batches import Batches
 from zqc.pictures.input_format import ChannelOrder, InputFormat

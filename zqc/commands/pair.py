@@ -18,7 +18,7 @@ from zqc.detection.conventions.convention import Facts
 from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import ModelError, RuntimeFailure, ZqcError
 from zqc.model_io import model_file
-from zqc.model_io.ends import split_file
+from zqc.model_io.any_model import split_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.model_input import ModelInputs
 from zqc.recipe.recipe import Recipe

@@ -65,18 +65,15 @@ def prepared(
         ModelError: The model is none that zqc can work on, or another step dies of it.
     """
     options = {"input_shape": input_shape, "inputs": dict(inputs or {})}
-    try:
-        content = proto.SerializeToString()
-    except (EncodeError, ValueError) as error:
-        raise ModelError("the model is larger than 2 GB, which ONNX cannot hold") from error
+    content = _serialized(proto)
     try:
         try:
-            return _in_child(content, options, simplify=True)
+            return _in_child(content, options | {"simplify": True})
         except _DiedError as error:
             if error.step != preparation.SIMPLIFY:
                 raise
             fault = error
-        model = _in_child(content, options, simplify=False)
+        model = _in_child(content, options | {"simplify": False})
     except _DiedError as error:
         raise ModelError(
             f"the model cannot be read: {error.step} {error}; it is damaged or not valid ONNX, "
@@ -89,7 +86,29 @@ def prepared(
     return model
 
 
-def _in_child(content: bytes, options: Mapping[str, Any], *, simplify: bool) -> onnx.ModelProto:
+def try_out(proto: onnx.ModelProto) -> None:
+    """Run a model for the first time in a child process, if one can be started.
+
+    Raises:
+        ModelError: It kills ONNX Runtime, or does not end.
+    """
+    try:
+        _in_child(_serialized(proto), {"only_run": True})
+    except _DiedError as error:
+        raise ModelError(f"{error.step} {error}; it is damaged, export it again") from error
+    except _NotStartedError as error:
+        logger.debug("the model runs here for the first time: %s", error)
+
+
+def _serialized(proto: onnx.ModelProto) -> bytes:
+    try:
+        content: bytes = proto.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise ModelError("the model is larger than 2 GB, which ONNX cannot hold") from error
+    return content
+
+
+def _in_child(content: bytes, options: Mapping[str, Any]) -> onnx.ModelProto:
     """Start a child, hand it a model and return what it makes of it.
 
     Raises:
@@ -101,7 +120,7 @@ def _in_child(content: bytes, options: Mapping[str, Any], *, simplify: bool) -> 
     if not sys.executable or getattr(sys, "frozen", False):
         raise _NotStartedError("this program has no Python of its own to start")
     limit = _SECONDS + _SECONDS_PER_MB * len(content) / 1e6
-    options = {**options, "simplify": simplify, "seconds": limit}
+    options = {**options, "seconds": limit}
     # -P: modules come from where they came from here, never from the current folder as well.
     command = [sys.executable, "-P", "-m", "zqc.model_io.worker", json.dumps(options)]
     try:

@@ -59,7 +59,7 @@ def check_tensor(tensor: onnx.TensorProto, what: str) -> None:
         needed, found, unit = count, len(numbers), "values"
         if kind.startswith("COMPLEX"):
             needed *= 2
-        elif kind in _BITS:
+        elif _BITS.get(kind, 8) < 6:
             needed = number_of_bytes(kind, count)
     if found != needed:
         raise ModelError(f"{what} has {found} {unit}, but its shape needs {needed}; {_CUT_OFF}")

@@ -137,6 +137,53 @@ def check_same(ready: ir.Model, first: FirstRun | None) -> None:
         _check_equal(name, first.outputs[name], array)
 
 
+def run_alone(content: bytes) -> None:
+    """Run any model once on ones, to see whether it ends; what it says then is not looked at.
+
+    Args:
+        content: Its file. Open sizes are 1, those behind the channels of a picture 64.
+
+    Raises:
+        ModelError: It does not end.
+    """
+    from zqc.runtime import session
+
+    graph = ir.from_proto(onnx.ModelProto.FromString(content)).graph
+    limit, started = _limit(graph), time.monotonic()
+    try:
+        runner = session.load(content)
+        feeds = {
+            value.name or "": np.ones(
+                _some_sizes(value), (value.dtype or ir.DataType.FLOAT).numpy()
+            )
+            for value in graph.inputs
+            if value.name not in graph.initializers
+        }
+        runner(feeds, seconds=limit)
+    except (RuntimeFailure, TypeError) as error:
+        if time.monotonic() - started > limit:
+            raise ModelError(_endless(limit)) from error
+        logger.debug("it does not run on ones: %s", error)
+
+
+def _some_sizes(value: ir.Value) -> list[int]:
+    shape = list(value.shape or ())
+    others = [64 if len(shape) == 4 and index > 1 else 1 for index in range(len(shape))]
+    pairs = zip(shape, others, strict=True)
+    return [size if isinstance(size, int) and size > 0 else other for size, other in pairs]
+
+
+def _limit(graph: ir.Graph) -> float:
+    """Seconds that a run may take."""
+    loops = any(node.op_type in _LOOPS for node in graph.all_nodes())
+    return _SECONDS_OF_LOOPS if loops else _SECONDS
+
+
+def _endless(limit: float) -> str:
+    what = "; a Loop in it may have no end" if limit == _SECONDS_OF_LOOPS else ""
+    return f"its first run takes longer than {limit:.0f} s{what}"
+
+
 def _picture(model: ir.Model, *, whole: bool) -> NDArray[np.float32]:
     """Random numbers in 0…1, or whole ones in 0…255."""
     shape = (fixed_batch(model) or 1, *picture_shape(model))
@@ -162,15 +209,13 @@ def _run(
     except MissingPackageError as error:
         logger.debug("the model is not run: %s", error)
         return None
-    loops = any(node.op_type in _LOOPS for node in graph.all_nodes())
-    limit, started = _SECONDS_OF_LOOPS if loops else _SECONDS, time.monotonic()
+    limit, started = _limit(graph), time.monotonic()
     try:
         runner: Runner = session.load(model, outputs=names, optimize=False)
         return runner(feeds, seconds=limit) if names else {}
     except RuntimeFailure as error:
         if time.monotonic() - started > limit:
-            what = "; a Loop in it may have no end" if loops else ""
-            raise ModelError(f"its first run takes longer than {limit:.0f} s{what}") from error
+            raise ModelError(_endless(limit)) from error
         raise ModelError(f"{error}; export the model again") from error
 
 

@@ -1,5 +1,7 @@
 """What runs in the child process that ``child`` starts: a model comes in, the ready one goes out.
 
+Or, where it only runs there, nothing does.
+
 The model is read from the standard input. The standard output gets ``READY``, a line of JSON with
 the log and the error, and the ready model; between them a line that starts with ``STEP`` for each
 step that begins. Everything that is printed goes to the standard error.
@@ -18,7 +20,7 @@ import traceback
 import onnx
 
 from zqc.errors import ModelError, ZqcError
-from zqc.model_io import preparation
+from zqc.model_io import preparation, trial
 from zqc.model_io.child import READY, STEP
 
 
@@ -76,15 +78,20 @@ def main() -> None:
     say(READY)
     _limit_memory()
     error, content = None, b""
-    shape = options["input_shape"]
+    shape = options.get("input_shape")
     try:
-        content = preparation.prepared(
-            onnx.ModelProto.FromString(sys.stdin.buffer.read()),
-            input_shape=tuple(shape) if shape else None,
-            simplify=options["simplify"],
-            inputs=options["inputs"],
-            begin=lambda step: say(STEP + step.encode() + b"\n"),
-        ).SerializeToString()
+        given = sys.stdin.buffer.read()
+        if options.get("only_run"):
+            say(STEP + b"the first run of the model\n")
+            trial.run_alone(given)
+        else:
+            content = preparation.prepared(
+                onnx.ModelProto.FromString(given),
+                input_shape=tuple(shape) if shape else None,
+                simplify=options["simplify"],
+                inputs=options["inputs"],
+                begin=lambda step: say(STEP + step.encode() + b"\n"),
+            ).SerializeToString()
     except (ZqcError, MemoryError) as caught:
         traceback.print_exc()
         found = caught if isinstance(caught, ZqcError) else ModelError(_NO_MEMORY)

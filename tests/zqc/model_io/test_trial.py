@@ -1,4 +1,4 @@
-"""The first run of a model shows what does not end, what is declared wrongly, and what is misread."""
+"""The first run of a model shows what has no end, what is declared wrongly and what is misread."""
 
 import numpy as np
 import onnx
@@ -33,7 +33,7 @@ def test_pixels():
 
 
 def test_misread(monkeypatch):
-    """Where a step of loading changes what the model computes, that is told and no model is made."""
+    """Where a step of loading changes what the model computes, that is told."""
 
     def wrong(model, version):
         changed = raised(model, version)
