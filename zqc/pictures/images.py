@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
@@ -12,6 +11,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from zqc.errors import ImageError, OptionError, OutputError
+from zqc.parsing.arrays import array_of, opened_npz, read_npy
+from zqc.parsing.text import ParseError
 from zqc.pictures.input_format import FitMode, InputFormat
 
 if TYPE_CHECKING:
@@ -402,9 +403,8 @@ def _read_array(path: Path | NDArray[np.generic], input_name: str | None) -> NDA
         raise ImageError(f"{path} does not exist")
     try:
         if path.suffix.lower() == ".npy":
-            array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-            return array
-        with np.load(path, allow_pickle=False) as archive:
+            return read_npy(path, mapped=True)
+        with opened_npz(path) as archive:
             known = ("images",) if input_name is None else (input_name, "images")
             wanted = [key for key in known if key in archive.files]
             keys = wanted or archive.files
@@ -413,9 +413,11 @@ def _read_array(path: Path | NDArray[np.generic], input_name: str | None) -> NDA
                     f"{path} holds {len(keys)} arrays ({', '.join(keys)}); name the one to use "
                     f"{' or '.join(known)}"
                 )
-            return np.asarray(archive[keys[0]])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ImageError(f"cannot read {path} as a NumPy array: {error}") from error
+            return array_of(archive, keys[0])
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror or error}") from error
+    except ParseError as error:
+        raise ImageError(f"{path} {error}") from error
 
 
 def _synthesised(path: Path | NDArray[np.generic], count: int) -> int:
@@ -425,10 +427,13 @@ def _synthesised(path: Path | NDArray[np.generic], count: int) -> int:
     """
     if not isinstance(path, Path) or path.suffix.lower() == ".npy":
         return 0
-    with np.load(path, allow_pickle=False) as archive:
+    with opened_npz(path) as archive:
         if "synthesised" not in archive.files:
             return 0
-        return int(np.count_nonzero(np.resize(archive["synthesised"], count)))
+        try:
+            return int(np.count_nonzero(np.resize(array_of(archive, "synthesised"), count)))
+        except ParseError as error:
+            raise ImageError(f"{path} {error}") from error
 
 
 def _arranged(array: NDArray[np.generic], picture: tuple[int, int, int]) -> NDArray[np.generic]:

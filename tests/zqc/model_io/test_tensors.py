@@ -18,7 +18,7 @@ def test_every_type(name):
     raw = helper.make_tensor("t", kind, [5], bytes(number_of_bytes(name, 5)), raw=True)
     check_tensor(raw, "t")
     raw.raw_data = raw.raw_data[:-1]
-    with pytest.raises(ModelError, match="t has .* bytes, but its shape needs"):
+    with pytest.raises(ModelError, match=r"t has .* bytes, but its shape needs"):
         check_tensor(raw, "t")
     typed = helper.make_tensor("t", kind, [6], [1] * 6)
     check_tensor(typed, "t")

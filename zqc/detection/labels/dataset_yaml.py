@@ -93,8 +93,11 @@ def _existing(path: Path, content: Mapping[str, Any], entry: str) -> Path:
     root = Path(str(content.get("path") or ""))
     places = list(dict.fromkeys([path.parent / root / entry, path.parent / entry]))
     for place in places:
-        if place.exists():
-            return place
+        try:
+            if place.exists():
+                return place
+        except OSError as error:  # such as a name that is too long
+            raise LabelError(f"{path} names {entry[:60]!r}: {error.strerror or error}") from error
     looked = " and ".join(map(str, places))
     raise LabelError(f"{path} names {entry}, but it is not there (looked for {looked})")
 
