@@ -97,12 +97,14 @@ class AgreementMeter:
     def result(self) -> PartAgreement:
         """Return the agreement so far.
 
-        A perfect match has an SQNR of +∞ dB, an all-zero reference with any noise −∞. The
-        correlation of a part that does not vary is 1 for a perfect match and 0 otherwise.
+        A perfect match has an SQNR of +∞ dB, an all-zero reference with any noise −∞. Of a part
+        that is one number everywhere a match says nothing, and its correlation is 0 otherwise.
         ``distinct`` stops counting at ``DISTINCT_LIMIT``. Of integers, truth values and strings it
         says which share is equal, and of a part that was never compared nothing but why.
         """
         why = self._differs or ("" if self._count else "it has no values on these pictures")
+        if self._numbers and self._noise == 0 and self._count > 1 == self._float.count:
+            why = why or "it is one number everywhere, whatever the picture, in both models"
         if why or not self._numbers:
             share = math.nan if why else self._equal / self._count
             return PartAgreement(self.part, self.kind, math.nan, math.nan, 0, 0, share, why)

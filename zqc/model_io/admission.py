@@ -135,12 +135,13 @@ def check_sizes(model: ir.Model) -> None:
     Raises:
         ModelError: Names the first one, and what computes it.
     """
-    for node in model.graph.all_nodes():
-        for value in node.outputs:
+    makers = [(_called(node), node.outputs) for node in model.graph.all_nodes()]
+    for maker, values in [("the model", model.graph.inputs), *makers]:
+        for value in values:
             sizes = [d for d in value.shape or () if isinstance(d, int)]
             if math.prod(sizes) > MOST_ELEMENTS:
                 raise ModelError(
-                    f"{_called(node)} gives {value.name!r} of shape "
+                    f"{maker} has {value.name!r} of shape "
                     f"[{', '.join(map(str, dimensions(value.shape)))}], which no machine holds; "
                     "give a smaller --input-shape, or export the model again"
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +18,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2**33
 """Of one array: what compresses well can be a hundred times the file."""
-
-_ERRORS = (
-    *(ValueError, EOFError, KeyError, TypeError, AttributeError, OverflowError, SyntaxError),
-    *(RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError, RecursionError),
-)
-"""What NumPy, zipfile and zlib raise of damaged files, besides OSError."""
 
 
 def read_npy(path: Path, *, mapped: bool = False) -> NDArray[np.generic]:
@@ -104,9 +97,9 @@ def _numbers(array: object) -> NDArray[np.generic]:
 def _explained(what: str) -> Iterator[None]:
     try:
         yield
-    except ParseError:
+    except (ParseError, OSError):
         raise
-    except _ERRORS as error:
+    except Exception as error:  # NumPy, zipfile, zlib and tokenize raise all kinds
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise ParseError("holds Python objects, which are not read; save numbers") from error
         raise ParseError(f"is damaged, or not {what} as NumPy writes it") from error

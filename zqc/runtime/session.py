@@ -70,7 +70,9 @@ class Runner:
         try:
             values = self.session.run(list(self.outputs), dict(feeds), options)
         except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
-            raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+            raise RuntimeFailure(
+                f"ONNX Runtime failed while running the model: {_said(error)}"
+            ) from error
         finally:
             timer.cancel()
         return dict(zip(self.outputs, values, strict=True))
@@ -105,7 +107,9 @@ class Runner:
             self.session.run_with_iobinding(binding)
             values = dict(zip(self.outputs, binding.get_outputs(), strict=True))
         except Exception as error:  # as above
-            raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+            raise RuntimeFailure(
+                f"ONNX Runtime failed while running the model: {_said(error)}"
+            ) from error
         return {name: values[name] for name in keep}, {
             name: value.numpy() for name, value in values.items() if name not in keep
         }
@@ -236,12 +240,18 @@ def _session(
     try:
         session = ort.InferenceSession(source, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
-        raise RuntimeFailure(f"ONNX Runtime cannot load the model: {error}") from error
+        raise RuntimeFailure(f"ONNX Runtime cannot load the model: {_said(error)}") from error
     if provider not in session.get_providers():  # it only logs what a provider lacks
         raise RuntimeFailure(
             f"{provider} does not work on this machine: its libraries or its device are missing"
         )
     return session
+
+
+def _said(error: Exception) -> str:
+    """The message of ONNX Runtime in one line, which may show a whole graph otherwise."""
+    lines = " ".join(str(error).split())
+    return f"{lines[:297]}…" if len(lines) > 300 else lines
 
 
 def _source(model: ir.Model | bytes | Path) -> str | bytes:

@@ -44,10 +44,18 @@ def test_sqnr_has_its_closed_form():
 
 
 def test_a_perfect_match_is_infinite():
-    """No division by zero, also for constants."""
-    for batch in (([1, 2], [1, 2]), ([0, 0], [0, 0])):
-        result = measure(batch)
-        assert (result.sqnr_db, result.correlation) == (math.inf, 1)
+    """No division by zero."""
+    result = measure(([1, 2], [1, 2]))
+    assert (result.sqnr_db, result.correlation) == (math.inf, 1)
+
+
+def test_a_match_of_constants_says_nothing():
+    """One number everywhere in both models is no perfect match; one value alone may be one."""
+    result = measure(([0, 0], [0, 0]))
+    assert math.isnan(result.sqnr_db)
+    assert "one number everywhere" in result.not_compared
+    assert measure(([3], [3])).sqnr_db == math.inf
+    assert measure(([0, 0], [0, 1])).sqnr_db == -math.inf
 
 
 def test_what_was_not_compared_says_so():
