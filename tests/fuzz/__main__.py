@@ -26,10 +26,11 @@ LIMIT = 60.0
 """Seconds that a case may take."""
 
 ROOT = Path(__file__).parents[2]
+MODELS = ("model", "pair", "compiled")
 COLUMNS = (
-    ("models mutated", lambda kind, _: kind in ("model", "compiled")),
+    ("models mutated", lambda kind, _: kind in MODELS),
     ("of them compiled", lambda kind, _: kind == "compiled"),
-    ("other inputs", lambda kind, _: kind not in ("model", "compiled")),
+    ("other inputs", lambda kind, _: kind not in MODELS),
     ("accepted", lambda _, outcome: outcome == "accepted"),
     ("refused", lambda _, outcome: outcome == "refused"),
     ("unexpected errors", lambda _, outcome: outcome == "unexpected"),
@@ -159,23 +160,25 @@ def _by_command(number, outcome):
     There foreign C++ works in a process of its own, whose death is an error of zqc's.
     """
     kind, ending, content = oracle.case(number)
-    if kind != "model":
+    if kind not in MODELS:
         return oracle.Found(kind, outcome, "read in this process")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"case{ending}"
         path.write_bytes(content)
         command = [sys.executable, "-m", "zqc", "inspect", str(path)]
+        if kind == "pair":
+            command[3:] = ["bench", str(path), str(path), "--runs", "1", "--input-shape", "8x8"]
         try:
             done = subprocess.run(
                 command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=False
             )
         except subprocess.TimeoutExpired:
-            return oracle.Found(kind, "slow", "also as zqc inspect")
+            return oracle.Found(kind, "slow", f"also as zqc {command[3]}")
     if done.returncode == 1:
         return oracle.Found(kind, "refused")
     said = done.stderr.strip().splitlines()[-1:] or [""]
     name = signal.Signals(-done.returncode).name if done.returncode < 0 else done.returncode
-    return oracle.Found(kind, outcome, f"zqc inspect ends with {name}: {said[0][:200]}")
+    return oracle.Found(kind, outcome, f"zqc {command[3]} ends with {name}: {said[0][:200]}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What became of a case: refused with an error of zqc's own, right, or neither.
 
-A number makes a case, always the same one: five of six are models, the others other inputs. One in
-``WHOLE`` is compiled as a whole, by way of child processes; the others are read and run here.
+A number makes a case, always the same one: of six, four are models to compile, one is a model to
+compare, and one another input. One in ``WHOLE`` is compiled as a whole, by way of child processes;
+the others are read and run here.
 """
 
 import logging
@@ -19,8 +20,9 @@ import zqc
 from tests.fuzz import seeds
 from tests.fuzz.inputs import KINDS, changed
 from tests.fuzz.mutations import mutated, pick
+from zqc.commands import pair
 from zqc.errors import RuntimeFailure, ZqcError
-from zqc.model_io import child, model_file, preparation
+from zqc.model_io import child, model_file, preparation, trial
 from zqc.pictures.model_input import fixed_batch, picture_shape
 from zqc.runtime import session
 
@@ -38,7 +40,7 @@ class Found(NamedTuple):
     """What became of a case.
 
     Attributes:
-        kind: ``model``, ``compiled`` or what other input it is.
+        kind: ``model``, ``pair``, ``compiled`` or what other input it is.
         outcome: ``accepted``, ``refused``, ``unexpected`` or ``different``.
         said: The message, or what is wrong.
     """
@@ -54,7 +56,13 @@ def case(number):
     if number % 6 == 5:
         name = list(KINDS)[(number // 6) % len(KINDS)]
         return name, KINDS[name].ending, changed(pick(rng, KINDS[name].seeds), rng)
-    return "model", ".onnx", mutated(pick(rng, seeds.models()), rng, small=number % WHOLE == 0)
+    kind = "pair" if number % 6 == 1 else "model"
+    return kind, ".onnx", mutated(_source(number), rng, small=number % WHOLE == 0)
+
+
+def _source(number):
+    """The model that a case is a mutation of."""
+    return pick(np.random.default_rng([number, 1]), seeds.models())
 
 
 def judged(number, folder):
@@ -68,6 +76,9 @@ def judged(number, folder):
             wrong = _compiled(path)
         elif kind == "model":
             wrong = _read(path, simplify=number % 7 == 0)
+        elif kind == "pair":
+            _paired(path, _source(number))
+            wrong = ""
         else:
             KINDS[kind].read(path)
             wrong = ""
@@ -99,6 +110,19 @@ def _read(path, *, simplify):
     return _difference(path.read_bytes(), loaded, loaded.runnable(), LEAST_SQNR_DB)
 
 
+def _paired(path, source):
+    """Open a model as check does, beside the one that it was before."""
+    other = path.with_name("other.onnx")
+    other.write_bytes(source.SerializeToString())
+
+    def try_out(proto):
+        trial.run_alone(proto.SerializeToString())
+
+    with patch.object(child, "try_out", try_out):
+        opened = pair.open_pair((other, path), input_shape=None, values={}, threads=1)
+    opened.run(np.ones(opened.shape, np.float32))
+
+
 def _compiled(path):
     """Compile a model as users do; say how the result differs by more than quantization."""
     loaded = model_file.load(path)
@@ -109,8 +133,10 @@ def _compiled(path):
         result = zqc.compile(
             path, output, effort="quick", images=pictures.astype(np.float32), input_format=FORMAT
         )
-    except ZqcError:
+    except ZqcError as error:
         assert not output.exists(), "something was written in spite of an error"
+        if isinstance(error, RuntimeFailure):
+            return f"what zqc made of it does not run: {error}"
         raise
     zqc.inspect(path)
     if not loaded.ends_run or result.verdict.word != "good":

@@ -30,12 +30,14 @@ def split_file(path: Path) -> tuple[ir.Model, ir.Model, Ends]:
         model = ir.from_proto(upgrade.plain(file))
         check_structure(model)
         set_plugins_apart(model)
+        model.graph.sort()
         part, ends = split(model)
         child.try_out(ir.to_proto(part) if ends.foreign else file)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except Exception as error:  # onnx and onnx_ir raise many kinds where a model is damaged
-        raise ModelError(f"{path}: {DAMAGED} ({upgrade.first_line(error)})") from error
+        said = upgrade.first_line(upgrade.root(error))
+        raise ModelError(f"{path}: {DAMAGED} ({said})") from error
     return model, part, ends
 
 

@@ -97,7 +97,7 @@ def prepared(
         raise
     except Exception as error:  # onnx and onnx_ir raise many kinds where a model is damaged
         raise ModelError(
-            f"the model is damaged or not valid ONNX: {upgrade.first_line(_root(error))}; "
+            f"the model is damaged or not valid ONNX: {upgrade.first_line(upgrade.root(error))}; "
             "onnx.checker.check_model(PATH, full_check=True) may say more; export it again"
         ) from error
 
@@ -193,13 +193,6 @@ def _check_valid(proto: onnx.ModelProto) -> None:
     except onnx.checker.ValidationError as error:
         lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         raise ModelError(f"the model is not valid ONNX: {lines}; export it again") from error
-
-
-def _root(error: BaseException) -> BaseException:
-    """What an error was first, before others were raised from it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _normalized(proto: onnx.ModelProto) -> ir.Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CPU = "CPUExecutionProvider"
+
+_NOISE = re.compile(
+    r"(/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\) (\[with [^\]]*\] )?)?"
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |"
+    r"/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\) (\[with [^\]]*\] )?"
+)
+"""Codes, and functions of its source, in the messages of ONNX Runtime."""
 
 _FATAL_ONLY = 4  # ONNX Runtime's log severity: warnings of its optimizer are not for users
 
@@ -249,9 +257,9 @@ def _session(
 
 
 def _said(error: Exception) -> str:
-    """The message of ONNX Runtime in one line, which may show a whole graph otherwise."""
-    lines = " ".join(str(error).split())
-    return f"{lines[:297]}…" if len(lines) > 300 else lines
+    """The message of ONNX Runtime in one line, without the places in its source."""
+    line = _NOISE.sub("", " ".join(str(error).split()))
+    return f"{line[:297]}…" if len(line) > 300 else line
 
 
 def _source(model: ir.Model | bytes | Path) -> str | bytes:

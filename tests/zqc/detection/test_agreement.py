@@ -135,3 +135,13 @@ def test_output_error(sqnrs, expected):
     """Relative squared errors of the parts add up."""
     parts = [PartAgreement("y", "raw", db, 1.0, 2, 2) for db in sqnrs]
     assert output_error(parts) == pytest.approx(expected)
+
+
+def test_infinity_is_compared_by_where_it_is():
+    """The filling of a mask in both is no difference; NaN in one alone is the greatest."""
+    assert measure(([1, 2, -math.inf], [1.1, 2.2, -math.inf])).sqnr_db == pytest.approx(
+        20, abs=1e-4
+    )
+    assert measure(([1, 2, 3], [1, 2, math.nan])).sqnr_db == -math.inf
+    assert "no numbers" in measure(([math.nan], [math.nan])).not_compared
+    assert measure(([1, 2], [math.nan, math.nan])).sqnr_db == -math.inf
