@@ -138,17 +138,18 @@ def check_same(ready: ir.Model, first: FirstRun | None) -> None:
 
 
 def run_alone(content: bytes) -> None:
-    """Run any model once on ones, to see whether it ends; what it says then is not looked at.
+    """Run any model once on ones, to see whether it ends, and gives what it declares.
 
     Args:
         content: Its file. Open sizes are 1, those behind the channels of a picture 64.
 
     Raises:
-        ModelError: It does not end.
+        ModelError: It does not end, or has an output with another number of dimensions.
     """
     from zqc.runtime import session
 
-    graph = ir.from_proto(onnx.ModelProto.FromString(content)).graph
+    proto = onnx.ModelProto.FromString(content)
+    graph = ir.from_proto(proto).graph
     limit, started = _limit(graph), time.monotonic()
     try:
         runner = session.load(content)
@@ -159,11 +160,14 @@ def run_alone(content: bytes) -> None:
             for value in graph.inputs
             if value.name not in graph.initializers
         }
-        runner(feeds, seconds=limit)
+        outputs = runner(feeds, seconds=limit)
     except (RuntimeFailure, TypeError) as error:
         if time.monotonic() - started > limit:
             raise ModelError(_endless(limit)) from error
         logger.debug("it does not run on ones: %s", error)
+        return
+    for declared in proto.graph.output:
+        _check_declared(declared, outputs[declared.name])
 
 
 def _some_sizes(value: ir.Value) -> list[int]:

@@ -90,3 +90,12 @@ def test_sizes_that_no_machine_holds():
     proto = nets.model(text, sizes=np.array([2**31, 8, 8, 8]), **nets.weights())
     with pytest.raises(ModelError, match="which no machine holds"):
         prepared(proto)
+
+
+def test_alone(monkeypatch):
+    """Any model runs once on ones: what does not end, or gives something else, is refused."""
+    trial.run_alone(nets.detector().SerializeToString())
+    short = nets.model("net (float[2, 3] x) => (float[1] y) { y = Relu (x) }")
+    with pytest.raises(ModelError, match="'y' is declared as 1, but is 2×3"):
+        trial.run_alone(short.SerializeToString())
+    trial.run_alone(nets.model("net (string[2] x) => (string[2] x) {}").SerializeToString())
