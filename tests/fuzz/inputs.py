@@ -18,6 +18,7 @@ from zqc.detection.labels.read import read_labels
 from zqc.pictures.images import open_images
 from zqc.pictures.input_format import InputFormat
 from zqc.statistics.card import read_card
+from zqc.statistics.files.checkpoint import read_checkpoint
 from zqc.statistics.files.safetensors import read_safetensors
 
 WORDS = (
@@ -62,6 +63,17 @@ def _beside(path):
     return read_labels(path, [path.with_suffix(".png")])
 
 
+def _dataset(path):
+    """A dataset with a picture and its labels."""
+    for folder, name, content in (
+        ("images", "a.png", seeds.picture("PNG")),
+        ("labels", "a.txt", b"1 0.5 0.5 0.25 0.25 0.5 0.5 2 0.25 0.25 1"),
+    ):
+        (path.parent / folder).mkdir(exist_ok=True)
+        (path.parent / folder / name).write_bytes(content)
+    return _labels(path)
+
+
 def _safetensors():
     header = b'{"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'
     return len(header).to_bytes(8, "little") + header + bytes(24)
@@ -73,7 +85,7 @@ KINDS = {
     "COCO": Kind(".json", (seeds.COCO.encode(),), _labels),
     "VOC": Kind(".xml", (seeds.VOC.encode(),), _labels),
     "YOLO": Kind(".txt", (seeds.YOLO.encode(),), _beside),
-    "dataset": Kind(".yaml", (seeds.YAML.encode(),), _labels),
+    "dataset": Kind(".yaml", (seeds.YAML.encode(),), _dataset),
     "names": Kind(".yaml", (seeds.YAML.encode(),), read_names),
     "card": Kind(".json", (seeds.CARD.encode(),), read_card),
     "npz": Kind(".npz", (seeds.npz(),), _pictures),
@@ -82,6 +94,7 @@ KINDS = {
     ),
     "anchors": Kind(".npy", (seeds.npy(),), read_anchors),
     "safetensors": Kind(".safetensors", (_safetensors(),), read_safetensors),
+    "checkpoint": Kind(".pt", (seeds.checkpoint(), seeds.checkpoint(legacy=True)), read_checkpoint),
     "picture": Kind(
         ".png",
         (

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from onnx import helper
 from PIL import Image
 
@@ -188,6 +189,15 @@ def npy(kind=np.float32, shape=(5, 4)):
     """An array."""
     file = io.BytesIO()
     np.save(file, np.random.default_rng(0).uniform(1, 9, shape).astype(kind))
+    return file.getvalue()
+
+
+def checkpoint(*, legacy=False):
+    """Weights as PyTorch saves them, in an archive or as it did before."""
+    file = io.BytesIO()
+    layer = torch.nn.BatchNorm2d(4)
+    content = {"state_dict": layer.state_dict(), "epoch": 3, "names": ["a", "b"]}
+    torch.save(content, file, _use_new_zipfile_serialization=not legacy)
     return file.getvalue()
 
 

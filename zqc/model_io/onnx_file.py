@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +50,10 @@ def read(path: Path) -> OnnxFile:
         ModelError: It cannot be read, or it is not ONNX; the message says which and what to do.
     """
     try:
-        if path.stat().st_size > _PROTOBUF_LIMIT:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise ModelError(f"{path} is a pipe or a device; give the path of an .onnx file")
+        if found.st_size > _PROTOBUF_LIMIT:
             raise ModelError(
                 f"{path} has more than the 2 GB that an ONNX file can have; it is damaged, or none"
             )

@@ -83,7 +83,7 @@ def _of_table(table: Mapping[str, Any]) -> Recipe:
         if key not in KEYS:
             nearest = difflib.get_close_matches(key, KEYS, n=1)
             known = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(KEYS)}"
-            raise OptionError(f"unknown key {key!r}; {known}")
+            raise OptionError(f"unknown key {key[:60]!r}; {known}")
     preset = table.get("preset")
     if preset is not None:
         _checked("preset", preset, preset in list(PRESETS), f"one of {', '.join(PRESETS)}")

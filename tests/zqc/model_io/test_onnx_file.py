@@ -2,6 +2,8 @@
 
 import errno
 import math
+import os
+import sys
 
 import onnx
 import pytest
@@ -41,6 +43,14 @@ def test_read_nothing_there(tmp_path):
         onnx_file.read(tmp_path / "missing.onnx")
     with pytest.raises(ModelError, match="is a folder"):
         onnx_file.read(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_read_a_pipe(tmp_path):
+    """A pipe is refused and not waited for."""
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="is a pipe or a device"):
+        onnx_file.read(tmp_path / "model.onnx")
 
 
 def test_read_no_permission(detector_file, monkeypatch):

@@ -122,7 +122,7 @@ def _of_table(table: Mapping[str, Any], path: Path) -> Description:
         if key not in _KEYS:
             nearest = difflib.get_close_matches(key, _KEYS, n=1)
             known = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(_KEYS)}"
-            raise OptionError(f"unknown key {key!r}; {known}")
+            raise OptionError(f"unknown key {key[:60]!r}; {known}")
     strangers = [
         key for key in table if key in (_OF_OUTPUTS if "family" in table else _OF_FAMILIES)
     ]

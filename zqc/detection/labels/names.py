@@ -10,6 +10,9 @@ import yaml
 from zqc.errors import LabelError
 from zqc.parsing import text
 
+_DEEPEST = 100
+"""Brackets in brackets; a dataset has two."""
+
 
 def read_names(path: Path) -> tuple[str, ...]:
     """Read names of classes: one in each line, or the ``names`` of a dataset's YAML.
@@ -69,7 +72,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         LabelError: It is missing or something else.
     """
     try:
-        content = yaml.safe_load(text.read_text(path))
+        content = yaml.safe_load(_checked(text.read_text(path)))
     except OSError as error:
         raise LabelError(f"cannot read {path}: {error.strerror or error}") from error
     except text.ParseError as error:
@@ -81,6 +84,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise LabelError(f"{path} is not YAML: {said or type(error).__name__}") from error
     if not isinstance(content, dict):
         raise LabelError(f"{path} describes no dataset; expected path, val and names")
+    return content
+
+
+def _checked(content: str) -> str:
+    """Refuse brackets without end, over which PyYAML takes the square of their number."""
+    depth = 0
+    for letter in content:
+        depth += (letter in "[{") - (letter in "]}")
+        if depth > _DEEPEST:
+            raise RecursionError
     return content
 
 
