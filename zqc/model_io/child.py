@@ -1,7 +1,8 @@
 """Foreign C++ in a process of its own: what it prints and what it dies of stays there.
 
-On a damaged model the C++ of onnx and onnxsim may print, loop for hours or die by a signal. So one
-child process makes each model ready, see ``preparation``; ``worker`` is what runs in it. Nothing
+On a damaged model the C++ of onnx, onnxsim and ONNX Runtime may print, loop for hours, take all
+memory or die by a signal. So one child process makes each model ready and runs it for the first
+time, see ``preparation``; ``worker`` is what runs in it, with a limit of time and memory. Nothing
 but bytes passes between the two, through pipes: no file is left behind, whoever dies first, and any
 number of threads can load at once.
 """
@@ -33,8 +34,9 @@ READY = b"ready\n"
 STEP = b"step "
 """How the line begins that says which step begins."""
 
-# A detector of 35 MB takes 3 s. The limit ends what would never end, on busy machines, too.
-_SECONDS = 60.0
+# A detector of 35 MB takes 3 s. The limit ends what would never end, on busy machines, too, and
+# twice of it is less than anybody waits.
+_SECONDS = 30.0
 _SECONDS_PER_MB = 1.0
 
 

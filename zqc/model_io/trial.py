@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SECONDS = 60.0
+_SECONDS = 20.0
 _SECONDS_OF_LOOPS = 10.0
 """Where a Loop may have no end, there is less patience."""
 

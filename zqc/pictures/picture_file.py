@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,9 +69,13 @@ def picture_size(path: Path) -> tuple[int, int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open a picture; whatever goes wrong with it from then on is an ImageError in one line."""
-    if not path.exists():
-        raise ImageError(f"picture {path} does not exist")
-    if not path.is_file():
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise ImageError(f"picture {path} does not exist") from error
+    except (OSError, ValueError) as error:  # such as a name that is too long, or none
+        raise ImageError(f"cannot read {path}: {error}") from error
+    if not stat.S_ISREG(kind):
         raise ImageError(f"{path} is no picture, but a folder, a pipe or a device")
     try:
         with warnings.catch_warnings():  # of Pillow, on what it makes of odd files
