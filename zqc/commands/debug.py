@@ -32,7 +32,7 @@ from zqc.diagnosis.transplant import behind_heads
 from zqc.errors import ModelError, OptionError
 from zqc.files.inputs import input_path
 from zqc.files.places import FilePath
-from zqc.model_io.ends import split_file
+from zqc.model_io.any_model import split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.batches import Batches
 from zqc.pictures.input_format import ChannelOrder, InputFormat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CPU = "CPUExecutionProvider"
+
+_NOISE = re.compile(
+    r"(/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\) (\[with [^\]]*\] )?)?"
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |"
+    r"/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\) (\[with [^\]]*\] )?"
+)
+"""Codes, and functions of its source, in the messages of ONNX Runtime."""
 
 _FATAL_ONLY = 4  # ONNX Runtime's log severity: warnings of its optimizer are not for users
 
@@ -73,7 +81,9 @@ class Runner:
         try:
             values = self.session.run(list(self.outputs), dict(feeds), options)
         except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
-            raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+            raise RuntimeFailure(
+                f"ONNX Runtime failed while running the model: {_said(error)}"
+            ) from error
         finally:
             timer.cancel()
         return dict(zip(self.outputs, values, strict=True))
@@ -108,7 +118,9 @@ class Runner:
             self.session.run_with_iobinding(binding)
             values = dict(zip(self.outputs, binding.get_outputs(), strict=True))
         except Exception as error:  # as above
-            raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+            raise RuntimeFailure(
+                f"ONNX Runtime failed while running the model: {_said(error)}"
+            ) from error
         return {name: values[name] for name in keep}, {
             name: value.numpy() for name, value in values.items() if name not in keep
         }
@@ -239,12 +251,18 @@ def _session(
     try:
         session = ort.InferenceSession(source, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
-        raise RuntimeFailure(f"ONNX Runtime cannot load the model: {error}") from error
+        raise RuntimeFailure(f"ONNX Runtime cannot load the model: {_said(error)}") from error
     if provider not in session.get_providers():  # it only logs what a provider lacks
         raise RuntimeFailure(
             f"{provider} does not work on this machine: its libraries or its device are missing"
         )
     return session
+
+
+def _said(error: Exception) -> str:
+    """The message of ONNX Runtime in one line, without the places in its source."""
+    line = _NOISE.sub("", " ".join(str(error).split()))
+    return f"{line[:297]}…" if len(line) > 300 else line
 
 
 def _source(model: ir.Model | bytes | Path) -> str | bytes:
