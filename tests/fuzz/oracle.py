@@ -135,7 +135,7 @@ def _compiled(path):
         )
     except ZqcError as error:
         assert not output.exists(), "something was written in spite of an error"
-        if isinstance(error, RuntimeFailure):
+        if "ONNX Runtime cannot load" in str(error):  # the file itself has been run before
             return f"what zqc made of it does not run: {error}"
         raise
     zqc.inspect(path)
