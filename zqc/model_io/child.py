@@ -34,9 +34,8 @@ READY = b"ready\n"
 STEP = b"step "
 """How the line begins that says which step begins."""
 
-# A detector of 35 MB takes 3 s. The limit ends what would never end, on busy machines, too, and
-# twice of it is less than anybody waits.
-_SECONDS = 30.0
+# A detector of 35 MB takes 5 s. The limit ends what would never end, on busy machines, too.
+_SECONDS = 60.0
 _SECONDS_PER_MB = 1.0
 
 

@@ -1,13 +1,17 @@
 """The first run of a model shows what has no end, what is declared wrongly and what is misread."""
 
+import time
+
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from tests import nets
 from tests.zqc.model_io.helpers import CONV_NORM, IMAGE
-from zqc.errors import ModelError
+from zqc.errors import ModelError, RuntimeFailure
 from zqc.model_io import preparation, trial, upgrade
+from zqc.runtime.session import Runner
 
 
 def prepared(proto):
@@ -67,7 +71,7 @@ def test_refused_by_onnx_runtime():
 
 def test_a_loop_without_end(monkeypatch):
     """A Loop whose rounds are computed is broken off in time."""
-    monkeypatch.setattr(trial, "_SECONDS_OF_LOOPS", 0.2)
+    monkeypatch.setattr(trial, "_SECONDS", 0.2)
     text = f"""{IMAGE} (float[N, 8, 8, 8] y) {{
         {CONV_NORM}
         many = Mul (rounds, rounds)
@@ -79,6 +83,22 @@ def test_a_loop_without_end(monkeypatch):
     proto = nets.model(text, rounds=np.array(2**20), **nets.weights())
     with pytest.raises(ModelError, match=r"takes longer than 0 s; a Loop in it may have no end"):
         prepared(proto)
+
+
+def test_a_slow_machine_is_no_reason_to_refuse(monkeypatch):
+    """A model without a Loop ends some time: where that takes too long it is taken as it is."""
+
+    def slow(self, feeds, *, seconds=None):
+        time.sleep(2 * seconds)
+        raise RuntimeFailure("ONNX Runtime was stopped")
+
+    monkeypatch.setattr(trial, "_SECONDS", 0.01)
+    monkeypatch.setattr(Runner, "__call__", slow)
+    text = f"{IMAGE} (float[N, 8, 8, 8] y) {{ {CONV_NORM} y = Relu (normed) }}"
+    proto = nets.model(text, **nets.weights())
+    known = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    assert trial.first_run(proto, known, {}) is None
+    trial.run_alone(proto.SerializeToString())
 
 
 def test_sizes_that_no_machine_holds():
