@@ -14,7 +14,7 @@ from zqc.detection.conventions.recognise import recognise
 from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import ZqcError
 from zqc.model_io import model_file
-from zqc.model_io.ends import split_file
+from zqc.model_io.any_model import split_file
 
 Outputs = Mapping[str, NDArray[np.generic]]
 
