@@ -52,6 +52,28 @@ def test_an_expectation_belongs_to_the_post_processing():
     assert [node.name for node in common.edges(model)] == ["conv"]
 
 
+def test_wide_activations_are_at_the_edges_and_inside_of_silu():
+    """The first layer's input and output behind its SiLU, x and σ(x), the last layer's input."""
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1,1,2,2] x) => (float[1,1,2,2] z) <float[1,1,1,1] w = {1}>
+        {
+            [first] a = Conv (x, w)
+            [gate] s = Sigmoid (a)
+            [silu] b = Mul (s, a)
+            [middle] c = Conv (b, w)
+            [gate2] t = Sigmoid (c)
+            [silu2] d = Mul (c, t)
+            [between] e = Conv (d, w)
+            [attention] u = Sigmoid (e)
+            [scaled] f = Mul (u, b)
+            [last] y = Conv (f, w)
+            [scores] z = Sigmoid (y)
+        }"""
+    )
+    assert common.wide_activations(model) == set("xasbctfy")
+
+
 def test_batches_hold_the_pictures_in_order_where_the_batch_is_free():
     """Pictures are joined for a free batch only."""
     feeds = [{"images": np.full((1, 3, 2, 2), n)} for n in range(5)]
