@@ -74,7 +74,7 @@ Feeds = dict[str, NDArray[np.float32]]
     type=click.Choice(sorted({variant.bits for peer in PEERS for variant in peer.variants})),
     help="At these bits; at all of them by default.",
 )
-@click.option("--asked", default="", help="Only what has this text in the column of this name.")
+@click.option("--asked", default="", help="Only rows where this column begins so.")
 @click.option(
     "--environments", default=ROOT / "build" / "peers", type=FOLDER, help="Where they are."
 )

@@ -20,11 +20,12 @@ def test_no_two_rows_are_named_alike():
 
 
 def test_variants_are_chosen_by_bits_and_by_words():
-    """Without either all are; a text counts in capitals or not."""
+    """Without either all are; the words begin with the text, in capitals or not."""
     assert ZQC.narrowed((), "") == ZQC
     assert {variant.bits for variant in ZQC.narrowed(("W4A4",), "").variants} == {"W4A4"}
     (one,) = ZQC.narrowed(("W4A8", "W8A8"), "STANDARD").variants
     assert (one.bits, one.text) == ("W4A8", "standard effort")
+    assert not ZQC.narrowed((), "effort").variants
 
 
 def test_recipes_of_zqc_have_the_bits_of_their_rows():

@@ -127,6 +127,43 @@ def wide_activations(model: onnx.ModelProto) -> set[str]:
     return wide
 
 
+def keep_in_bytes(model: onnx.ModelProto) -> None:
+    """Let activations of 4 bits be stored as 8: clipped to their range first, so the same values.
+
+    ONNX Runtime loads no file in which a MaxPool reads a tensor of 4 bits.
+
+    Args:
+        model: A QDQ graph whose 4-bit activations are unsigned, each on one grid.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = list(model.graph.node)
+    narrow = [
+        node
+        for node in nodes
+        if node.op_type == "QuantizeLinear"
+        and constants[node.input[2]].data_type == onnx.TensorProto.UINT4
+    ]
+    for node in narrow:
+        value, scale, zero = node.input
+        step, shift = (onnx.numpy_helper.to_array(constants[name]) for name in (scale, zero))
+        bounds = {
+            f"{node.output[0]}_{end}": step * np.float32(code - int(shift))
+            for end, code in (("lowest", 0), ("highest", 15))
+        }
+        node.input[0] = f"{node.output[0]}_clipped"
+        nodes.insert(
+            nodes.index(node), onnx.helper.make_node("Clip", [value, *bounds], node.input[:1])
+        )
+        model.graph.initializer.extend(
+            onnx.numpy_helper.from_array(bound, name) for name, bound in bounds.items()
+        )
+    for zero in {node.input[2] for node in narrow}:
+        shift = onnx.numpy_helper.to_array(constants[zero])
+        constants[zero].CopyFrom(onnx.numpy_helper.from_array(shift.astype(np.uint8), zero))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
 def _layers(graph: onnx.GraphProto) -> set[str]:
     """Names of all Conv, ConvTranspose, Gemm and MatMul but the expectations.
 

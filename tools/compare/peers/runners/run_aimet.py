@@ -45,7 +45,9 @@ def quantize(model: Path, feeds: list[common.Feed], output: Path, config: dict[s
     if "adaround" in config:  # a step takes one of the inputs, of up to 32 pictures: here one
         aimet_onnx.apply_adaround(sim, feeds, num_iterations=config["adaround"])
     sim.compute_encodings(batches)
-    onnx.save(sim.to_onnx_qdq(prequantize_constants=True), output)
+    quantized = sim.to_onnx_qdq(prequantize_constants=True)
+    common.keep_in_bytes(quantized)
+    onnx.save(quantized, output)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import parser
+from onnxruntime import InferenceSession
 
 from passes.analysis.topology import first_layers, last_layers, post_processing
 from tests import nets
@@ -72,6 +73,31 @@ def test_wide_activations_are_at_the_edges_and_inside_of_silu():
         }"""
     )
     assert common.wide_activations(model) == set("xasbctfy")
+
+
+def test_activations_kept_in_bytes_have_the_same_values():
+    """Codes of 4 bits and of 8 bits behind a Clip stand for the same values; weights stay."""
+    model = parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[1,1,1,64] x) => (float[1,1,1,64] y, float[2] z)
+        <float s = {0.37}>
+        {
+            q = QuantizeLinear (x, s, p)
+            y = DequantizeLinear (q, s, p)
+            z = DequantizeLinear (w, s)
+        }"""
+    )
+    uint4 = onnx.TensorProto.UINT4
+    model.graph.initializer.append(onnx.helper.make_tensor("p", uint4, [], [3]))
+    model.graph.initializer.append(onnx.helper.make_tensor("w", uint4, [2], [1, 15]))
+    feeds = {"x": np.linspace(-3, 6, 64, dtype=np.float32).reshape(1, 1, 1, 64)}
+    before = InferenceSession(model.SerializeToString()).run(None, feeds)
+    common.keep_in_bytes(model)
+    after = InferenceSession(model.SerializeToString()).run(None, feeds)
+    assert len(np.unique(before[0])) == 16
+    assert [a.tolist() for a in after] == [b.tolist() for b in before]
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    assert (kinds["p"], kinds["w"]) == (onnx.TensorProto.UINT8, uint4)
 
 
 def test_batches_hold_the_pictures_in_order_where_the_batch_is_free():
