@@ -85,6 +85,22 @@ def post_processing(model: onnx.ModelProto) -> list[str]:
     return names[::-1]
 
 
+def constant(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that no picture reaches, such as those that say how far a Resize goes.
+
+    Args:
+        model: As for ``post_processing``.
+    """
+    reached = {graph_input.name for graph_input in model.graph.input}
+    names = []
+    for node in model.graph.node:
+        if reached.intersection(node.input):
+            reached.update(node.output)
+        else:
+            names.append(node.name)
+    return names
+
+
 def edges(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """The layers that no other layer comes before or after: what zqc, too, keeps at 8 bits."""
     layers, nodes = _layers(model.graph), list(model.graph.node)

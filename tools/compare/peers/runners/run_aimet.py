@@ -29,7 +29,10 @@ def quantize(model: Path, feeds: list[common.Feed], output: Path, config: dict[s
     wide = common.wide_activations(folded) if config.get("edges") else set()
     sim = aimet_onnx.QuantizationSimModel(folded, **types)
     quantizers = sim.qc_quantize_op_dict
-    excluded = common.post_processing(source) if config.get("float_post_processing") else []
+    excluded = []
+    if config.get("float_post_processing"):
+        excluded += common.post_processing(source)
+        excluded += common.constant(source)  # AIMET quantizes even the factors of a Resize
     # AIMET gives all inputs of a Concat one grid: those of the post-processing are left out, too.
     for node in source.graph.node:
         for name in (*node.input, *node.output) if node.name in excluded else ():

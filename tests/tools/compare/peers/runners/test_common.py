@@ -53,6 +53,19 @@ def test_an_expectation_belongs_to_the_post_processing():
     assert [node.name for node in common.edges(model)] == ["conv"]
 
 
+def test_what_no_picture_reaches_is_constant():
+    """The factors of a Resize are put together from constants; what is resized is not."""
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1,1,2,2] x) => (float[1,1,4,4] y) <float[2] one = {1, 1}, float[2] two = {2, 2}>
+        {
+            [factors] f = Concat <axis = 0> (one, two)
+            [resize] y = Resize (x, , f)
+        }"""
+    )
+    assert common.constant(model) == ["factors"]
+
+
 def test_wide_activations_are_at_the_edges_and_inside_of_silu():
     """The first layer's input and output behind its SiLU, x and σ(x), the last layer's input."""
     model = parser.parse_model(
