@@ -105,7 +105,7 @@ PEERS = (
                 "W8A8", f"AdaRound, A8W8, per channel, {_FLOAT_TAIL}", {**_A8W8, "adaround": 1000}
             ),
             Variant(
-                "W8A8", f"AdaQuant, A8W8, per channel, {_FLOAT_TAIL}", {**_A8W8, "adaquant": 3000}
+                "W8A8", f"AdaQuant, A8W8, per channel, {_FLOAT_TAIL}", {**_A8W8, "adaquant": 1000}
             ),
             Variant(
                 "W4A8", f"QInt4 weights, per channel, {_FLOAT_TAIL}", {**_A8W8, "weights": "QInt4"}
