@@ -2,6 +2,7 @@
 #
 #   make demo         compile the example detector at 4 bits and check the result on labelled scenes
 #   make test         everything that must hold before a change goes in
+#   make fuzz         mutate models and other inputs for MINUTES=20, and count what goes wrong
 #   make test-latest  the same checks and tests with the newest release of every dependency
 #   make test-oldest  the tests with the oldest releases that pyproject.toml allows
 #   make docs         the pages of docs/, as a site in build/site; a broken link is an error
@@ -32,7 +33,7 @@ INSTALL = PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS) \
 SOURCES := pyproject.toml MANIFEST.in README.md LICENSE \
 	$(shell find zqc passes -name '*.py' -o -name py.typed -o -path '*/templates/*')
 
-.PHONY: demo test test-latest test-oldest latest lint types unit package docs constraints clean
+.PHONY: demo test fuzz test-latest test-oldest latest lint types unit package docs constraints clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -42,6 +43,11 @@ demo: $(VENV)/.installed
 		--images examples/scenes/heldout --labels examples/scenes/heldout.json
 
 test: lint types unit package
+
+MINUTES ?= 20
+FIRST ?= 0
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --first $(FIRST)
 
 test-latest: latest
 	$(MAKE) lint types unit VENV=$(LATEST_VENV) CONSTRAINTS=

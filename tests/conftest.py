@@ -20,17 +20,24 @@ def rng():
 
 @pytest.fixture(autouse=True)
 def load_in_this_process(request, monkeypatch):
-    """Make models ready without a child process, whose start costs more than most tests.
+    """Make models ready without a child process and a first run, which cost more than most tests.
 
-    ``test_child``, which is marked, proves that it makes no difference.
+    ``test_child``, which is marked, and ``test_trial`` prove that they make no difference.
     """
     if "child_process" in request.keywords:
         return
 
     def prepared(proto, **options):
-        return preparation.prepared(proto, **options, simplify=True)
+        return preparation.prepared(proto, **options, simplify=True, run=False)
 
     monkeypatch.setattr(child, "prepared", prepared)
+    monkeypatch.setattr(child, "try_out", lambda proto: None)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    """Keep pictures in a folder of each test's own, and nothing in the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ FOLDERS = (
     "autodiff",
     "runtime",
     "pictures",
+    "parsing",
     "progress",
     "files",
     "version",

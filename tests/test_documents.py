@@ -52,8 +52,8 @@ def spans(path):
 
 
 def command_line():
-    """The group of commands behind the script that pyproject.toml installs."""
-    return import_module(PROJECT["scripts"]["zqc"].partition(":")[0]).cli
+    """The group of commands that the script runs."""
+    return import_module("zqc.cli.main").cli
 
 
 def parse(words):

@@ -16,8 +16,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from zqc.version import __version__
-
 if TYPE_CHECKING:
     from zqc.benchmark.results import BenchResult
     from zqc.commands.bench import bench
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from zqc.errors import ZqcError
     from zqc.pictures.input_format import InputFormat
     from zqc.recipe.recipe import Recipe
+    from zqc.version import __version__
 
 
 __all__ = [
@@ -73,6 +72,7 @@ _HOMES = {
     "StatsResult": ("zqc.commands.stats", "StatsResult"),
     "SynthesisResult": ("zqc.commands.synthesize", "SynthesisResult"),
     "ZqcError": ("zqc.errors", "ZqcError"),
+    "__version__": ("zqc.version", "__version__"),
     "bench": ("zqc.commands.bench", "bench"),
     "check": ("zqc.commands.check", "check"),
     "compile": ("zqc.commands.compile", "compile_model"),

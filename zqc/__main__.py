@@ -1,5 +1,5 @@
 """``python -m zqc`` is ``zqc``."""
 
-from zqc.cli.main import main
+from zqc.cli.start import main
 
 main()

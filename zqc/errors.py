@@ -21,6 +21,9 @@ arise (``model_io``, ``runtime``, ``images``) and kept as ``__cause__``; those o
 process stand in the log.
 """
 
+DAMAGED = "the file is damaged, export or download it again"
+"""What messages say of a model that contradicts itself."""
+
 
 class ZqcError(Exception):
     """Base of all errors with a message for the user."""

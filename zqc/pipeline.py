@@ -18,6 +18,7 @@ from passes.analysis.topology import weighted_layers
 from zqc.calibration.analytic_moments import analytic_moments
 from zqc.detection.agreement import PartAgreement, output_agreement, output_error
 from zqc.detection.losses.detector_loss import DetectorLoss
+from zqc.files.store import Store
 from zqc.mixed_precision.choice import chosen_bits, mixes_bits
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
@@ -30,7 +31,8 @@ from zqc.quantization.prepare import excluded_nodes, prepare, single_bits
 from zqc.quantization.quantize import bits_by_layer, quantize, refit
 from zqc.recipe.plan import Plan
 from zqc.statistics.batchnorm import LayerStatistics, with_sums
-from zqc.tuning.tune import Schedule, counted_tensors, tune
+from zqc.tuning.schedule import Schedule
+from zqc.tuning.tune import Tuned, counted_tensors, tune
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,14 @@ class Outcome:
         agreement: How near its outputs come to those of the model as it was loaded.
         bits_of: The bits of single layers, chosen or asked for; empty where all have those of the
             recipe.
+        learned: What learning has left of the error, see ``zqc.tuning.tune``; None without it.
     """
 
     candidate: Candidate
     written: Written
     agreement: tuple[PartAgreement, ...]
     bits_of: Mapping[str, int]
+    learned: float | None = None
 
 
 def begin(loaded: LoadedModel, plan: Plan) -> tuple[ir.Model, Plan]:
@@ -86,6 +90,7 @@ def run(
     progress: Progress,
     keep_moments: bool = False,
     detector: DetectorLoss | None = None,
+    store: Store | None = None,
 ) -> Outcome:
     """Quantize a prepared model.
 
@@ -99,6 +104,7 @@ def run(
         progress: Where long work reports to.
         keep_moments: Whether the candidate that is taken can be quantized once more.
         detector: How the outputs are read, for weights that are learned; None where unknown.
+        store: Where it is kept how far learning is; None for nowhere.
 
     Raises:
         ZqcError: See ``zqc.errors``.
@@ -144,27 +150,37 @@ def run(
     else:
         with progress.stage("Quantizing"):
             quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
+    learned = None
     if recipe.learns:
-        quantized = _learned(
-            float_model, quantized, plan, batches, bits_of, detector=detector, progress=progress
+        tuned = _tuned(
+            candidate,
+            quantized,
+            plan,
+            batches,
+            bits_of,
+            detector=detector,
+            store=store,
+            progress=progress,
         )
+        quantized, learned = tuned.model, tuned.error
     file = _written(loaded, quantized, batches, plan, metadata)
     (agreement,) = _compared(loaded, [file], plan, progress)
-    return Outcome(candidate, file, agreement, bits_of)
+    return Outcome(candidate, file, agreement, bits_of, learned)
 
 
-def _learned(
-    model: ir.Model,
+def _tuned(
+    candidate: Candidate,
     quantized: ir.Model,
     plan: Plan,
     batches: Batches,
     bits_of: Mapping[str, int],
     *,
     detector: DetectorLoss | None,
+    store: Store | None,
     progress: Progress,
-) -> ir.Model:
+) -> Tuned:
     """A quantized model with weights and biases that are trained against the float model."""
-    recipe = plan.recipe
+    model, recipe = candidate.model, plan.recipe
     _, height, width = picture_shape(model)
     return tune(
         model,
@@ -174,6 +190,8 @@ def _learned(
         batches,
         schedule=Schedule.of(recipe.effort, height * width),
         detector=detector,
+        known=candidate.ranges.sensitivities,
+        store=store,
         seed=recipe.seed,
         threads=plan.threads,
         progress=progress,

@@ -42,7 +42,8 @@ from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 from zqc.runtime import session
 from zqc.tuning.step import BETA1, BETA2, MOMENTS, SCALARS, Graphs
-from zqc.tuning.tune import counted_tensors, first_state, training_graphs
+from zqc.tuning.training import first_state
+from zqc.tuning.tune import counted_tensors, training_graphs
 
 RATES = (0.006, 0.002, 1 / (1 - BETA2), 1e-12)
 """For ``SCALARS``, as in the first step."""
@@ -128,7 +129,8 @@ class Training:
 def zqc_step(task: Training, threads: int) -> Step:
     """One step with ONNX Runtime; the first moment after the first is the gradient."""
     names = [parameter.value.name or "" for parameter in task.graphs.parameters]
-    state = first_state(task.graphs.parameters)
+    started = first_state(task.graphs.parameters)
+    state = {name: session.to_device(array) for name, array in started.items()}
     scalars = {n: np.array(v, np.float32) for n, v in zip(SCALARS, RATES, strict=True)}
     run = session.load(task.graphs.step, threads=threads)
 

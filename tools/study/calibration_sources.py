@@ -138,7 +138,7 @@ class Study:
     ) -> Iterator[tuple[str, Measured]]:
         if not precisions:
             return
-        with _pictures(case, source, seed, self._threads) as (images, making):
+        with calibration_set(case, source, seed, self._threads) as (images, making):
             for precision in precisions:
                 bits, act_bits = PRECISIONS[precision]
                 recipe = case.recipe(
@@ -157,7 +157,7 @@ class Study:
 
 
 @contextmanager
-def _pictures(
+def calibration_set(
     case: Case, source: str, seed: int, threads: int | None
 ) -> Iterator[tuple[Path, float]]:
     """The pictures to calibrate with, and the seconds of making them."""

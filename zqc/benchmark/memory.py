@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zqc.errors import RuntimeFailure
+from zqc.files.scratch import scratch_folder
 from zqc.runtime import session
+from zqc.runtime.child_process import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,8 +53,8 @@ def peak_memory(
     """
     if not _STATUS.exists():
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = Path(folder) / "feeds.npz"
+    with scratch_folder() as folder:
+        inputs = folder / "feeds.npz"
         # By number: a name may hold characters that have a meaning in paths.
         names = np.array(list(feeds))
         np.savez(inputs, names, *feeds.values())
@@ -72,6 +73,7 @@ def peak_memory(
 
 
 def _child(arguments: Sequence[str]) -> None:
+    end_with_parent()
     model, inputs, threads, provider = arguments
     with np.load(inputs, allow_pickle=False) as archive:
         names, *values = (archive[f"arr_{index}"] for index in range(len(archive.files)))

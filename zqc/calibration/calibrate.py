@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from passes.analysis.bounds import known_bound
 from passes.analysis.quantization_points import QuantizationPoint
 from passes.arithmetic import Grid
+from zqc.calibration.activation_bits import in_need_of_bits
 from zqc.calibration.collect import CalibrationStatistics, collect
 from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
@@ -45,13 +46,15 @@ class Ranges:
     Attributes:
         grids: The grid of every quantized tensor, by name.
         statistics: Histograms and means of those tensors, moments of the inputs of the layers.
-        sensitivities: Of the tensors and of what the layers put out; empty where thresholds did not
-            ask for them.
+        sensitivities: Of the tensors and of what the layers put out; empty where nothing asked for
+            them.
+        finer: Names of the tensors that have 8 bits as they need them most, where others have 4.
     """
 
     grids: dict[str, Grid]
     statistics: CalibrationStatistics
     sensitivities: Mapping[str, Sensitivity]
+    finer: tuple[str, ...] = ()
 
     @property
     def means(self) -> dict[str, NDArray[np.float64]]:
@@ -76,6 +79,8 @@ def calibrate(
     Where the range is known before any picture is seen (Sigmoid, Softmax, ReLU6) nothing is
     searched for 8 bits: HPTQ's rule, which changes no accuracy. With 4 bits, clipping pays.
 
+    With fewer than 8 bits a few tensors have 8 all the same, see ``in_need_of_bits``.
+
     Of synthesised pictures and structured noise each has a grid of its own, and the one of the
     higher threshold is taken: neither shows how far real pictures go everywhere, and of both
     together the many would hide what the few show. It is our choice, see docs/results.md.
@@ -95,7 +100,7 @@ def calibrate(
     samples = max(_POSITIONS // len(batches), 16)
     seen = collect(model, tensors, batches.kinds, samples=samples, task=task, threads=threads)
     weights: Mapping[str, Sensitivity] = {}
-    if recipe.weighs_errors:
+    if recipe.weighs_errors or recipe.mixes_activations:
         weights = sensitivities(
             model,
             tensors,
@@ -104,18 +109,26 @@ def calibrate(
             threads=threads,
         )
     values = {output.name: output for node in model.graph for output in node.outputs}
-    grids: dict[str, Grid] = {}
-    for point in points:
-        leader, bits = point.names[0], bits_of(point, recipe)
+
+    def grid_of(point: QuantizationPoint, bits: int) -> Grid:
+        leader = point.names[0]
         bound = known_bound(values[leader]) if leader in values else None
         if bound is not None and bits == _FULL_BITS:
-            grid = grid_up_to(bound, bits=bits, signed=not target.unsigned)
-        else:
-            kinds = seen.tensors[leader].histograms
-            chosen = [_grid(point, kind, weights.get(leader), recipe, target) for kind in kinds]
-            grid = max(chosen, key=lambda one: one.exponent)
-        grids.update(dict.fromkeys(point.names, grid))
-    return Ranges(grids, seen, weights)
+            return grid_up_to(bound, bits=bits, signed=not target.unsigned)
+        sensitivity = weights.get(leader) if recipe.weighs_errors else None
+        kinds = seen.tensors[leader].histograms
+        chosen = [_grid(point, kind, bits, sensitivity, recipe, target) for kind in kinds]
+        return max(chosen, key=lambda one: one.exponent)
+
+    grids = {point.names[0]: grid_of(point, bits_of(point, recipe)) for point in points}
+    finer: tuple[str, ...] = ()
+    if recipe.mixes_activations:
+        few = [p for p in points if not p.first_last and grids[p.names[0]].bits < _FULL_BITS]
+        full = {point.names[0]: grid_of(point, _FULL_BITS) for point in few}
+        finer = in_need_of_bits(points, grids, full, seen.tensors, weights)
+        grids |= {leader: full[leader] for leader in finer}
+    every = {name: grids[point.names[0]] for point in points for name in point.names}
+    return Ranges(every, seen, weights, finer)
 
 
 def bits_of(point: QuantizationPoint, recipe: Recipe) -> int:
@@ -133,6 +146,7 @@ def bits_of(point: QuantizationPoint, recipe: Recipe) -> int:
 def _grid(
     point: QuantizationPoint,
     histogram: Histogram,
+    bits: int,
     sensitivity: Sensitivity | None,
     recipe: Recipe,
     target: Target,
@@ -146,7 +160,7 @@ def _grid(
         histogram = without_outliers(histogram, z=recipe.z_score)
     return choose_grid(
         histogram,
-        bits=bits_of(point, recipe),
+        bits=bits,
         signed=not (point.nonnegative and target.unsigned),
         seen_through=_SEEN_THROUGH[point.squashed_by],
         keeps_up_to=_HEADROOM if point.decides else float(point.squashed_by == "Softmax"),

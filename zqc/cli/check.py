@@ -122,29 +122,35 @@ def check_command(
     with working("Checking", quantized) as progress:
         from zqc.commands import check
         from zqc.commands.arguments import check_outputs
-        from zqc.files import write_text
+        from zqc.files.atomic import write_text
         from zqc.report import check_text
         from zqc.report import junit as junit_xml
 
-        check_outputs((junit, markdown, report), float_model, quantized, images, labels)
-        result = check.check(
-            float_model,
-            quantized,
-            images=images,
-            labels=labels,
-            names=names,
-            anchors=anchors,
-            decoder=decoder,
-            fit=fit,
-            input_format=options.input_format(**choices),
-            input_shape=input_shape,
-            inputs=inputs,
-            min_agreement=min_agreement,
-            max_drop=max_drop,
-            limit=limit,
-            threads=threads,
-            progress=progress,
-        )
+        inputs_given = (float_model, quantized, images, labels, anchors)
+        check_outputs((junit, markdown), *inputs_given, report=report)
+        try:
+            result = check.check(
+                float_model,
+                quantized,
+                images=images,
+                labels=labels,
+                names=names,
+                anchors=anchors,
+                decoder=decoder,
+                fit=fit,
+                input_format=options.input_format(**choices),
+                input_shape=input_shape,
+                inputs=inputs,
+                min_agreement=min_agreement,
+                max_drop=max_drop,
+                limit=limit,
+                threads=threads,
+                progress=progress,
+            )
+        except Exception as error:
+            if junit is not None:
+                write_text(junit, junit_xml.junit_of_error(error, title=quantized.name))
+            raise
         if junit is not None:
             write_text(junit, junit_xml.junit(result, title=quantized.name))
         if markdown is not None:

@@ -9,7 +9,7 @@ import click
 
 from zqc.cli import options, recipe_options, screen
 from zqc.cli.options import PATH
-from zqc.cli.outcome import EXIT_INTERRUPTED, fail, print_result, working
+from zqc.cli.outcome import interrupted, print_result, working
 from zqc.cli.recipe_options import recipe_of
 from zqc.cli.sections import SectionedCommand, option_of
 
@@ -95,7 +95,7 @@ def sensitivity_command(
         from zqc.commands.sensitivity import cache_path, sensitivity
         from zqc.report import diagnosis_text
 
-        check_outputs((report, cache), model, images, statistics, anchors)
+        check_outputs((cache,), model, images, statistics, anchors, report=report)
         kept = cache_path(model, cache)
         try:
             result = sensitivity(
@@ -114,14 +114,14 @@ def sensitivity_command(
                 progress=progress,
                 threads=threads,
             )
-        except KeyboardInterrupt as error:
-            message = "interrupted, nothing was written"
-            if kept is not None and kept.is_file():
-                message = (
-                    f"interrupted; {kept} holds what was evaluated so far, and the same command "
-                    "with --resume goes on from there"
-                )
-            return fail(error, message, EXIT_INTERRUPTED, as_json=as_json)
+        except KeyboardInterrupt:
+            if kept is None or not kept.is_file():
+                raise
+            message = (
+                f"interrupted; {kept} holds what was evaluated so far, and the same command "
+                "with --resume goes on from there"
+            )
+            return interrupted(KeyboardInterrupt(message), as_json=as_json)
         if report is not None:
             from zqc.report.html import from_sensitivity, render
 
@@ -178,7 +178,7 @@ def debug_command(
         from zqc.commands.debug import debug
         from zqc.report import diagnosis_text
 
-        check_outputs((report,), float_model, quantized, images, anchors)
+        check_outputs((), float_model, quantized, images, anchors, report=report)
         result = debug(
             float_model,
             quantized,

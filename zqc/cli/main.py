@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,21 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zqc.cli import options, recipe_options, screen
+from zqc.cli import options, recipe_options, screen, signals, streams
 from zqc.cli.check import check_command
 from zqc.cli.diagnose import debug_command, sensitivity_command
 from zqc.cli.options import PATH
 from zqc.cli.outcome import (
     EXIT_ERROR,
-    EXIT_INTERRUPTED,
     EXIT_UNEXPECTED,
+    check_printed,
     fail,
+    interrupted,
     print_result,
     working,
 )
 from zqc.cli.recipe_options import recipe_of
 from zqc.cli.sections import WIDTH, SectionedCommand, SectionedGroup
 from zqc.errors import RuntimeFailure, ZqcError
+from zqc.files.atomic import noting_outputs
 from zqc.recipe.toml import to_table, to_toml
 from zqc.report.json_text import json_text
 
@@ -79,6 +80,7 @@ def cli() -> None:
 @recipe_options.quantization_options
 @recipe_options.target_option
 @recipe_options.runtime_options
+@options.cache_option
 @click.option("--dry-run", is_flag=True, help="Print the recipe as TOML and write nothing.")
 @options.threads_option
 @options.report_option
@@ -92,6 +94,7 @@ def compile_command(
     require_statistics: bool,
     anchors: Path | None,
     decoder: str | None,
+    cache: bool,
     dry_run: bool,
     threads: int | None,
     report: Path | None,
@@ -132,6 +135,7 @@ def compile_command(
                 progress=progress,
                 threads=threads,
                 report=report,
+                cache=cache,
             )
     if dry_run:
         click.echo(json_text(to_table(recipe)) if as_json else to_toml(recipe).rstrip())
@@ -188,9 +192,8 @@ def synthesize(
     if result.stopped is None:
         print_result(result, text.synthesized, as_json=as_json)
         return 0
-    interrupted = result.checkpoint is not None
-    error = KeyboardInterrupt() if interrupted else RuntimeFailure()
-    code = EXIT_INTERRUPTED if interrupted else EXIT_ERROR
+    error = RuntimeFailure() if result.checkpoint is None else KeyboardInterrupt()
+    code = EXIT_ERROR if result.checkpoint is None else signals.exit_code()
     return fail(error, text.stopped(result), code, as_json=as_json, result=result)
 
 
@@ -342,33 +345,36 @@ cli.add_command(debug_command)
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    screen.use_utf8()
-    sys.exit(run(sys.argv[1:]))
+    streams.set_up()
+    try:
+        signals.interrupt()
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # once more, while it was told about the first
+        code = signals.exit_code()
+    signals.leave(code)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
     0: done. 1: an error with a message. 2: the command line is wrong. 3: a limit that was demanded
-    does not hold. 70: an unexpected error. 130: interrupted.
+    does not hold. 70: an unexpected error. 130: interrupted by Ctrl-C, 143: by SIGTERM.
     """
     as_json = "--json" in arguments
-    try:
-        return int(cli.main(list(arguments), prog_name="zqc", standalone_mode=False) or 0)
-    except click.ClickException as error:
-        if not as_json:
-            screen.complain(error)
-            return error.exit_code
-        return fail(error, error.format_message(), error.exit_code, as_json=True)
-    except (click.Abort, KeyboardInterrupt) as error:
-        return fail(error, "interrupted, nothing was written", EXIT_INTERRUPTED, as_json=as_json)
-    except ZqcError as error:
-        return fail(error, str(error), EXIT_ERROR, as_json=as_json)
-    except BrokenPipeError:
-        # The reader left, as in `zqc inspect model.onnx | head -1`; Python would complain again
-        # when it flushes the output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_ERROR
-    except Exception as error:  # the last resort: a defect of zqc or of a library
-        message = f"unexpected {type(error).__name__}: {error}"
-        return fail(error, message, EXIT_UNEXPECTED, as_json=as_json)
+    with noting_outputs():
+        try:
+            code = int(cli.main(list(arguments), prog_name="zqc", standalone_mode=False) or 0)
+            check_printed()
+            return code
+        except click.ClickException as error:
+            if not as_json:
+                screen.complain(error)
+                return error.exit_code
+            return fail(error, error.format_message(), error.exit_code, as_json=True)
+        except (click.Abort, KeyboardInterrupt) as error:
+            return interrupted(error, as_json=as_json)
+        except ZqcError as error:
+            return fail(error, str(error), EXIT_ERROR, as_json=as_json)
+        except Exception as error:  # the last resort: a defect of zqc or of a library
+            message = f"unexpected {type(error).__name__}: {error}"
+            return fail(error, message, EXIT_UNEXPECTED, as_json=as_json)

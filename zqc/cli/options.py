@@ -180,6 +180,14 @@ require_statistics_option = _pictures(
     help="Stop where noise would have to do.",
 )
 
+cache_option = _pictures(
+    "--no-cache",
+    "cache",
+    flag_value=False,
+    default=True,
+    help="Synthesise anew, and keep no pictures.",
+)
+
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zqc.cli import screen
+from zqc.cli import screen, signals, streams
+from zqc.errors import OutputError
+from zqc.files.atomic import outputs
 from zqc.report.json_text import result_text
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 EXIT_ERROR = 1
 EXIT_LIMIT = 3
 EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 @contextmanager
@@ -39,14 +40,46 @@ def print_result(result: Any, render: Callable[[Any], Text], *, as_json: bool) -
     """Print a result as text or as JSON."""
     if as_json:
         click.echo(result_text(result))
-        return
-    screen.show(render(result))
+    else:
+        screen.show(render(result))
+    check_printed()
+    if streams.failure(sys.stdout) is not None and outputs():
+        screen.tell(_appeared())
+
+
+def check_printed() -> None:
+    """Raise OutputError if what was printed is lost, unless its reader left of its own."""
+    lost = streams.failure(sys.stdout)
+    if lost is not None and not streams.has_left(lost):
+        raise OutputError(f"the result cannot be printed: {lost.strerror or lost}")
+
+
+def interrupted(error: BaseException, *, as_json: bool) -> int:
+    """Say that a signal ended the work, and what there is; return the exit code.
+
+    Args:
+        error: ``KeyboardInterrupt``, which may have a message, or what click makes of it.
+        as_json: Whether it is said as JSON.
+    """
+    cause = error.__cause__ if isinstance(error, click.Abort) else error
+    there = f"; {_appeared()}" if outputs() else ", nothing was written"
+    message = str(cause or "") or f"interrupted{there}"
+    return _said(KeyboardInterrupt(), message, signals.exit_code(), as_json=as_json, result=None)
 
 
 def fail(
     error: BaseException, message: str, code: int, *, as_json: bool, result: Any = None
 ) -> int:
-    """Say what went wrong and return the exit code; a result goes with the error as JSON."""
+    """Say what went wrong and return the exit code; a result goes with the error as JSON.
+
+    What was written before is said, too, unless the result tells it.
+    """
+    if result is None and outputs():
+        message += f"; {_appeared()}"
+    return _said(error, message, code, as_json=as_json, result=result)
+
+
+def _said(error: BaseException, message: str, code: int, *, as_json: bool, result: Any) -> int:
     message = " ".join(message.split())
     log = logging.getLogger("zqc")
     if code == EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
@@ -54,10 +87,16 @@ def fail(
     if as_json:
         said = {"type": type(error).__name__, "message": message}
         click.echo(result_text(result, error=said))
-    else:
+    if not as_json or streams.failure(sys.stdout) is not None:
         screen.complain(message)
     if log.isEnabledFor(logging.DEBUG) or (
         code == EXIT_UNEXPECTED and log.isEnabledFor(logging.INFO)
     ):
         traceback.print_exception(error, file=sys.stderr)
     return code
+
+
+def _appeared() -> str:
+    """What was written before something went wrong."""
+    *others, last = map(str, outputs())
+    return f"{', '.join(others)} and {last} were written" if others else f"{last} was written"

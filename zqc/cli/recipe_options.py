@@ -98,7 +98,7 @@ precision_options = group(
         "--target-size",
         type=float,
         metavar="SHARE",
-        help="Choose bits by layer for a file of this share of the float file, such as 0.2.",
+        help="Choose bits for a file of this share, such as 0.2.",
     ),
     _precision(
         "--target-latency",
@@ -109,7 +109,7 @@ precision_options = group(
     _precision(
         "--uniform-bits/--no-uniform-bits",
         default=_DEFAULT.uniform_bits,
-        help="The same bits in all layers in between.",
+        help="The same bits everywhere but at the edges.",
     ),
     _precision(
         "--keep-float",

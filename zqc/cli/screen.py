@@ -19,16 +19,6 @@ _WIDEST = 100
 """Longer lines are hard to read, however wide the terminal is."""
 
 
-def use_utf8() -> None:
-    """Write UTF-8 whatever the locale says: arrows and names of files must not be errors.
-
-    Names of files that are no UTF-8 come out as they are.
-    """
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors=errors)
-
-
 def progress() -> Progress:
     """Moving bars on a terminal and plain lines for everything else, on the standard error.
 
@@ -82,6 +72,11 @@ def complain(error: str | click.ClickException) -> None:
         text = f"Error: {error}"
     if sys.stderr.isatty():
         text = "\n".join(_wrapped(line, width_of(sys.stderr)) for line in text.split("\n"))
+    click.echo(text, err=True)
+
+
+def tell(text: str) -> None:
+    """Print a line beside the result."""
     click.echo(text, err=True)
 
 

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ImageError, OptionError
-from zqc.files import FilePath, check_file
+from zqc.files.inputs import input_path
+from zqc.files.places import FilePath, check_file, check_space
 from zqc.progress import Progress, Silent
 from zqc.recipe.recipe import Recipe
 
 logger = logging.getLogger(__name__)
+
+_REPORT_BYTES = 1e6
+"""Pictures are most of a report, and they are made small."""
 
 
 @runtime_checkable
@@ -49,12 +53,12 @@ def model_of(source: ModelLike) -> Path | onnx.ModelProto | ir.Model:
     """Return the path of a file, or the model itself.
 
     Raises:
-        OptionError: It is neither.
+        OptionError: It is neither, or a pipe or a device.
     """
     if isinstance(source, onnx.ModelProto | ir.Model):
         return source
     if isinstance(source, str | os.PathLike):
-        return Path(source)
+        return input_path(source)
     raise OptionError(
         f"the model is of type {type(source).__name__}; give the path of an .onnx file, an "
         "onnx.ModelProto or an onnx_ir.Model"
@@ -80,17 +84,28 @@ def check_output(output: Path, *inputs: object) -> None:
             raise OptionError(f"the output {output} is the input; give another one with -o")
 
 
-def check_outputs(outputs: Iterable[Path | None], *inputs: object) -> None:
+def check_outputs(
+    outputs: Iterable[Path | None], *inputs: object, report: Path | None = None
+) -> None:
     """Refuse outputs that cannot be written, as ``check_output`` does, and one that is two.
+
+    Args:
+        outputs: The files that will be written, but for the report.
+        *inputs: What is read, see ``check_output``.
+        report: The report.
 
     Raises:
         OutputError: A file cannot be written there.
-        OptionError: It is one of the inputs, or two outputs are one file.
+        OptionError: It is one of the inputs, two outputs are one file, or the report is no .html.
     """
-    given = [output for output in outputs if output is not None]
+    given = [output for output in (*outputs, report) if output is not None]
     for output in given:
         check_output(output, *inputs)
-    if len({output.absolute() for output in given}) < len(given):
+    if report is not None:
+        if report.suffix.lower() not in (".html", ".htm"):
+            raise OptionError(f"a report is an HTML file; call it {report.with_suffix('.html')}")
+        check_space(report, _REPORT_BYTES)
+    if len({os.path.realpath(output) for output in given}) < len(given):
         raise OptionError(f"two outputs are one file, {given[0]}; give each a name of its own")
 
 
@@ -125,7 +140,7 @@ def images_of(images: ImagesLike | None) -> tuple[Path | NDArray[Any] | None, Be
     if images is None or isinstance(images, np.ndarray):
         return images, {}
     if isinstance(images, str | os.PathLike):
-        return Path(images), {}
+        return input_path(images), {}
     if isinstance(images, CalibrationDataReader):
         return _joined(iter(images.get_next, None))
     if isinstance(images, Iterable):

@@ -18,7 +18,7 @@ from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, p
 from zqc.commands.read_recipe import recipe_in
 from zqc.errors import OptionError
 from zqc.model_io import onnx_file
-from zqc.model_io.ends import runnable
+from zqc.model_io.any_model import runnable
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.input_format import ChannelOrder, InputFormat, is_bgr
 from zqc.recipe.recipe import values_of

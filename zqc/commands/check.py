@@ -21,7 +21,7 @@ from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.labels.dataset_yaml import read_dataset
 from zqc.detection.labels.names import given_names
 from zqc.errors import OptionError
-from zqc.files import to_path
+from zqc.files.inputs import input_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import SUFFIXES, holds_tensors, open_images
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zqc.files import FilePath
+    from zqc.files.places import FilePath
     from zqc.progress import Progress
 
 
@@ -109,7 +109,7 @@ def check(
             the statistics do not show the input format.
         MissingPackageError: Labels were given, but average precision cannot be measured.
     """
-    label_path = to_path(labels)
+    label_path = input_path(labels)
     limits.check(min_agreement, max_drop, labelled=label_path is not None)
     if label_path is not None:
         extras.require(extras.COCO, "average precision")
@@ -122,7 +122,7 @@ def check(
             pixels,
             labels=label_path,
             names=names,
-            anchors=to_path(anchors),
+            anchors=input_path(anchors),
             decoder=decoder,
             fit=fit,
             asked=input_format,

@@ -14,7 +14,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import first_last_layers
+from passes.arithmetic import FLOAT_BITS
 from zqc import pipeline
+from zqc.calibration.activation_bits import ACTIVATION_ROOM
 from zqc.commands import inputs
 from zqc.commands.advice import after_compile
 from zqc.commands.arguments import (
@@ -36,7 +38,10 @@ from zqc.detection.average_precision import Accuracy
 from zqc.detection.losses.known import loss_of
 from zqc.detection.pairing import Pairing
 from zqc.detection.verdict import Verdict
-from zqc.files import FilePath, atomic_write, to_path
+from zqc.files.atomic import atomic_write
+from zqc.files.inputs import input_path
+from zqc.files.places import FilePath, check_space, to_path
+from zqc.files.store import user_store
 from zqc.mixed_precision.choice import MIXED_ROOM, mixes_bits
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
@@ -60,6 +65,10 @@ from zqc.statistics.input_choice import InputChoice
 from zqc.targets import Kernels
 from zqc.version import __version__
 
+_MORE_THAN_WEIGHTS = 1.3
+"""How large a file is, in that of its weights at the bits of the recipe, where its bits are mixed,
+its first and last layers have 8, or single ones stay float."""
+
 
 @dataclass(frozen=True)
 class CompileResult(Printable):
@@ -77,6 +86,11 @@ class CompileResult(Printable):
         bits_chosen: Whether bits were chosen layer by layer, or single layers have their own.
         mixed_room: By what share the file may be larger than with the same bits in all layers; 0
             where that does not decide on them.
+        finer_activations: Names of the tensors that have 8 bits as they need them most, where the
+            others have 4.
+        activation_room: By what share all activations may take more bits for that.
+        learned: What learning weights has left of the error on pictures that it was not shown, 1
+            for all of it; None where weights were not learned.
         kernels: Where the integer kernels of the target are, see ``zqc.targets.Target``. Elsewhere,
             layers and operators say what the target's rules quantize.
         refused: Layers whose output channels could not be equalized, with why; empty where it was
@@ -103,6 +117,7 @@ class CompileResult(Printable):
         recipe: What it was compiled with, as TOML.
         losses: Loss of the synthesis before the first and after each pass; empty without one.
         facts: Scales, clipping and size of the weighted layers that quantization has seen.
+        cached: Whether the synthesised pictures are those of an earlier compilation.
     """
 
     text_by = ("zqc.report.text", "compiled")
@@ -127,6 +142,9 @@ class CompileResult(Printable):
     saturation: str = ""
     bits_chosen: bool = False
     mixed_room: float = 0.0
+    finer_activations: tuple[str, ...] = ()
+    activation_room: float = 0.0
+    learned: float | None = None
     kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
     not_compared: tuple[tuple[str, str], ...] = ()
@@ -139,6 +157,7 @@ class CompileResult(Printable):
     recipe: str = ""
     losses: tuple[float, ...] = field(default=(), repr=False)
     facts: tuple[LayerFacts, ...] = field(default=(), repr=False)
+    cached: bool = False
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -167,6 +186,7 @@ def compile_model(
     progress: Progress | bool | None = None,
     threads: int | None = None,
     report: FilePath | None = None,
+    cache: bool = True,
     **fields: Any,
 ) -> CompileResult:
     """Quantize a float detector.
@@ -195,6 +215,8 @@ def compile_model(
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
         report: The HTML file to write a report to; none by default.
+        cache: Whether synthesised pictures are kept in the user's cache folder, and taken from it;
+            the output is the same.
         **fields: Fields of ``Recipe``, such as ``bits=4`` or ``effort="quick"``, in the place of
             those of ``recipe``.
 
@@ -202,21 +224,22 @@ def compile_model(
         What was written and what it cost; ``print`` shows it as the command does.
 
     Raises:
-        ZqcError: See ``zqc.errors``; nothing is written then.
+        ZqcError: See ``zqc.errors``; nothing is written then, but for the model where the verdict
+            or the report fails.
         TypeError: There is no such option.
     """
     started, progress = time.monotonic(), progress_of(progress)
     pixels, beside = images_of(images)
     given = CalibrationSource(
         images=pixels,
-        statistics=to_path(statistics),
+        statistics=input_path(statistics),
         no_statistics=no_statistics,
         require_statistics=require_statistics,
     )
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})
     job = _begin(model, output, asked, given, threads, progress, to_path(report))
-    detector = detector_of(job.loaded, anchors=to_path(anchors), decoder=decoder)
+    detector = detector_of(job.loaded, anchors=input_path(anchors), decoder=decoder)
     pictures = inputs.gather(
         job.loaded,
         job.origin,
@@ -224,6 +247,7 @@ def compile_model(
         given,
         detector=detector,
         calibrate=True,
+        store=user_store("pictures") if cache else None,
         progress=progress,
     )
     outcome = pipeline.run(
@@ -235,16 +259,17 @@ def compile_model(
         metadata=_metadata(job, pictures),
         progress=progress,
         detector=(loss_of(detector.convention, detector.facts) if job.plan.recipe.learns else None),
+        store=user_store("learning") if cache else None,
     )
     with progress.stage("Loading the result in ONNX Runtime, and timing it"):
         proof = _prove(job, outcome, pictures)
+    if job.output is not None:  # whatever becomes of the verdict
+        with atomic_write(job.output) as file:
+            file.write(outcome.written.content)
     real = pixels is not None and not pictures.synthesised
     judged = _judge(
         job, outcome, pictures, asked, given, detector=detector, real=real, progress=progress
     )
-    if job.output is not None:
-        with atomic_write(job.output) as file:
-            file.write(outcome.written.content)
     result = _result(job, outcome, proof, judged, pictures, time.monotonic() - started)
     if job.report is not None:
         with progress.stage(f"Writing {job.report}"):
@@ -275,7 +300,7 @@ def effective_recipe(
     """
     given = CalibrationSource(
         images=images_of(images)[0],
-        statistics=to_path(statistics),
+        statistics=input_path(statistics),
         no_statistics=no_statistics,
         require_statistics=require_statistics,
     )
@@ -329,11 +354,16 @@ def _begin(
 ) -> _Job:
     """Read what the user gave, and refuse what cannot work before any long work begins."""
     plan, source, path = Plan.of(recipe, threads=threads), model_of(model), to_path(output)
+    read = source, given.images, given.statistics
+    check_outputs((path,), *read, report=report)
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = inputs.begin(source, recipe, given, threads)
-    if isinstance(source, Path):
-        path = path or source.with_name(f"{source.stem}.{recipe.precision}.onnx")
-    check_outputs((path, report), source, given.images, given.statistics)
+    if isinstance(source, Path) and path is None:
+        path = source.with_name(f"{source.stem}.{recipe.precision}.onnx")
+        check_outputs((path,), *read, report=report)
+    if path is not None:
+        share = recipe.bits / FLOAT_BITS
+        check_space(path, _MORE_THAN_WEIGHTS * share * loaded.bytes_on_disk)
     plan = replace(plan, recipe=replace(recipe, input_format=input_format))
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
@@ -514,6 +544,9 @@ def _result(
         seconds=seconds,
         bits_chosen=bool(outcome.bits_of),
         mixed_room=MIXED_ROOM if mixes_bits(recipe) else 0.0,
+        finer_activations=candidate.ranges.finer,
+        activation_room=ACTIVATION_ROOM if candidate.ranges.finer else 0.0,
+        learned=outcome.learned,
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),
         not_compared=tuple(job.loaded.ends.reasons.items()),
@@ -526,4 +559,5 @@ def _result(
         recipe=to_toml(recipe),
         losses=pictures.losses,
         facts=layer_facts(outcome.written.quantized, input_ranges(candidate)),
+        cached=pictures.kept,
     )

@@ -30,8 +30,9 @@ from zqc.diagnosis.results import DebugResult
 from zqc.diagnosis.side_by_side import Observed, observe
 from zqc.diagnosis.transplant import behind_heads
 from zqc.errors import ModelError, OptionError
-from zqc.files import FilePath, to_path
-from zqc.model_io.ends import split_file
+from zqc.files.inputs import input_path
+from zqc.files.places import FilePath
+from zqc.model_io.any_model import split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.batches import Batches
 from zqc.pictures.input_format import ChannelOrder, InputFormat
@@ -104,7 +105,7 @@ def debug(
             (first, second),
             names,
             pixels,
-            to_path(anchors),
+            input_path(anchors),
             replace(_known_format(asked, made_with), samples=_PICTURES, effort="quick"),
             threads,
             progress_of(progress),

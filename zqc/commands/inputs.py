@@ -17,9 +17,11 @@ from zqc.commands import noise as noise_text
 from zqc.commands import task_specific
 from zqc.commands.amounts import noise_count
 from zqc.commands.detector import Detector, detector_of
+from zqc.commands.kept_pictures import synthesised
 from zqc.commands.origin import Origin, find_statistics
 from zqc.commands.synthesis_job import synthesis_job
-from zqc.errors import NoBatchNormError, OptionError, RuntimeFailure
+from zqc.errors import NoBatchNormError, OptionError
+from zqc.files.store import Store
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.images import ImageSet, holds_tensors, open_images
@@ -31,7 +33,6 @@ from zqc.quantization.equalize import candidates_of
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 from zqc.statistics.input_choice import InputChoice, choose_input_format
-from zqc.synthesis.generate import synthesize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,7 @@ def gather(
     *,
     detector: Detector | None = None,
     calibrate: bool = False,
+    store: Store | None = None,
     progress: Progress,
 ) -> ImageSet:
     """Open the given pictures, or make some; the plan knows the input format.
@@ -131,6 +133,8 @@ def gather(
     noise together: thresholds then hold what either kind shows, and means come from the statistics.
     Task-specific pictures stay among themselves.
 
+    Synthesised ones that a store has are taken from there, and others are kept in it.
+
     Those for an input of 8-bit pixels are whole numbers. How pictures of another size get into the
     input, the detector says where the recipe does not.
 
@@ -138,7 +142,7 @@ def gather(
         ZqcError: Pictures cannot be used, or the synthesis failed.
         KeyboardInterrupt: Ctrl-C came during the synthesis.
     """
-    found = _gather(loaded, origin, plan, source, detector, progress, calibrate=calibrate)
+    found = _gather(loaded, origin, plan, source, detector, store, progress, calibrate=calibrate)
     return found.rounded() if loaded.interface.taken.picture.holds_pixels else found
 
 
@@ -148,6 +152,7 @@ def _gather(
     plan: Plan,
     source: CalibrationSource,
     detector: Detector | None,
+    store: Store | None,
     progress: Progress,
     *,
     calibrate: bool,
@@ -183,24 +188,20 @@ def _gather(
         task_specific.refuse_noise(recipe, why)
         noise_text.announce(why, progress)
         return _noise_set(picture, recipe, input_format, noise_text.caution(why))
-    made = synthesize(
-        model,
-        job.reach.layers,
-        picture=picture,
-        input_format=input_format,
-        schedule=job.schedule,
-        objective=job.objective,
+    made = synthesised(
+        loaded,
+        job,
+        input_format,
+        store=store,
         progress=progress,
-        detector=job.loss,
         threads=plan.threads,
         afterwards=partial(_seconds_afterwards, model, plan),
     )
-    if made.stopped is not None:
-        raise KeyboardInterrupt if made.interrupted else RuntimeFailure(made.stopped)
+    first_loss, last_loss = made.losses[0], made.losses[-1]
     kind = "task-specific pictures" if recipe.task_specific else "pictures"
     text = (
         f"{len(made.tensors)} {kind} synthesised from {origin.text} "
-        f"(loss {made.first_loss:.3g} → {made.last_loss:.3g}, seed {recipe.seed})"
+        f"(loss {first_loss:.3g} → {last_loss:.3g}, seed {recipe.seed})"
     )
     tensors = made.tensors
     calibrate &= not recipe.task_specific
@@ -216,7 +217,8 @@ def _gather(
         noise=len(free),
         losses=made.losses,
         labels=made.labels,
-        caution=noise_text.caution_of_losses(made.first_loss, made.last_loss),
+        caution=noise_text.caution_of_losses(first_loss, last_loss),
+        kept=made.kept,
     )
 
 

@@ -18,7 +18,8 @@ from zqc.detection.conventions.convention import Facts
 from zqc.detection.parts import OutputPart, output_parts
 from zqc.errors import ModelError, RuntimeFailure, ZqcError
 from zqc.model_io import model_file
-from zqc.model_io.ends import split_file
+from zqc.model_io.any_model import split_file
+from zqc.model_io.ends import Ends
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.model_input import ModelInputs
 from zqc.recipe.recipe import Recipe
@@ -196,18 +197,24 @@ def _open(path: Path, threads: int | None) -> OneModel:
     if not path.is_file():
         raise ModelError(f"model {path} does not exist")
     raw, part, ends = split_file(path)
-    if not ends.reasons:
-        runner = load(path, threads=threads)
-    elif ends.foreign:
-        runner = load(part, threads=threads)
-    else:  # what cannot be compared can be run, and its instances have boxes
-        new = {value.name for value in part.graph.outputs} - set(ends.outputs)
-        raw.graph.outputs.extend(v for n in raw.graph for v in n.outputs if v.name in new)
-        arrays = [
-            v for v in raw.graph.outputs if v.type is None or isinstance(v.type, ir.TensorType)
-        ]
-        runner = load(raw, outputs=[v.name or "" for v in arrays], threads=threads)
+    try:
+        runner = _runner(path, raw, part, ends, threads)
+    except RuntimeFailure as error:
+        raise RuntimeFailure(f"{path}: {error}") from error.__cause__
     return OneModel(path, runner, inputs_of(runner), part, ends.reasons)
+
+
+def _runner(path: Path, raw: ir.Model, part: ir.Model, ends: Ends, threads: int | None) -> Runner:
+    """What runs as much of a file as can be run."""
+    if not ends.reasons:
+        return load(path, threads=threads)
+    if ends.foreign:
+        return load(part, threads=threads)
+    # What cannot be compared can be run, and its instances have boxes.
+    new = {value.name for value in part.graph.outputs} - set(ends.outputs)
+    raw.graph.outputs.extend(v for n in raw.graph for v in n.outputs if v.name in new)
+    arrays = [v for v in raw.graph.outputs if v.type is None or isinstance(v.type, ir.TensorType)]
+    return load(raw, outputs=[v.name or "" for v in arrays], threads=threads)
 
 
 def _output_shapes(

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zqc.errors import OptionError
+from zqc.files.inputs import input_path
+from zqc.parsing.text import ParseError, read_text
 from zqc.recipe.recipe import PRESETS, Recipe
 from zqc.recipe.toml import METADATA_KEY, from_toml
 
@@ -25,11 +27,11 @@ def read_recipe(source: str | Path) -> Recipe:
     """
     if str(source) in PRESETS:
         return PRESETS[str(source)]
-    path = Path(source)
+    path = input_path(source)
     if path.suffix == ".onnx":
         return _of_model(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError as error:
         known = ", ".join(PRESETS)
         raise OptionError(
@@ -38,9 +40,9 @@ def read_recipe(source: str | Path) -> Recipe:
         ) from error
     except OSError as error:
         raise OptionError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
+    except ParseError as error:
         raise OptionError(
-            f"the recipe {path} is no text; give a TOML file in UTF-8, or a compiled .onnx"
+            f"the recipe {path} {error}; give a TOML file, or a compiled .onnx"
         ) from error
     return from_toml(text, where=str(path))
 

@@ -40,7 +40,8 @@ from zqc.diagnosis.evaluate import hash_of
 from zqc.diagnosis.layerwise import Subject
 from zqc.diagnosis.results import SensitivityResult, Step, Suggestion
 from zqc.errors import ModelError, OptionError
-from zqc.files import FilePath, to_path
+from zqc.files.inputs import input_path
+from zqc.files.places import FilePath, to_path
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
@@ -121,7 +122,7 @@ def sensitivity(
     pixels, beside = images_of(images)
     given = CalibrationSource(
         images=pixels,
-        statistics=to_path(statistics),
+        statistics=input_path(statistics),
         no_statistics=no_statistics,
         require_statistics=require_statistics,
     )
@@ -135,7 +136,7 @@ def sensitivity(
     plan = replace(plan, recipe=recipe.without_learning())
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
-    detector = detector_of(loaded, anchors=to_path(anchors), whole=False)
+    detector = detector_of(loaded, anchors=input_path(anchors), whole=False)
     convention = detector.convention
     pictures = inputs.gather(loaded, origin, plan, given, detector=detector, progress=progress)
     batches = Batches.of(pictures, prepared)

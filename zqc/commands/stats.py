@@ -22,7 +22,8 @@ from zqc.commands.arguments import (
 )
 from zqc.commands.detector import detector_of
 from zqc.errors import ModelError, OptionError, RuntimeFailure
-from zqc.files import FilePath, atomic_write, to_path
+from zqc.files.atomic import atomic_write
+from zqc.files.places import FilePath, to_path
 from zqc.model_io import model_file
 from zqc.pictures.images import ImageSet, holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, Fit, InputFormat

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import shutil
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zqc.commands import inputs, task_specific
+from zqc.commands.amounts import noise_count
 from zqc.commands.arguments import ModelLike, model_of, name_of_model, progress_of, recipe_of
 from zqc.commands.inputs import CalibrationSource, begin
 from zqc.commands.synthesis_job import synthesis_job
 from zqc.detection.labels.coco import coco_text
 from zqc.errors import OptionError
-from zqc.files import FilePath, atomic_directory, to_path
+from zqc.files.atomic import atomic_directory
+from zqc.files.inputs import input_path
+from zqc.files.places import FilePath, check_directory, check_space, to_path
 from zqc.pictures.images import png_names
 from zqc.pictures.model_input import picture_shape
 from zqc.progress import Progress
 from zqc.recipe.recipe import Recipe
-from zqc.report.pictures import write_course, write_pictures
+from zqc.report.pictures import (
+    REPORT,
+    REPORT_FILES,
+    TENSORS,
+    write_course,
+    write_pictures,
+    write_sheet,
+)
 from zqc.report.printing import Printable
 from zqc.statistics.input_choice import InputChoice
 from zqc.synthesis import checkpoint
@@ -27,6 +40,11 @@ from zqc.synthesis.generate import synthesize
 
 LABELS = "labels.json"
 """The file of what task-specific pictures show."""
+
+_BYTES_PER_VALUE = 5
+"""Four for the exact tensors, and one for the PNGs, which is as much as they can take."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,7 +128,7 @@ def synthesize_to(
     recipe, progress = recipe_of(recipe, fields), progress_of(progress)
     source, directory = model_of(model), to_path(directory)
     given = CalibrationSource(
-        statistics=to_path(statistics),
+        statistics=input_path(statistics),
         no_statistics=no_statistics,
         require_statistics=not no_statistics,
     )
@@ -118,6 +136,7 @@ def synthesize_to(
         raise OptionError("structured noise is made at once; leave out --resume")
     if no_statistics:
         task_specific.refuse_noise(recipe)
+    check_directory(directory)
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = begin(source, recipe, given, threads)
     picture = picture_shape(loaded.model)
@@ -131,36 +150,49 @@ def synthesize_to(
             loaded.sha256, layers, picture, input_format, job.schedule, job.objective
         )
         state = checkpoint.read(saved, options, job.schedule) if resume else None
-    replaced = {checkpoint.NAME} if checkpoint.is_checkpoint(saved) else set()
-    with atomic_directory(directory, replaced=replaced) as folder:
-        if job is None:
-            made, tensors = None, inputs.noise(picture, recipe, input_format)
-        else:
-            made = synthesize(
-                loaded.model,
-                job.reach.layers,
-                picture=picture,
-                input_format=input_format,
-                schedule=job.schedule,
-                objective=job.objective,
-                progress=progress,
-                detector=job.loss,
-                threads=threads,
-                state=state,
-            )
-            tensors = made.tensors
-        with progress.stage(f"Writing {directory}"):
-            name = name_of_model(source)
-            write_pictures(folder, tensors, input_format, synthesised=made is not None, model=name)
-            if job is not None and made is not None:
-                write_course(folder, made, options, model=name)
-                if job.detector is not None and job.loss is not None:
-                    files, classes = png_names(len(tensors)), job.loss.classes
-                    names = job.detector.names
-                    shown = coco_text(made.labels, files, names, classes, picture[1:])
-                    (folder / LABELS).write_text(shown + "\n", encoding="utf-8")
-                if made.interrupted:
-                    checkpoint.write(folder / checkpoint.NAME, made.state, options)
+    count = noise_count(recipe, picture) if job is None else job.schedule.samples
+    replaced = {*REPORT_FILES, *([checkpoint.NAME] if checkpoint.is_checkpoint(saved) else [])}
+    written = {*png_names(count), TENSORS, *([LABELS] if recipe.task_specific else [])}
+    check_directory(directory, replaced | written)
+    check_space(directory, _BYTES_PER_VALUE * count * math.prod(picture))
+    if job is None:
+        made, tensors = None, inputs.noise(picture, recipe, input_format)
+    else:
+        made = synthesize(
+            loaded.model,
+            job.reach.layers,
+            picture=picture,
+            input_format=input_format,
+            schedule=job.schedule,
+            objective=job.objective,
+            progress=progress,
+            detector=job.loss,
+            threads=threads,
+            state=state,
+        )
+        tensors = made.tensors
+
+    def write(folder: Path) -> None:
+        write_pictures(folder, tensors, input_format, synthesised=made is not None)
+        if made is None or job is None:
+            return
+        if job.detector is not None and job.loss is not None:
+            files, classes, names = png_names(count), job.loss.classes, job.detector.names
+            shown = coco_text(made.labels, files, names, classes, picture[1:])
+            (folder / LABELS).write_text(shown + "\n", encoding="utf-8")
+        if made.interrupted and made.stopped is not None:
+            checkpoint.write(folder / checkpoint.NAME, made.state, options)
+
+    def draw(folder: Path) -> None:
+        name, synthesised = name_of_model(source), made is not None
+        write_sheet(folder, tensors, input_format, synthesised=synthesised, model=name)
+        if made is not None:
+            write_course(folder, made, options, model=name)
+
+    with progress.stage(f"Writing {directory}"):
+        late = _written(directory, replaced, write, draw)
+    if (made is None or made.stopped is None) and (late or (made and made.interrupted)):
+        raise KeyboardInterrupt(f"interrupted; {directory} holds the finished pictures")
     return SynthesisResult(
         directory=directory,
         count=len(tensors),
@@ -175,3 +207,39 @@ def synthesize_to(
         checkpoint=saved if made is not None and made.interrupted else None,
         labels=directory / LABELS if recipe.task_specific else None,
     )
+
+
+def _written(
+    directory: Path,
+    replaced: Collection[str],
+    write: Callable[[Path], None],
+    draw: Callable[[Path], None],
+) -> bool:
+    """Write the pictures, and draw what is to look at, whose failure is no reason to lose them.
+
+    Args:
+        directory: The folder.
+        replaced: What of an older one may go.
+        write: Writes the pictures, in a moment: Ctrl-C has to wait until it is done.
+        draw: Draws the report.
+
+    Returns:
+        Whether Ctrl-C came.
+    """
+    interrupted = False
+    with atomic_directory(directory, replaced=replaced) as folder:
+        try:
+            write(folder)
+        except KeyboardInterrupt:
+            interrupted = True
+            write(folder)
+        try:
+            if not interrupted:
+                draw(folder)
+        except KeyboardInterrupt:
+            interrupted = True
+            shutil.rmtree(folder / REPORT, ignore_errors=True)
+        except Exception as error:  # of matplotlib or Pillow, for want of memory or space, …
+            shutil.rmtree(folder / REPORT, ignore_errors=True)
+            logger.warning("the report on the pictures could not be drawn: %s", error)
+    return interrupted

@@ -54,6 +54,7 @@ class AgreementMeter:
     _differs: str = ""
     _equal: int = 0
     _numbers: bool = True
+    _apart: bool = False
     _count: int = 0
     _signal: float = 0.0
     _noise: float = 0.0
@@ -66,7 +67,8 @@ class AgreementMeter:
         """Add the values of a batch: the float model's and the quantized model's.
 
         Two shapes that differ, as the number of instances behind an NMS may, cannot be compared
-        row by row: then nothing is said of the part, whatever the other batches are like.
+        row by row: then nothing is said of the part, whatever the other batches are like. NaN and
+        infinity, as in masks, are compared by where they are.
         """
         if reference.shape != quantized.shape:
             self._differs = self._differs or (
@@ -83,6 +85,11 @@ class AgreementMeter:
         self._float.add(reference)
         self._quantized.add(quantized)
         pair = np.stack([reference.reshape(-1), quantized.reshape(-1)]).astype(np.float64)
+        finite = np.isfinite(pair)
+        self._apart = self._apart or bool((finite[0] != finite[1]).any())
+        pair = pair[:, finite.all(axis=0)]
+        if pair.size == 0:
+            return
         self._signal += float(np.square(pair[0]).sum())
         self._noise += float(np.square(pair[0] - pair[1]).sum())
         new = pair.shape[1]
@@ -97,12 +104,21 @@ class AgreementMeter:
     def result(self) -> PartAgreement:
         """Return the agreement so far.
 
-        A perfect match has an SQNR of +∞ dB, an all-zero reference with any noise −∞. The
-        correlation of a part that does not vary is 1 for a perfect match and 0 otherwise.
+        A perfect match has an SQNR of +∞ dB, an all-zero reference with any noise −∞. Of a part
+        that is one number everywhere a match says nothing, and its correlation is 0 otherwise.
         ``distinct`` stops counting at ``DISTINCT_LIMIT``. Of integers, truth values and strings it
         says which share is equal, and of a part that was never compared nothing but why.
         """
-        why = self._differs or ("" if self._count else "it has no values on these pictures")
+        why = self._differs or (
+            "" if self._count or self._apart else "it has no numbers on these pictures"
+        )
+        if (
+            self._numbers
+            and not self._apart
+            and self._noise == 0
+            and self._count > 1 == self._float.count
+        ):
+            why = why or "it is one number everywhere, whatever the picture, in both models"
         if why or not self._numbers:
             share = math.nan if why else self._equal / self._count
             return PartAgreement(self.part, self.kind, math.nan, math.nan, 0, 0, share, why)
@@ -116,12 +132,14 @@ class AgreementMeter:
         )
 
     def _sqnr(self) -> float:
+        if self._apart:
+            return -math.inf
         if self._noise == 0:
             return math.inf
         return 10 * math.log10(self._signal / self._noise) if self._signal > 0 else -math.inf
 
     def _correlation(self) -> float:
-        if self._noise == 0:
+        if self._noise == 0 and not self._apart:
             return 1.0
         spread = math.sqrt(self._moments[0, 0]) * math.sqrt(self._moments[1, 1])
         return float(np.clip(self._moments[0, 1] / spread, -1, 1)) if spread > 0 else 0.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from zqc.diagnosis.effects import Effect
 from zqc.errors import OutputError
-from zqc.files import check_file
+from zqc.files.places import check_file
 
 
 class Cache:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
-from passes.graph import constant, float_attribute
-from zqc.errors import AlreadyQuantizedError, ModelError
+from passes.graph import constant, float_attribute, int_attribute, ints, scalar
+from zqc.errors import DAMAGED, AlreadyQuantizedError, ModelError
+from zqc.model_io.tensors import MOST_ELEMENTS
 
 logger = logging.getLogger(__name__)
 
@@ -106,44 +108,86 @@ def check_operators(model: ir.Model) -> None:
 
 
 def check_structure(model: ir.Model) -> None:
-    """Refuse graphs of which the C++ of others says little, or on which it dies.
+    """Refuse nodes whose parameters do not belong together, or leave nothing of what goes in.
 
     Raises:
-        ModelError: Names the first node that reads what nothing writes, that moves in steps of 0,
-            or whose parameters do not belong together.
+        ModelError: Names the first one.
     """
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        for value in node.inputs:
-            if value is not None and value.name and _comes_from_nowhere(value):
-                raise ModelError(
-                    f"{_called(node)} reads {value.name!r}, which nothing writes; the file is "
-                    "damaged, export or download it again"
-                )
-        for name in ("strides", "dilations", "kernel_shape"):
-            attribute = node.attributes.get(name)
-            if attribute is None or attribute.type is not ir.AttributeType.INTS:
-                continue
-            if any(number < 1 for number in attribute.as_ints()):
-                raise ModelError(
-                    f"{_called(node)} has the {name} {list(attribute.as_ints())}, which must be 1 "
-                    "at least; the file is damaged, export or download it again"
-                )
+        if node.domain != "":
+            continue
         if node.op_type == "BatchNormalization":
-            lengths = {len(array) for v in node.inputs[1:] if (array := constant(v)) is not None}
+            lengths = {array.size for v in node.inputs[1:] if (array := constant(v)) is not None}
             if len(lengths) > 1:
                 raise ModelError(
-                    f"the parameters of {_called(node)} are for {sorted(lengths)} channels; the "
-                    "file is damaged, export or download it again"
+                    f"the parameters of {_called(node)} are for {sorted(lengths)} channels; "
+                    f"{DAMAGED}"
+                )
+        if node.op_type in ("Conv", "ConvTranspose"):
+            _check_convolution(node)
+        if node.op_type == "Clip":
+            _check_bounds(node)
+
+
+def check_sizes(model: ir.Model) -> None:
+    """Refuse tensors that no machine holds; an open batch counts as one picture.
+
+    Raises:
+        ModelError: Names the first one, and what computes it.
+    """
+    makers = [(_called(node), node.outputs) for node in model.graph.all_nodes()]
+    for maker, values in [("the model", model.graph.inputs), *makers]:
+        for value in values:
+            sizes = [d for d in value.shape or () if isinstance(d, int)]
+            if math.prod(sizes) > MOST_ELEMENTS:
+                raise ModelError(
+                    f"{maker} has {value.name!r} of shape "
+                    f"[{', '.join(map(str, dimensions(value.shape)))}], which no machine holds; "
+                    "give a smaller --input-shape, or export the model again"
                 )
 
 
-def _comes_from_nowhere(value: ir.Value) -> bool:
-    return (
-        value.producer() is None
-        and not value.is_graph_input()
-        and not value.is_initializer()
-        and value.const_value is None
+def _check_convolution(node: ir.Node) -> None:
+    """Refuse weights of another kernel than the attributes say, or of no whole groups."""
+    weights = constant(node.inputs[1])
+    if weights is None:
+        return
+    kernel, group = ints(node, "kernel_shape", weights.shape[2:]), int_attribute(node, "group", 1)
+    transposed = node.op_type == "ConvTranspose"
+    if weights.ndim < 3 or kernel != weights.shape[2:]:
+        fault = f"a kernel of {list(kernel)}"
+    elif weights.shape[0] % group:
+        fault = f"{group} groups"
+    else:
+        strides = ints(node, "strides", ())
+        if not strides or len(strides) == weights.ndim - 2:
+            biases = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+            outputs = weights.shape[1] * group if transposed else weights.shape[0]
+            if biases is None or biases.shape == (outputs,):
+                return
+            fault = f"biases of shape {list(biases.shape)}"
+        else:
+            fault = f"strides {list(strides)}"
+    raise ModelError(
+        f"{_called(node)} has {fault}, and weights of shape {list(weights.shape)}; {DAMAGED}"
     )
+
+
+def _check_bounds(node: ir.Node) -> None:
+    """Refuse bounds that leave one number of all that goes in."""
+    if any(
+        (array := constant(value)) is not None and array.dtype.kind != "f"
+        for value in node.inputs[1:]
+    ):
+        return
+    low, high = (scalar(value) for value in (*node.inputs[1:], None, None)[:2])
+    if low is None and high is None and "min" in node.attributes and "max" in node.attributes:
+        low, high = (float_attribute(node, name, math.nan) for name in ("min", "max"))
+    if low is not None and high is not None and low >= high:
+        raise ModelError(
+            f"{_called(node)} has the bounds {low:g} and {high:g}, which leave nothing of its "
+            f"input; {DAMAGED}"
+        )
 
 
 def check_numbers(model: ir.Model) -> None:
@@ -180,7 +224,7 @@ def _check_variances(node: ir.Node) -> None:
     if (variances + epsilon <= 0).any():
         raise ModelError(
             f"{found}, which is negative even with its epsilon of {epsilon:.3g}, so the model "
-            "computes nothing; the file is damaged, export it again"
+            "computes nothing; {DAMAGED}"
         )
     logger.warning(
         "%s, which no training leaves: it is computed as ONNX Runtime does, and no picture is made "

@@ -1,7 +1,8 @@
 """Foreign C++ in a process of its own: what it prints and what it dies of stays there.
 
-On a damaged model the C++ of onnx and onnxsim may print, loop for hours or die by a signal. So one
-child process makes each model ready, see ``preparation``; ``worker`` is what runs in it. Nothing
+On a damaged model the C++ of onnx, onnxsim and ONNX Runtime may print, loop for hours, take all
+memory or die by a signal. So one child process makes each model ready and runs it for the first
+time, see ``preparation``; ``worker`` is what runs in it, with a limit of time and memory. Nothing
 but bytes passes between the two, through pipes: no file is left behind, whoever dies first, and any
 number of threads can load at once.
 """
@@ -30,7 +31,10 @@ logger = logging.getLogger(__name__)
 READY = b"ready\n"
 """What the child writes first: from then on, what happens to it is the model's doing."""
 
-# A detector of 35 MB takes 3 s. The limit ends what would never end, on busy machines, too.
+STEP = b"step "
+"""How the line begins that says which step begins."""
+
+# A detector of 35 MB takes 5 s. The limit ends what would never end, on busy machines, too.
 _SECONDS = 60.0
 _SECONDS_PER_MB = 1.0
 
@@ -42,6 +46,10 @@ class _NotStartedError(Exception):
 class _DiedError(Exception):
     """The child died of the model; the message says how."""
 
+    def __init__(self, step: str, how: str) -> None:
+        super().__init__(how)
+        self.step = step
+
 
 def prepared(
     proto: onnx.ModelProto,
@@ -51,29 +59,27 @@ def prepared(
 ) -> onnx.ModelProto:
     """Make a model ready in a child process, see ``preparation.prepared``.
 
-    Where only onnxsim dies, the model is used unsimplified; where no child process can be started,
+    Where onnxsim dies, the model is used unsimplified; where no child process can be started,
     onnxsim does not run at all. The log says so.
 
     Raises:
-        ModelError: The model is none that zqc can work on, or onnx dies of it, too.
+        ModelError: The model is none that zqc can work on, or another step dies of it.
     """
     options = {"input_shape": input_shape, "inputs": dict(inputs or {})}
-    try:
-        content = proto.SerializeToString()
-    except (EncodeError, ValueError) as error:
-        raise ModelError("the model is larger than 2 GB, which ONNX cannot hold") from error
+    content = _serialized(proto)
     try:
         try:
-            return _in_child(content, options, simplify=True)
+            return _in_child(content, options | {"simplify": True})
         except _DiedError as error:
+            if error.step != preparation.SIMPLIFY:
+                raise
             fault = error
-        try:
-            model = _in_child(content, options, simplify=False)
-        except _DiedError as error:
-            raise ModelError(
-                f"the model cannot be read: onnx {error}; it is damaged or not valid ONNX, "
-                "export it again"
-            ) from error
+        model = _in_child(content, options | {"simplify": False})
+    except _DiedError as error:
+        raise ModelError(
+            f"the model cannot be read: {error.step} {error}; it is damaged or not valid ONNX, "
+            "export it again"
+        ) from error
     except _NotStartedError as error:
         logger.warning("onnxsim cannot run here, the model is used unsimplified: %s", error)
         return preparation.prepared(proto, input_shape=input_shape, inputs=inputs, simplify=False)
@@ -81,7 +87,29 @@ def prepared(
     return model
 
 
-def _in_child(content: bytes, options: Mapping[str, Any], *, simplify: bool) -> onnx.ModelProto:
+def try_out(proto: onnx.ModelProto) -> None:
+    """Run a model for the first time in a child process, if one can be started.
+
+    Raises:
+        ModelError: It kills ONNX Runtime, or does not end.
+    """
+    try:
+        _in_child(_serialized(proto), {"only_run": True})
+    except _DiedError as error:
+        raise ModelError(f"{error.step} {error}; it is damaged, export it again") from error
+    except _NotStartedError as error:
+        logger.debug("the model runs here for the first time: %s", error)
+
+
+def _serialized(proto: onnx.ModelProto) -> bytes:
+    try:
+        content: bytes = proto.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise ModelError("the model is larger than 2 GB, which ONNX cannot hold") from error
+    return content
+
+
+def _in_child(content: bytes, options: Mapping[str, Any]) -> onnx.ModelProto:
     """Start a child, hand it a model and return what it makes of it.
 
     Raises:
@@ -93,7 +121,7 @@ def _in_child(content: bytes, options: Mapping[str, Any], *, simplify: bool) -> 
     if not sys.executable or getattr(sys, "frozen", False):
         raise _NotStartedError("this program has no Python of its own to start")
     limit = _SECONDS + _SECONDS_PER_MB * len(content) / 1e6
-    options = {**options, "simplify": simplify, "seconds": limit}
+    options = {**options, "seconds": limit}
     # -P: modules come from where they came from here, never from the current folder as well.
     command = [sys.executable, "-P", "-m", "zqc.model_io.worker", json.dumps(options)]
     try:
@@ -115,9 +143,19 @@ def _in_child(content: bytes, options: Mapping[str, Any], *, simplify: bool) -> 
         logger.debug("the child process printed: %s", text)
     if not reply.startswith(READY):
         raise _NotStartedError(f"the child process {fault or 'gave no answer'}")
+    steps, reply = _steps(reply.removeprefix(READY))
     if fault:
-        raise _DiedError(fault)
-    return _result(reply.removeprefix(READY))
+        raise _DiedError(steps[-1] if steps else "onnx", fault)
+    return _result(reply)
+
+
+def _steps(reply: bytes) -> tuple[list[str], bytes]:
+    """The steps that have begun, and what stands behind them."""
+    steps = []
+    while reply.startswith(STEP):
+        line, _, reply = reply.partition(b"\n")
+        steps.append(line.removeprefix(STEP).decode())
+    return steps, reply
 
 
 def _result(reply: bytes) -> onnx.ModelProto:

@@ -17,12 +17,8 @@ Values that are read behind the cut become outputs of the part before it, with t
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -36,10 +32,6 @@ from passes.analysis.topology import (
 from passes.graph import nested_nodes, remove_unused, subgraphs
 from passes.operators import PICKING
 from zqc.errors import MissingPackageError, ModelError
-from zqc.model_io import onnx_file, upgrade
-from zqc.model_io.admission import check_structure, set_plugins_apart
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,41 +100,6 @@ def split(model: ir.Model) -> tuple[ir.Model, Ends]:
     return _until(model, list(dict.fromkeys(wanted))), Ends(
         names, left, tuple(dict.fromkeys(foreign.values())), tail
     )
-
-
-def split_file(path: Path) -> tuple[ir.Model, ir.Model, Ends]:
-    """Read any model, quantized or not, and cut it; return the whole, what runs, and the rest.
-
-    Raises:
-        ModelError: The file cannot be read, contradicts itself, or nothing of it can be run.
-    """
-    model = ir.from_proto(upgrade.plain(onnx_file.read(path).proto))
-    try:
-        check_structure(model)
-        set_plugins_apart(model)
-        return (model, *split(model))
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-
-
-@contextmanager
-def runnable(path: Path) -> Iterator[Path]:
-    """Give a file that ONNX Runtime lacks operators for another one, with what it can run of it.
-
-    Any other file is its own.
-
-    Raises:
-        ModelError: See ``split_file``.
-    """
-    _, part, ends = split_file(path)
-    if not ends.foreign:
-        yield path
-        return
-    logger.warning("%s: %s", path, ends.warning())
-    with tempfile.TemporaryDirectory(prefix="zqc-") as folder:
-        file = Path(folder) / path.name
-        file.write_bytes(ir.to_proto(part).SerializeToString())
-        yield file
 
 
 def joined(model: ir.Model, ends: Ends) -> ir.Model:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from google.protobuf.message import EncodeError
 
 from zqc.errors import ModelError, OutputError
-from zqc.files import atomic_write
+from zqc.files.atomic import atomic_write
 from zqc.model_io import child, lowest_opset, onnx_file, upgrade
 from zqc.model_io.admission import PLUGINS, dimensions
 from zqc.model_io.ends import Ends, joined, split

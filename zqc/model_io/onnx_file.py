@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import stat
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,22 +13,15 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
-from onnx import external_data_helper
 
 from zqc.errors import ModelError
+from zqc.model_io import external
+from zqc.model_io.soundness import check_sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PROTOBUF_LIMIT = 2**31 - 1
-_WHOLE_BYTES = frozenset(
-    getattr(onnx.TensorProto, name)
-    for name in (
-        *("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16", "BOOL"),
-        *("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64"),
-    )
-)
-"""Types of which each value takes whole bytes."""
 _KNOWN_STARTS = {
     b"version https://git-lfs": "is a Git LFS pointer; fetch the model first: git lfs pull",
     b"PK\x03\x04": "is a zip archive (a PyTorch checkpoint?); export the network to ONNX first",
@@ -57,6 +50,13 @@ def read(path: Path) -> OnnxFile:
         ModelError: It cannot be read, or it is not ONNX; the message says which and what to do.
     """
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise ModelError(f"{path} is a pipe or a device; give the path of an .onnx file")
+        if found.st_size > _PROTOBUF_LIMIT:
+            raise ModelError(
+                f"{path} has more than the 2 GB that an ONNX file can have; it is damaged, or none"
+            )
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist; check the path of the model") from error
@@ -65,57 +65,41 @@ def read(path: Path) -> OnnxFile:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     proto = _parsed(path, content)
-    digest, size = hashlib.sha256(content), len(content)
-    for external in _external_files(path, proto):
-        try:
-            size += external.stat().st_size
-            with external.open("rb") as file:
-                for block in iter(lambda: file.read(1 << 20), b""):
-                    digest.update(block)
-        except OSError as error:
-            raise ModelError(f"{external} cannot be read: {error.strerror or error}") from error
-    if size > _PROTOBUF_LIMIT:
-        raise ModelError(f"{path} has {size / 2**30:.1f} GB, but at most 2 GB can be worked on")
     try:
-        onnx.load_external_data_for_model(proto, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"the external data of {path} cannot be used: {error}") from error
-    _check_complete(path, proto)
+        files = external.files_of(proto, path)
+        size = len(content) + sum(file.stat().st_size for file in files)
+        if size > _PROTOBUF_LIMIT:
+            raise ModelError(f"it has {size / 2**30:.1f} GB, but at most 2 GB can be worked on")
+        digest = hashlib.sha256(content)
+        for file in files:
+            with file.open("rb") as opened:
+                for block in iter(lambda: opened.read(1 << 20), b""):
+                    digest.update(block)
+        external.load(proto, path)
+        check_sound(proto)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error.__cause__
+    except OSError as error:
+        raise ModelError(
+            f"the external data of {path} cannot be read: {error.filename}: "
+            f"{error.strerror or error}"
+        ) from error
     return OnnxFile(proto, digest.hexdigest(), size)
-
-
-def _check_complete(path: Path, proto: onnx.ModelProto) -> None:
-    """Refuse parameters with fewer bytes than their shape needs: an interrupted download.
-
-    Raises:
-        ModelError: Names the first one.
-    """
-    for tensor in proto.graph.initializer:
-        if not tensor.HasField("raw_data") or tensor.data_type not in _WHOLE_BYTES:
-            continue
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-        needed = math.prod(tensor.dims) * dtype.itemsize
-        if len(tensor.raw_data) != needed:
-            raise ModelError(
-                f"{path}: the parameter {tensor.name!r} has {len(tensor.raw_data)} bytes, but its "
-                f"shape needs {needed}; the file, or its external data, is cut off or damaged: "
-                "export or download it again"
-            )
 
 
 def of_model(model: onnx.ModelProto | ir.Model) -> OnnxFile:
     """Take a model in memory for a file; an ``onnx_ir.Model`` may keep its data in other files.
 
     Raises:
-        ModelError: A ``ModelProto`` refers to external data, whose place it does not know, or the
-            model is larger than protobuf can hold.
+        ModelError: A ``ModelProto`` refers to external data, whose place it does not know, the
+            model is larger than protobuf can hold, or it is not sound.
     """
     if isinstance(model, ir.Model):
         try:
             model = ir.to_proto(ir.external_data.load_to_model(model.clone()))
         except OSError as error:
             raise ModelError(f"the external data of the model cannot be read: {error}") from error
-    elif any(map(external_data_helper.uses_external_data, model.graph.initializer)):
+    elif any(external.tensors_outside(model)):
         raise ModelError(
             "the model refers to external data, and a ModelProto does not know where that lies; "
             "give the path of the file, or load the data first (onnx.load does)"
@@ -126,6 +110,8 @@ def of_model(model: onnx.ModelProto | ir.Model) -> OnnxFile:
         raise ModelError("the model has more than the 2 GB that can be worked on") from error
     # A copy: what the caller holds stays as it is.
     proto = onnx.ModelProto.FromString(content)
+    _check_graph_there(proto, "the model")
+    check_sound(proto)
     return OnnxFile(proto, hashlib.sha256(content).hexdigest(), len(content))
 
 
@@ -145,25 +131,6 @@ def as_file(model: Path | onnx.ModelProto | ir.Model) -> Iterator[Path]:
         yield path
 
 
-def _external_files(path: Path, proto: onnx.ModelProto) -> list[Path]:
-    """The files that hold the parameters of a model, each once."""
-    locations = {
-        entry.value
-        for tensor in proto.graph.initializer
-        if external_data_helper.uses_external_data(tensor)
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    files = [path.parent / location for location in sorted(locations)]
-    for file in files:
-        if not file.is_file():
-            raise ModelError(
-                f"{path} keeps its parameters in {file}, which does not exist; "
-                "put that file beside the model"
-            )
-    return files
-
-
 def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
     """Parse a file's content and refuse what is no ONNX model."""
     if not content:
@@ -179,9 +146,13 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
         raise ModelError(
             f"{path} {finding}, not a complete ONNX model; export or download it again"
         ) from error
-    if not proto.graph.node or not proto.graph.output:
-        raise ModelError(f"{path} holds no ONNX graph; export or download the model again")
+    _check_graph_there(proto, str(path))
     return proto
+
+
+def _check_graph_there(proto: onnx.ModelProto, name: str) -> None:
+    if not proto.graph.node or not proto.graph.output:
+        raise ModelError(f"{name} holds no ONNX graph; export or download the model again")
 
 
 def _is_text(content: bytes) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -21,12 +21,13 @@ from passes.canonicalize.explicit_pads import ExplicitPads
 from passes.canonicalize.fold_batch_size import FoldBatchSize
 from passes.canonicalize.plain_splits import PlainSplits
 from passes.canonicalize.spell_swish import SpellSwish
-from zqc.errors import InputShapeError, ModelError
-from zqc.model_io import float32, picture_input, upgrade
+from zqc.errors import DAMAGED, InputShapeError, ModelError, ZqcError
+from zqc.model_io import float32, picture_input, trial, upgrade
 from zqc.model_io.admission import (
     check_numbers,
     check_operators,
     check_opset,
+    check_sizes,
     check_structure,
     described,
     set_plugins_apart,
@@ -55,23 +56,35 @@ _STATED_SIZE = "imgsz"
 """Where Ultralytics writes height and width, as ``[640, 640]``."""
 
 
+SIMPLIFY = "onnxsim"
+"""The one step that a model can do without."""
+
+
+def _quiet(step: str) -> None:
+    """Tell nobody of a step."""
+
+
 def prepared(
     proto: onnx.ModelProto,
     *,
     input_shape: tuple[int, int] | None,
     simplify: bool,
+    run: bool = True,
     inputs: Mapping[str, Sequence[float]] | None = None,
+    begin: Callable[[str], None] = _quiet,
 ) -> onnx.ModelProto:
     """Make a model ready.
 
-    Runs the C++ of onnx, and of onnxsim with ``simplify``, in this process; ``child`` runs it in
-    another one.
+    Runs the C++ of onnx, of onnxsim with ``simplify``, and of ONNX Runtime with ``run``, in this
+    process; ``child`` runs it in another one.
 
     Args:
         proto: The model as it came in, external data loaded.
         input_shape: Height and width for a model that leaves them open.
         simplify: Fold constants, too; without, the model is only harder to work on.
+        run: Run it as it came in and as it is then, and compare, see ``trial``.
         inputs: Values of inputs that are no pictures, row by row.
+        begin: Told of each step in which foreign C++ works, in words, before it begins.
 
     Raises:
         ModelError: It is none that zqc can work on.
@@ -79,12 +92,12 @@ def prepared(
         AlreadyQuantizedError: The model is quantized already.
     """
     try:
-        return _prepared(proto, input_shape, inputs or {}, simplify=simplify)
-    except (ModelError, MemoryError):
+        return _prepared(proto, input_shape, inputs or {}, begin, simplify=simplify, run=run)
+    except (ZqcError, MemoryError):
         raise
     except Exception as error:  # onnx and onnx_ir raise many kinds where a model is damaged
         raise ModelError(
-            f"the model is damaged or not valid ONNX: {upgrade.first_line(_root(error))}; "
+            f"the model is damaged or not valid ONNX: {upgrade.first_line(upgrade.root(error))}; "
             "onnx.checker.check_model(PATH, full_check=True) may say more; export it again"
         ) from error
 
@@ -101,10 +114,13 @@ def _prepared(
     proto: onnx.ModelProto,
     input_shape: tuple[int, int] | None,
     inputs: Mapping[str, Sequence[float]],
+    begin: Callable[[str], None],
     *,
     simplify: bool,
+    run: bool,
 ) -> onnx.ModelProto:
     check_opset(upgrade.opset(proto))
+    begin("onnx")
     model = _normalized(upgrade.plain(proto))
     check_structure(model)
     model = float32.cast_up(model)
@@ -115,14 +131,47 @@ def _prepared(
     given = _fix_sizes(model, picture, input_shape, inputs)
     # The converter spells operators more plainly where it knows the rank of their inputs.
     known = _canonical(inferred(ir.to_proto(model)))
+    check_sizes(known)
+    _check_declared(proto, known)
+    begin("the first run of the model")
+    first = trial.first_run(proto, known, inputs) if run else None
+    begin("onnx's conversion to another opset")
     raised = upgrade.raise_opset(ir.to_proto(known), MINIMUM_OPSET)
     if given:
         _check_size(raised)
-    ready = _canonical(inferred(upgrade.simplify(raised) if simplify else raised))
+    begin(SIMPLIFY if simplify else "onnx")
+    simplified = upgrade.simplify(raised) if simplify else raised
+    begin("onnx's shape inference")
+    ready = _canonical(inferred(simplified))
+    check_sizes(ready)
+    begin("a run of the model")
     observe(ready)
+    trial.check_same(ready, first)
     result = ir.to_proto(ready)
     _check_valid(result)
     return result
+
+
+def _check_declared(proto: onnx.ModelProto, known: ir.Model) -> None:
+    """Refuse a value inside that is declared with another number of dimensions than it has.
+
+    Sizes are no sign of damage: exporters leave those of another picture behind.
+    """
+    declared = {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in proto.graph.value_info
+        if value.type.tensor_type.HasField("shape")
+    }
+    for node in known.graph:
+        for value in node.outputs:
+            rank = declared.get(value.name or "")
+            if rank is None or value.shape is None or node.domain != "":
+                continue
+            if rank != len(value.shape):
+                raise ModelError(
+                    f"the file declares {value.name!r} with {rank} dimensions, but {node.op_type} "
+                    f"gives it {len(value.shape)}; {DAMAGED}"
+                )
 
 
 def _canonical(model: ir.Model) -> ir.Model:
@@ -144,13 +193,6 @@ def _check_valid(proto: onnx.ModelProto) -> None:
     except onnx.checker.ValidationError as error:
         lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         raise ModelError(f"the model is not valid ONNX: {lines}; export it again") from error
-
-
-def _root(error: BaseException) -> BaseException:
-    """What an error was first, before others were raised from it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _normalized(proto: onnx.ModelProto) -> ir.Model:

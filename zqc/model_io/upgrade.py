@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,9 @@ from onnx import helper, inliner, numpy_helper, shape_inference, version_convert
 from zqc.errors import ModelError
 
 logger = logging.getLogger(__name__)
+
+_NOISE = re.compile(r"^\[\w+Error\] |^\S+:\d+: \S+: Assertion `[^`]*` failed: ")
+"""Kinds of errors, and places in its source, in the messages of onnx."""
 
 _PROTOBUF_LIMIT = 2**31 - 1
 _HALF_PIXEL_SINCE = 11  # until opset 10, Upsample and Resize sampled asymmetrically
@@ -186,10 +190,20 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelP
     )
 
 
+def root(error: BaseException) -> BaseException:
+    """Return what an error was first, before others were raised from it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of a foreign message."""
+    """Return the first line of a foreign message, cut short where it shows a whole graph."""
     lines = str(error).strip().splitlines()
-    return lines[0].removeprefix("[ShapeInferenceError] ") if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    line = _NOISE.sub("", lines[0])
+    return f"{line[:297]}…" if len(line) > 300 else line
 
 
 def _sample_asymmetrically(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from zqc.errors import ImageError, OptionError, OutputError
+from zqc.parsing.arrays import array_of, opened_npz, read_npy
+from zqc.parsing.text import ParseError
 from zqc.pictures.input_format import FitMode, InputFormat
+from zqc.pictures.picture_file import read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,18 +25,7 @@ if TYPE_CHECKING:
     Read = Callable[[int, int], tuple[NDArray[np.float32], tuple["PicturePlacement", ...]]]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_LYING = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _PADDING = 114  # the grey that YOLO letterboxes with
-
-# What Pillow's decoders raise for broken files, besides OSError.
-_DECODE_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
 
 
 @dataclass(frozen=True)
@@ -91,6 +81,7 @@ class ImageSet:
             made them; empty where none did.
         caution: What speaks against relying on them, in one line; empty where nothing does.
         labels: What each picture shows, where the synthesis was told; else empty.
+        kept: Whether they were synthesised by an earlier compilation.
     """
 
     names: tuple[str, ...]
@@ -102,6 +93,7 @@ class ImageSet:
     losses: tuple[float, ...] = ()
     caution: str = ""
     labels: tuple[Objects, ...] = ()
+    kept: bool = False
 
     @classmethod
     def of_tensors(
@@ -114,6 +106,7 @@ class ImageSet:
         losses: tuple[float, ...] = (),
         caution: str = "",
         labels: tuple[Objects, ...] = (),
+        kept: bool = False,
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""
         names = tuple(map(str, range(len(tensors))))
@@ -130,6 +123,7 @@ class ImageSet:
             losses=losses,
             caution=caution,
             labels=labels,
+            kept=kept,
         )
 
     def __len__(self) -> int:
@@ -173,46 +167,6 @@ class ImageSet:
         """Read batches together with the placement of each picture."""
         for start in range(0, len(self), size):
             yield self.read(start, min(start + size, len(self)))
-
-
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as RGB, shape (height, width, 3).
-
-    The EXIF orientation is applied, 16-bit grey is scaled to 8 bits, an alpha channel is dropped.
-
-    Raises:
-        ImageError: The file is missing, is not a picture, is damaged, or holds float pixels.
-    """
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            if picture.mode == "F":
-                raise ImageError(f"{path} holds float pixels; save it with 8 or 16 bits")
-            if picture.mode.startswith("I"):  # 16-bit grey; mode I in older Pillow
-                wide = np.asarray(picture).astype(np.float64)
-                grey = np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
-            return np.array(picture.convert("RGB"), np.uint8)
-    except FileNotFoundError as error:
-        raise ImageError(f"picture {path} does not exist") from error
-    except _DECODE_ERRORS as error:
-        raise ImageError(f"cannot read {path} as a picture: {error}") from error
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return width and height of a picture as ``read_picture`` reads it; no pixel is decoded.
-
-    Raises:
-        ImageError: The file is missing or is not a picture.
-    """
-    try:
-        with Image.open(path) as file:
-            turned = file.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
-            return (file.height, file.width) if turned else (file.width, file.height)
-    except FileNotFoundError as error:
-        raise ImageError(f"picture {path} does not exist") from error
-    except _DECODE_ERRORS as error:
-        raise ImageError(f"cannot read {path} as a picture: {error}") from error
 
 
 def fit(
@@ -402,9 +356,8 @@ def _read_array(path: Path | NDArray[np.generic], input_name: str | None) -> NDA
         raise ImageError(f"{path} does not exist")
     try:
         if path.suffix.lower() == ".npy":
-            array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-            return array
-        with np.load(path, allow_pickle=False) as archive:
+            return read_npy(path, mapped=True)
+        with opened_npz(path) as archive:
             known = ("images",) if input_name is None else (input_name, "images")
             wanted = [key for key in known if key in archive.files]
             keys = wanted or archive.files
@@ -413,9 +366,11 @@ def _read_array(path: Path | NDArray[np.generic], input_name: str | None) -> NDA
                     f"{path} holds {len(keys)} arrays ({', '.join(keys)}); name the one to use "
                     f"{' or '.join(known)}"
                 )
-            return np.asarray(archive[keys[0]])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ImageError(f"cannot read {path} as a NumPy array: {error}") from error
+            return array_of(archive, keys[0])
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror or error}") from error
+    except ParseError as error:
+        raise ImageError(f"{path} {error}") from error
 
 
 def _synthesised(path: Path | NDArray[np.generic], count: int) -> int:
@@ -425,10 +380,13 @@ def _synthesised(path: Path | NDArray[np.generic], count: int) -> int:
     """
     if not isinstance(path, Path) or path.suffix.lower() == ".npy":
         return 0
-    with np.load(path, allow_pickle=False) as archive:
+    with opened_npz(path) as archive:
         if "synthesised" not in archive.files:
             return 0
-        return int(np.count_nonzero(np.resize(archive["synthesised"], count)))
+        try:
+            return int(np.count_nonzero(np.resize(array_of(archive, "synthesised"), count)))
+        except ParseError as error:
+            raise ImageError(f"{path} {error}") from error
 
 
 def _arranged(array: NDArray[np.generic], picture: tuple[int, int, int]) -> NDArray[np.generic]:

@@ -88,8 +88,10 @@ class Recipe:
         second_moments: Whether the deviation that quantization changes is corrected as well.
         channel_outputs: Whether every channel of what the last layers put out has a step of its
             own, so that box offsets do not share the one of the logits.
-        uniform_bits: Whether all layers but the first and the last ones have ``bits``. Else, below
-            8, those that need them have more, and others fewer: the file is up to 3 % larger.
+        uniform_bits: Whether all layers but the first and the last ones have ``bits``, and all
+            activations in between ``act_bits``. Else, below 8, layers that need them have more, and
+            others fewer: the file is up to 3 % larger; likewise activations, with up to 3 % more
+            bits.
         target_size: Bits are chosen for a file of this share of the float file, between 0 and 1.
         target_latency: Likewise for this share of the float model's latency.
         samples: Number of calibration pictures; None leaves it to the effort.
@@ -254,6 +256,11 @@ class Recipe:
     def weighs_errors(self) -> bool:
         """Whether thresholds weigh errors by what they cost the outputs."""
         return self.threshold == "sensitivity" or (self.threshold == "auto" and self.few_bits)
+
+    @property
+    def mixes_activations(self) -> bool:
+        """Whether a few activations have 8 bits where the others have fewer."""
+        return self.few_bits and not self.uniform_bits
 
     def without_learning(self) -> Recipe:
         """The same, weights only rounded as learning would begin with them: it takes seconds."""

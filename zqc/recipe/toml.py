@@ -17,12 +17,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import tomllib
 import types
 from collections.abc import Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from zqc.errors import OptionError
+from zqc.parsing.text import ParseError, is_number, is_whole, parsed_toml, shown
 from zqc.pictures.input_format import ChannelOrder, InputFormat, asked_format, is_bgr
 from zqc.recipe.recipe import CHOICES, PRESETS, Recipe
 
@@ -46,9 +46,9 @@ def from_toml(text: str, *, where: str) -> Recipe:
         OptionError: It is not TOML, a key is unknown, or a value is none that its key can have.
     """
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise OptionError(f"{where} is not TOML: {error}") from error
+        table = parsed_toml(text)
+    except ParseError as error:
+        raise OptionError(f"{where} {error}") from error
     try:
         return _of_table(table)
     except OptionError as error:
@@ -83,7 +83,7 @@ def _of_table(table: Mapping[str, Any]) -> Recipe:
         if key not in KEYS:
             nearest = difflib.get_close_matches(key, KEYS, n=1)
             known = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(KEYS)}"
-            raise OptionError(f"unknown key {key!r}; {known}")
+            raise OptionError(f"unknown key {key[:60]!r}; {known}")
     preset = table.get("preset")
     if preset is not None:
         _checked("preset", preset, preset in list(PRESETS), f"one of {', '.join(PRESETS)}")
@@ -106,43 +106,35 @@ def _typed(key: str, value: Any) -> Any:
     if hint is str:
         return _checked(key, value, isinstance(value, str), "a text")
     if hint is float:
-        return float(_checked(key, value, _is_number(value), "a number"))
+        return float(_checked(key, value, is_number(value), "a number"))
     if hint is int:
-        return _checked(key, value, _is_whole(value), "a whole number")
+        return _checked(key, value, is_whole(value), "a whole number")
     if hint is bool:
         return _checked(key, value, isinstance(value, bool), "true or false")
     if get_origin(hint) is Mapping:
         tables = value.values() if isinstance(value, dict) else [None]
         if get_args(hint)[-1] is int:
             said = "a table of whole numbers, by patterns of names"
-            return _checked(key, value, all(map(_is_whole, tables)), said)
+            return _checked(key, value, all(map(is_whole, tables)), said)
         said = "a table of numbers, or lists of them, by the names of inputs"
-        fits = all(_is_number(each) or _is_numbers(each) for each in tables)
+        fits = all(is_number(each) or _is_numbers(each) for each in tables)
         return _checked(key, value, fits, said)
     items = value if isinstance(value, list) else [None]
     if get_args(hint)[-1] is Ellipsis:
         texts = all(isinstance(item, str) for item in items)
         return tuple(_checked(key, value, texts, "a list of texts"))
-    size = len(items) == 2 and all(map(_is_whole, items))
+    size = len(items) == 2 and all(map(is_whole, items))
     return tuple(_checked(key, value, size, "[height, width]"))
 
 
 def _checked(key: str, value: Any, fits: bool, allowed: str) -> Any:
     if not fits:
-        raise OptionError(f"{key} is {json.dumps(value, default=str)}, but must be {allowed}")
+        raise OptionError(f"{key} is {shown(value)}, but must be {allowed}")
     return value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_numbers(value: Any) -> bool:
-    return isinstance(value, list) and value != [] and all(map(_is_number, value))
+    return isinstance(value, list) and value != [] and all(map(is_number, value))
 
 
 def _input_format(table: Mapping[str, Any], base: Recipe) -> InputFormat | ChannelOrder:
@@ -156,7 +148,7 @@ def _input_format(table: Mapping[str, Any], base: Recipe) -> InputFormat | Chann
     if "input_range" in table:
         value = table["input_range"]
         ends = value if isinstance(value, list) and len(value) == 2 else []
-        lists = [[end] if _is_number(end) else end for end in ends]
+        lists = [[end] if is_number(end) else end for end in ends]
         fits = ends != [] and all(map(_is_numbers, lists))
         said = "[low, high] with a number, or a list of one per channel"
         _checked("input_range", value, fits, said)

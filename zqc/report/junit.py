@@ -27,9 +27,7 @@ def junit(result: CheckResult, *, title: str) -> str:
         said = f"{limit.option} {limit.limit:g}: {value}"
         cases.append((limit.option.lstrip("-"), limit.met, said))
     failed = sum(not holds for _, holds, _ in cases)
-    suite = ElementTree.Element(
-        "testsuite", name=_plain(title), tests=str(len(cases)), failures=str(failed), errors="0"
-    )
+    suite = _suite(title, tests=len(cases), failures=failed)
     for name, holds, said in cases:
         case = ElementTree.SubElement(suite, "testcase", classname="zqc.check", name=name)
         if not holds:
@@ -37,6 +35,29 @@ def junit(result: CheckResult, *, title: str) -> str:
             failure.text = _plain(f"{said}\n{result.verdict.advice}".strip())
         else:
             ElementTree.SubElement(case, "system-out").text = _plain(said)
+    return _text(suite)
+
+
+def junit_of_error(error: Exception, *, title: str) -> str:
+    """One test that could not be made, for a check that ended in an error.
+
+    Args:
+        error: The error.
+        title: What the suite is called.
+    """
+    suite = _suite(title, tests=1, errors=1)
+    case = ElementTree.SubElement(suite, "testcase", classname="zqc.check", name="verdict")
+    kind = type(error).__name__
+    ElementTree.SubElement(case, "error", type=kind, message=_plain(str(error)))
+    return _text(suite)
+
+
+def _suite(title: str, *, tests: int, failures: int = 0, errors: int = 0) -> ElementTree.Element:
+    counts = {"tests": str(tests), "failures": str(failures), "errors": str(errors)}
+    return ElementTree.Element("testsuite", {"name": _plain(title), **counts})
+
+
+def _text(suite: ElementTree.Element) -> str:
     ElementTree.indent(suite)
     return f"<?xml version='1.0' encoding='UTF-8'?>\n{ElementTree.tostring(suite, 'unicode')}\n"
 

@@ -29,6 +29,14 @@ logger = logging.getLogger(__name__)
 REPORT = "report"
 """The folder below the pictures."""
 
+TENSORS = "pictures.npz"
+_SHEET, _LOSS, _GAP, _NUMBERS = (
+    f"{REPORT}/{name}"
+    for name in ("contact_sheet.png", "loss.png", "statistics_gap.png", "statistics.json")
+)
+REPORT_FILES = (REPORT, _SHEET, _LOSS, _GAP, _NUMBERS)
+"""All that may be there to look at, by its path in the folder of the pictures."""
+
 
 def write_pictures(
     folder: Path,
@@ -36,28 +44,45 @@ def write_pictures(
     input_format: InputFormat,
     *,
     synthesised: bool,
-    model: str = "",
 ) -> None:
-    """Write ``000.png`` …, the exact tensors as ``pictures.npz``, and a contact sheet.
+    """Write ``000.png`` …, and the exact tensors as ``pictures.npz``.
 
     Args:
-        folder: An empty folder.
+        folder: A folder.
         tensors: Input tensors, (N, C, H, W), C = 1 or 3.
         input_format: How pixels became their values.
         synthesised: Whether they are made from statistics, not of noise.
-        model: Name of the model, for the titles.
 
     Raises:
         ImageError: The tensors do not have 1 or 3 channels.
         OutputError: The folder cannot be written.
     """
     write_pngs(folder, tensors, input_format)
-    write_tensors(folder / "pictures.npz", tensors, synthesised=synthesised)
-    report = _report(folder)
+    write_tensors(folder / TENSORS, tensors, synthesised=synthesised)
+
+
+def write_sheet(
+    folder: Path,
+    tensors: NDArray[np.float32],
+    input_format: InputFormat,
+    *,
+    synthesised: bool,
+    model: str = "",
+) -> None:
+    """Draw a contact sheet.
+
+    Args:
+        folder: The folder of the pictures.
+        tensors: Likewise as for ``write_pictures``.
+        input_format: Likewise.
+        synthesised: Likewise.
+        model: Name of the model, for the title.
+    """
+    (folder / REPORT).mkdir(exist_ok=True)
     kind = "synthesised" if synthesised else "structured noise"
     title = f"{len(tensors)} pictures ({kind}) for {model}" if model else ""
     sheet = contact_sheet(input_format.to_pixels(tensors[:MOST]), title)
-    sheet.save(report / "contact_sheet.png")
+    sheet.save(folder / _SHEET)
 
 
 def write_course(
@@ -73,10 +98,10 @@ def write_course(
         options: What it was made with, by name.
         model: Name of the model, for the titles.
     """
-    report = _report(folder)
+    (folder / REPORT).mkdir(exist_ok=True)
     if extras.installed(extras.PLOTS):
-        draw_losses(report / "loss.png", made.losses, model)
-        draw_gaps(report / "statistics_gap.png", made.gaps, model)
+        draw_losses(folder / _LOSS, made.losses, model)
+        draw_gaps(folder / _GAP, made.gaps, model)
     else:
         logger.warning("%s", extras.missing(extras.PLOTS, "drawing the plots of the report"))
     layers = [
@@ -88,10 +113,4 @@ def write_course(
         "losses": made.losses,
         "layers": layers,
     }
-    (report / "statistics.json").write_text(json_text(content) + "\n", encoding="utf-8")
-
-
-def _report(folder: Path) -> Path:
-    report = folder / REPORT
-    report.mkdir(exist_ok=True)
-    return report
+    (folder / _NUMBERS).write_text(json_text(content) + "\n", encoding="utf-8")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _STYLES = {"good": "bold green", "usable with care": "bold yellow", "broken": "bold red"}
 _NAMES_SHOWN = 3
+_CACHED = "; the pictures are from the cache"
 
 
 def compiled(result: CompileResult) -> Text:
@@ -35,7 +36,7 @@ def compiled(result: CompileResult) -> Text:
     lines = [
         *verdict_lines(result.verdict),
         input_line(result.input_choice),
-        line("Calibration", result.calibration),
+        line("Calibration", result.calibration + _CACHED * result.cached),
         *(
             line("Warning", caution, "bold yellow")
             for caution in (result.caution, result.saturation)
@@ -43,6 +44,8 @@ def compiled(result: CompileResult) -> Text:
         ),
         line("Precision", f"{result.precision} for {result.target}{_first_last(result)}"),
         *([line("Bits by layer", _bits_by_layer(result))] if result.bits_chosen else []),
+        *([line("Activations", _finer(result))] if result.finer_activations else []),
+        *([] if result.learned is None else [line("Weights", _learned(result.learned))]),
         *([line("Not equalized", _refused(result))] if result.refused else []),
         _kernels(result),
         *_stayed_float(result),
@@ -205,6 +208,21 @@ def _bits_by_layer(result: CompileResult) -> str:
     if result.mixed_room:
         text += f"; the file is at most {result.mixed_room:.0%} larger than with --uniform-bits"
     return text
+
+
+def _finer(result: CompileResult) -> str:
+    """Which activations have more bits than the others."""
+    names = result.finer_activations
+    return (
+        f"8 bits in {len(names)} that need them most ({_names(names)}); they take at most "
+        f"{result.activation_room:.0%} more than with --uniform-bits"
+    )
+
+
+def _learned(error: float) -> str:
+    """What learning was worth."""
+    left = f"the error on pictures held out fell to {error:.0%}"
+    return f"learned; {left}" if error < 1 else "as rounded: learning has found none better"
 
 
 def _kernels(result: CompileResult) -> Text:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,9 +16,12 @@ import onnx
 import onnx_ir as ir
 
 from zqc.errors import RuntimeFailure
+from zqc.files.scratch import scratch_folder
 from zqc.runtime import extras
 from zqc.runtime.kernel_times import KernelTime, kernel_times
 
+# From 1.32 on it keeps a database among the user's files, and sends events, unless told not to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import onnxruntime as ort
     from onnxruntime import OrtValue  # a folder that an uninstall left behind has none
@@ -31,6 +35,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CPU = "CPUExecutionProvider"
+
+_NOISE = re.compile(
+    r"(/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\) (\[with [^\]]*\] )?)?"
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |"
+    r"/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\) (\[with [^\]]*\] )?"
+)
+"""Codes, and functions of its source, in the messages of ONNX Runtime."""
 
 _FATAL_ONLY = 4  # ONNX Runtime's log severity: warnings of its optimizer are not for users
 
@@ -70,7 +81,9 @@ class Runner:
         try:
             values = self.session.run(list(self.outputs), dict(feeds), options)
         except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
-            raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+            raise RuntimeFailure(
+                f"ONNX Runtime failed while running the model: {_said(error)}"
+            ) from error
         finally:
             timer.cancel()
         return dict(zip(self.outputs, values, strict=True))
@@ -105,7 +118,9 @@ class Runner:
             self.session.run_with_iobinding(binding)
             values = dict(zip(self.outputs, binding.get_outputs(), strict=True))
         except Exception as error:  # as above
-            raise RuntimeFailure(f"ONNX Runtime failed while running the model: {error}") from error
+            raise RuntimeFailure(
+                f"ONNX Runtime failed while running the model: {_said(error)}"
+            ) from error
         return {name: values[name] for name in keep}, {
             name: value.numpy() for name, value in values.items() if name not in keep
         }
@@ -154,8 +169,8 @@ def executed_graph(model: ir.Model | bytes | Path, *, arm: bool = False) -> ir.M
     options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
     if arm:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "executed.onnx"
+    with scratch_folder() as folder:
+        written = folder / "executed.onnx"
         options.optimized_model_filepath = str(written)
         _session(_source(model), options)
         return ir.from_proto(onnx.load(str(written)))
@@ -183,9 +198,9 @@ def profile(
     """
     options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_ALL, threads)
     options.enable_profiling = True
-    with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        executed = Path(folder) / "executed.onnx"
+    with scratch_folder() as folder:
+        options.profile_file_prefix = str(folder / "profile")
+        executed = folder / "executed.onnx"
         if provider == CPU:  # nodes that other providers have compiled cannot be written
             options.optimized_model_filepath = str(executed)
         session = _session(_source(model), options, provider)
@@ -236,12 +251,18 @@ def _session(
     try:
         session = ort.InferenceSession(source, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises several unrelated pybind exceptions
-        raise RuntimeFailure(f"ONNX Runtime cannot load the model: {error}") from error
+        raise RuntimeFailure(f"ONNX Runtime cannot load the model: {_said(error)}") from error
     if provider not in session.get_providers():  # it only logs what a provider lacks
         raise RuntimeFailure(
             f"{provider} does not work on this machine: its libraries or its device are missing"
         )
     return session
+
+
+def _said(error: Exception) -> str:
+    """The message of ONNX Runtime in one line, without the places in its source."""
+    line = _NOISE.sub("", " ".join(str(error).split()))
+    return f"{line[:297]}…" if len(line) > 300 else line
 
 
 def _source(model: ir.Model | bytes | Path) -> str | bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.errors import OptionError, StatisticsError
+from zqc.parsing.text import ParseError, is_number, is_whole, parsed_json, read_text, shown
 from zqc.pictures.input_format import InputFormat
 from zqc.statistics.batchnorm import LayerStatistics
 from zqc.statistics.correspondence import Fingerprint, LayerIdentity
 
 FORMAT = "zqc statistics card"
 VERSION = 1
+
+_MOST_BYTES = 2**28
+_MOST_SIZE = 2**31
 
 _DIGITS = 3
 """Significant digits of variances and ranges. Other pictures of the same kind, a hundred of them,
@@ -97,13 +100,13 @@ def read_card(path: Path) -> Card:
         StatisticsError: The file is missing, no card, of a newer format, or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed_json(read_text(path, most=_MOST_BYTES))
     except FileNotFoundError as error:
         raise StatisticsError(f"statistics card {path} does not exist") from error
     except OSError as error:
         raise StatisticsError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or nested without end
-        message = f"{path} is no statistics card: {error}; make one with zqc stats"
+    except ParseError as error:
+        message = f"{path} is no statistics card: it {error}; make one with zqc stats"
         raise StatisticsError(message) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StatisticsError(f"{path} is no statistics card; make one with zqc stats")
@@ -114,7 +117,7 @@ def read_card(path: Path) -> Card:
         )
     try:
         return _card_from_json(content)
-    except (KeyError, TypeError, ValueError, OverflowError, OptionError) as error:
+    except (KeyError, ValueError, OptionError) as error:
         detail = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise StatisticsError(
             f"statistics card {path} is damaged: {detail}; make it again with zqc stats"
@@ -137,31 +140,35 @@ def _entry_to_json(entry: CardEntry) -> dict[str, Any]:
 
 
 def _card_from_json(content: dict[str, Any]) -> Card:
-    pictures, shape = int(content["pictures"]), tuple(map(int, content["input_shape"]))
-    if len(shape) != 3 or min(shape) < 1 or pictures < 1:
-        raise ValueError(f"{pictures} pictures of shape {shape}")
-    given = content["input"]
+    pictures, shape = content["pictures"], tuple(_list(content["input_shape"], "input_shape"))
+    sizes = (pictures, *shape)
+    if len(shape) != 3 or not all(is_whole(size) and 0 < size < _MOST_SIZE for size in sizes):
+        raise ValueError(f"it is of {shown(pictures)} pictures of shape {shown(shape)}")
+    given = _table(content["input"], "input")
     low, high = _numbers(given["low"], "input"), _numbers(given["high"], "input")
-    entries = tuple(_entry_from_json(entry) for entry in content["layers"])
+    layers = _list(content["layers"], "layers")
+    entries = tuple(_entry_from_json(_table(entry, "a layer")) for entry in layers)
     if not entries:
         raise ValueError("it has no layers")
-    input_format = InputFormat(tuple(low.tolist()), tuple(high.tolist()), bool(given["bgr"]))
+    if not isinstance(given["bgr"], bool):
+        raise ValueError(f"bgr is {shown(given['bgr'])}, but must be true or false")
+    input_format = InputFormat(tuple(low.tolist()), tuple(high.tolist()), given["bgr"])
     return Card(pictures, (shape[0], shape[1], shape[2]), input_format, entries)
 
 
 def _entry_from_json(content: dict[str, Any]) -> CardEntry:
-    name = str(content["output"])
+    name = _text(content["output"], "output")
     mean, variance = (_numbers(content[key], name) for key in ("mean", "variance"))
-    low, high = _numbers(content["range"], name).tolist()
+    low, high = _numbers(content["range"], name, count=2).tolist()
     if len(mean) != len(variance) or not len(mean) or variance.min() < 0:
         raise ValueError(f"mean and variance of {name!r} do not belong together")
     layer = LayerIdentity(
         output=name,
-        operator=str(content["operator"]),
-        shape=tuple(map(int, content["shape"])),
+        operator=_text(content["operator"], f"operator of {name!r}"),
+        shape=_shape(content["shape"], name),
         channels=len(mean),
-        weights=Fingerprint(*_numbers(content["weights"], name).tolist()),
-        bias=Fingerprint(*_numbers(content["bias"], name).tolist()),
+        weights=Fingerprint(*_numbers(content["weights"], name, count=3).tolist()),
+        bias=Fingerprint(*_numbers(content["bias"], name, count=3).tolist()),
     )
     return CardEntry(layer, LayerStatistics(name, mean, np.sqrt(variance)), low, high)
 
@@ -173,11 +180,37 @@ def _fingerprint_to_json(fingerprint: Fingerprint) -> list[float]:
     return [_to_step(part, step) for part in parts]
 
 
-def _numbers(values: Iterable[float], name: str) -> NDArray[np.float64]:
-    array = np.array([float(value) for value in values])
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name!r} has numbers that are not finite")
-    return array
+def _numbers(values: Any, name: str, *, count: int | None = None) -> NDArray[np.float64]:
+    for value in _list(values, name):
+        if not is_number(value):
+            raise ValueError(f"{name!r} has {shown(value)} where a finite number must be")
+    if count not in (None, len(values)):
+        raise ValueError(f"{name!r} has {len(values)} numbers where {count} must be")
+    return np.array(values, np.float64)
+
+
+def _shape(values: Any, name: str) -> tuple[int, ...]:
+    if not all(is_whole(size) and 0 < size < _MOST_SIZE for size in _list(values, name)):
+        raise ValueError(f"the shape of {name!r} is {shown(values)}")
+    return tuple(values)
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{name!r} has {shown(value)} where a list must be")
+    return value
+
+
+def _table(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name!r} is {shown(value)}, but must be an object")
+    return value
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"the {name} is {shown(value)}, but must be a text")
+    return value
 
 
 def _rounded(value: float) -> float:

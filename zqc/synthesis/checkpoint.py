@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -59,8 +59,8 @@ def options_of(
     return plain
 
 
-def write(file: Path, state: State, options: dict[str, Any]) -> None:
-    """Write where a synthesis stopped, with the options that it was made with."""
+def write(file: Path | BinaryIO, state: State, options: dict[str, Any]) -> None:
+    """Write where a synthesis stands, with the options that it is made with."""
     arrays: dict[str, Any] = state.to_arrays() | {_OPTIONS: np.array(json.dumps(options))}
     np.savez(file, **arrays)
 

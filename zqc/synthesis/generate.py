@@ -35,7 +35,7 @@ class Synthesis:
         gaps: What is left, layer by layer.
         state: Where to go on from.
         stopped: Why it ended early; None if it did not.
-        interrupted: Whether that was Ctrl-C, so that it can go on.
+        interrupted: Whether Ctrl-C came, before the end, so that it can go on, or thereafter.
         labels: What each picture shows, where it was synthesised for that; else empty.
     """
 
@@ -71,6 +71,7 @@ def synthesize(
     threads: int | None = None,
     state: State | None = None,
     afterwards: Callable[[float], float] | None = None,
+    keep: Callable[[State, str | None], None] | None = None,
 ) -> Synthesis:
     """Optimise a set of pictures until its pooled statistics are those that the model carries.
 
@@ -89,6 +90,8 @@ def synthesize(
         state: Where an earlier run of the same options stopped.
         afterwards: Seconds that the caller goes on to work with the pictures, from the seconds of
             a step; they count in what is told, and nowhere else.
+        keep: Gets the state after each pass, before it changes again; and after Ctrl-C, before the
+            pictures are measured, with why it stopped.
 
     Raises:
         UnsupportedOperatorError: The model has an operator without a gradient rule.
@@ -119,18 +122,22 @@ def synthesize(
                         rest += afterwards(step) if afterwards else 0.0
                         estimate(progress, rest, _plan(schedule))
                     task.advance(note=f"loss {state.losses[-1]:.3f}")
+                    if keep is not None and state.iteration < schedule.passes:
+                        keep(state, None)
                 else:
                     stopped = _DIVERGED.format(state.iteration + 1)
         except KeyboardInterrupt:
             interrupted = True
             stopped = f"interrupted after {state.iteration} of {schedule.passes} steps"
+            if keep is not None:
+                keep(state, stopped)
     if stopped is None:
         state.end()  # before the tensors are made
-    tensors = np.empty((schedule.samples, *picture), np.float32)
-    ends = np.cumsum(schedule.sizes)
     with progress.stage("Measuring the pictures"):
-        for end, finished in zip(ends, loop.measure(state), strict=True):
-            tensors[end - len(finished) : end] = finished
+        try:
+            tensors = _measured(loop, state)
+        except KeyboardInterrupt:  # they are finished, and it takes a moment to measure them again
+            interrupted, tensors = True, _measured(loop, state)
     return Synthesis(
         tensors,
         tuple(state.losses),
@@ -140,6 +147,15 @@ def synthesize(
         interrupted,
         tuple(one for labels in state.labels for one in labels.objects),
     )
+
+
+def _measured(loop: Loop, state: State) -> NDArray[np.float32]:
+    """The pictures, (N, C, H, W); the state gets what they are like."""
+    schedule = loop.schedule
+    tensors = np.empty((schedule.samples, *loop.picture), np.float32)
+    for end, finished in zip(np.cumsum(schedule.sizes), loop.measure(state), strict=True):
+        tensors[end - len(finished) : end] = finished
+    return tensors
 
 
 def _plan(schedule: Schedule) -> str:

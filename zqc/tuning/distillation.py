@@ -10,11 +10,34 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from zqc.autodiff.emitter import Emitter, dims
-from zqc.calibration.sensitivity import sensitivities
+from zqc.calibration.sensitivity import Sensitivity, sensitivities
 from zqc.calibration.tensor_reader import TensorReader
 
 _TEACHER = "float/"
 """What the names of the float model begin with where it stands beside the quantized one."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the loss of training is made of.
+
+    Attributes:
+        fisher: Whether the error of a channel counts by what the outputs lose by it, too; else by
+            the variance of its tensor alone.
+        detections: What the errors of detections count at the beginning, beside those of the
+            tensors; 0 leaves them out. Measured: as much as them costs the example 2 AP, and a
+            tenth does nothing for YOLOv3-tiny.
+        filtered: Whether boxes of a low score or overlap count nothing among the detections, see
+            ``agreement_loss``.
+    """
+
+    fisher: bool = True
+    detections: float = 0.3
+    filtered: bool = True
+
+
+USUAL = Objective()
+"""What is best of what was tried, see docs/results.md."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +60,8 @@ def importance(
     others: Sequence[str],
     batches: Sequence[NDArray[np.float32]],
     *,
+    known: Mapping[str, Sensitivity] | None = None,
+    fisher: bool = True,
     seed: int,
     threads: int | None,
 ) -> Importance:
@@ -53,6 +78,8 @@ def importance(
         tensors: Names of tensors whose errors are to count; those that no output depends on don't.
         others: Names of tensors whose deviation is wanted as well.
         batches: A few pictures.
+        known: What calibration has found of this model, if it has measured sensitivities.
+        fisher: Whether F_c counts; else the error of a channel counts 1/(v·C)·E[e²].
         seed: Of the gradients' random signs.
         threads: Threads of ONNX Runtime.
     """
@@ -68,11 +95,15 @@ def importance(
         name: float(np.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
         for name, (count, total, squares) in sums.items()
     }
-    found = sensitivities(model, list(tensors), batches, seed=seed, threads=threads)
-    weights = {
-        name: np.sqrt(found[name].fisher_diagonal) / deviations[name]
+    found = known or sensitivities(model, list(tensors), batches, seed=seed, threads=threads)
+    counted = {
+        name: found[name].fisher_diagonal
         for name in tensors
         if name in found and deviations[name] > 0 and found[name].fisher_diagonal.any()
+    }
+    weights = {
+        name: np.sqrt(diagonal if fisher else np.ones(1) / deviations[name] ** 2) / deviations[name]
+        for name, diagonal in counted.items()
     }
     return Importance(weights, deviations)
 

@@ -55,6 +55,8 @@ def graphs(
     bits_of: Mapping[str, int],
     importance: distillation.Importance,
     detector: DetectorLoss | None = None,
+    *,
+    filtered: bool = True,
 ) -> Graphs | None:
     """Build the graphs of a training.
 
@@ -67,6 +69,7 @@ def graphs(
         bits_of: Bits of the weights of each layer, by its name.
         importance: What counts.
         detector: How the outputs are read; None where that is not known.
+        filtered: See ``agreement_loss``.
 
     Returns:
         None where no parameter has anything to do with a tensor that counts.
@@ -97,7 +100,7 @@ def graphs(
     if detector is not None:
         sides = ({name: each[name] for name in read} for each in (students, teachers))
         student, teacher = (detector.read(emitter, side) for side in sides)
-        parts[LOSSES[1]], around = agreement_loss(emitter, student, teacher)
+        parts[LOSSES[1]], around = agreement_loss(emitter, student, teacher, filtered=filtered)
     graph.outputs[:] = [emitter.named(part, name) for name, part in parts.items()]
     remove_unused(opened.model)
     parameters = tuple(p for p in opened.parameters if p.value.uses())

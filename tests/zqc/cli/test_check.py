@@ -131,15 +131,23 @@ def test_two_outputs_are_two_files(zqc, tmp_path, model, moved, pictures):
     assert "two outputs are one file" in err
 
 
-def test_nothing_is_written_where_the_check_fails(zqc, tmp_path, model, moved):
-    """A file of an earlier check stays as it was."""
-    file = tmp_path / "junit.xml"
-    file.write_text("before")
-    (tmp_path / "empty").mkdir()
-    code, _, err = zqc("check", model, moved, "--images", tmp_path / "empty", "--junit", file)
-    assert (code, file.read_text()) == (1, "before")
-    assert "no pictures" in err
-    assert [name for name in entries(tmp_path) if name.startswith(".")] == []
+@pytest.mark.parametrize("option", ["--images", "--labels"])
+def test_a_check_that_ends_in_an_error(zqc, tmp_path, model, moved, pictures, option):
+    """The JUnit file tells it, as one of an earlier check could say that all is well; no other."""
+    files = [tmp_path / name for name in ("junit.xml", "summary.md")]
+    for file in files:
+        file.write_text("before")
+    (tmp_path / "broken.json").write_text("{")
+    given = {"--images": pictures, "--labels": tmp_path / "broken.json"}
+    if option == "--images":
+        given = {"--images": tmp_path / "no"}
+    command = [word for pair in given.items() for word in pair]
+    code, _, err = zqc("check", model, moved, *command, "--junit", files[0], "--markdown", files[1])
+    (case,) = ElementTree.parse(files[0]).getroot()
+    error = case.find("error")
+    assert (code, files[1].read_text()) == (1, "before")
+    assert err.splitlines()[-1] == f"Error: {error.get('message')}; {files[0]} was written"
+    assert error.get("type") == {"--images": "ImageError", "--labels": "LabelError"}[option]
 
 
 @pytest.mark.parametrize("option", ["--junit", "--markdown", "--report"])
@@ -153,13 +161,13 @@ def test_files_appear_whole_or_not_at_all(
 
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / "file").write_text("before")
+    (folder / "file.html").write_text("before")
     monkeypatch.setattr(os, "fsync", no_space)
-    code, out, err = zqc("check", model, moved, "--images", pictures, option, folder / "file")
+    code, out, err = zqc("check", model, moved, "--images", pictures, option, folder / "file.html")
     assert (code, out) == (1, "")
     assert "no space left" in err
-    assert entries(folder) == ["file"]
-    assert (folder / "file").read_text() == "before"
+    assert entries(folder) == ["file.html"]
+    assert (folder / "file.html").read_text() == "before"
 
 
 def test_without_pictures(zqc, model):

@@ -101,6 +101,6 @@ def test_reports_that_cannot_be_written(zqc, files, tmp_path, monkeypatch):
     assert (code, "is the input" in err) == (1, True)
     code, _, err = zqc("sensitivity", path, "--images", pictures, "--report", pictures)
     assert (code, "is the input" in err) == (1, True)
-    both = tmp_path / "both"
+    both = tmp_path / "both.html"
     code, _, err = zqc("sensitivity", path, "--report", both, "--cache", both)
     assert (code, "two outputs are one file" in err) == (1, True)

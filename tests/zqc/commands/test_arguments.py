@@ -1,6 +1,8 @@
 """What users of the Python interface hand over comes in one form to the commands."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx_ir as ir
@@ -147,7 +149,7 @@ def test_an_input_is_never_overwritten(tmp_path):
     check_output(pictures / "new.onnx", model, twin, pictures, np.zeros(3))
 
 
-def test_a_report_destroys_nothing(tmp_path):
+def test_a_report_destroys_nothing(tmp_path, monkeypatch):
     """It is neither the output nor an input, even where the output is not written yet."""
     model, output = tmp_path / "model.onnx", tmp_path / "out.onnx"
     model.touch()
@@ -159,3 +161,20 @@ def test_a_report_destroys_nothing(tmp_path):
         check_outputs((tmp_path / "missing" / "r.html", output), model)
     check_outputs((tmp_path / "r.html", output), model)
     check_outputs((tmp_path / "r.html", None), model)
+    with pytest.raises(OptionError, match=r"a report is an HTML file; call it .*r\.html"):
+        check_outputs((output,), model, report=tmp_path / "r.txt")
+    (tmp_path / "link.html").symlink_to("out.onnx")
+    with pytest.raises(OptionError, match="give each a name of its own"):
+        check_outputs((output,), model, report=tmp_path / "link.html")
+    check_outputs((output,), model, report=tmp_path / "r.HTML")
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match=r"no space left for .*r\.html: about 1\.0 MB"):
+        check_outputs((output,), model, report=tmp_path / "r.html")
+
+
+def test_what_is_read_has_an_end(tmp_path):
+    """A model or pictures that are a pipe are refused before anything waits for them."""
+    os.mkfifo(tmp_path / "pipe")
+    for take in (model_of, images_of):
+        with pytest.raises(OptionError, match="pipe is a pipe or a device"):
+            take(tmp_path / "pipe")

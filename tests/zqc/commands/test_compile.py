@@ -363,7 +363,7 @@ def graph_bytes(path):
 
 def test_pictures_of_ones_own(source, tmp_path, monkeypatch):
     """A folder of PNGs, their pixels and their tensors in an npz are one and the same to it."""
-    monkeypatch.setattr(inputs, "synthesize", None)  # must not be called
+    monkeypatch.setattr(inputs, "synthesised", None)  # must not be called
     pixels = np.random.default_rng(3).integers(0, 256, (5, 24, 32, 3), np.uint8)
     folder = tmp_path / "pngs"
     folder.mkdir()
@@ -491,7 +491,7 @@ def test_the_source_is_never_overwritten(source, tmp_path):
 
 
 STAGES = {
-    "synthesis": (inputs, "synthesize"),
+    "synthesis": (inputs, "synthesised"),
     "calibration": (candidates, "calibrate"),
     "quantization": (pipeline, "quantize"),
     "proof on ONNX Runtime": (session, "executed_graph"),
@@ -754,3 +754,24 @@ def test_the_example_at_four_bits(example, tmp_path):
     assert measured.images == 40
     assert measured.accuracy_float.ap > 0.7
     assert measured.accuracy_quantized.ap > 0.6 * measured.accuracy_float.ap
+
+
+def test_the_pictures_are_kept(detector_file, monkeypatch):
+    """Compiling with other bits synthesises nothing, gives the same bytes, and says so."""
+
+    def fails(*arguments, **options):
+        pytest.fail("it synthesised again")
+
+    given = {"samples": 4, "threads": 1}
+    first = compile_model(detector_file, bits=8, **given)
+    anew = compile_model(detector_file, bits=4, cache=False, **given)
+    assert not first.cached
+    assert not anew.cached
+    monkeypatch.setattr(
+        "zqc.commands.kept_pictures.synthesize", lambda *_, **__: pytest.fail("again")
+    )
+    again = compile_model(detector_file, bits=4, **given)
+    assert again.cached
+    assert again.content == anew.content
+    assert str(again).count("; the pictures are from the cache") == 1
+    assert "from the cache" not in str(anew)

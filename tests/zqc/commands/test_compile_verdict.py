@@ -10,6 +10,7 @@ from zqc import pipeline
 from zqc.cli.main import cli
 from zqc.commands.compile import compile_model
 from zqc.commands.read_recipe import read_recipe
+from zqc.errors import RuntimeFailure
 from zqc.pictures.input_format import InputFormat
 
 COARSE = {"act_bits": 4, "first_last_bits": 4}
@@ -102,3 +103,18 @@ def test_an_assumed_format_is_not_kept(tmp_path, detector_file):
     assumed = compile_model(folded, images=pixels, input_format="BGR", threads=1)
     assert assumed.input_choice.origin == "assumed"
     assert read_recipe(assumed.output).input_format == "BGR"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeFailure])
+def test_what_fails_in_the_verdict_loses_nothing(detector_file, monkeypatch, error):
+    """The model is there by then, whole, whatever happens while it is judged."""
+    reference = compile_model(detector_file, **QUICK)
+    reference.output.unlink()
+
+    def fails(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("zqc.commands.compile.judge_compiled", fails)
+    with pytest.raises(error):
+        compile_model(detector_file, **QUICK)
+    assert reference.output.read_bytes() == reference.content

@@ -1,7 +1,9 @@
 """``zqc synthesize``: what its folder holds, and that Ctrl-C costs nothing."""
 
 import json
+import pydoc
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -204,9 +206,75 @@ def test_the_pictures_so_far_are_pictures(detector_file, tmp_path, interrupt_at)
     assert result.calibration.startswith(f"{SAMPLES} pictures")
 
 
-@pytest.mark.parametrize("stage", ["write_pictures", "write_course", "checkpoint.write"])
+@pytest.mark.parametrize(
+    ("place", "drawn"),
+    [
+        ("zqc.synthesis.loop.Loop.measure", True),
+        ("zqc.commands.synthesize.write_pictures", False),
+        ("zqc.commands.synthesize.write_sheet", False),
+        ("zqc.commands.synthesize.write_course", False),
+    ],
+)
+def test_ctrl_c_when_the_pictures_are_finished(detector_file, tmp_path, monkeypatch, place, drawn):
+    """Whatever is done with them then: they are written, whole, and a message says so."""
+    reference = contents(made(detector_file, tmp_path / "reference").directory)
+    module, _, name = place.rpartition(".")
+    holder = pydoc.locate(module)
+    function, calls = getattr(holder, name), []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        first = 2 if name == "measure" else 1  # the first pictures are measured, too
+        if len(calls) == first:
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(place, interrupted)
+    with pytest.raises(KeyboardInterrupt, match="out holds the finished pictures"):
+        made(detector_file, tmp_path / "out")
+    found = contents(tmp_path / "out")
+    assert {name: found[name] for name in [*PICTURES, "pictures.npz"]} == {
+        name: reference[name] for name in [*PICTURES, "pictures.npz"]
+    }
+    assert list(found) == (FOLDER if drawn else [*PICTURES, "pictures.npz"])
+    assert made(detector_file, tmp_path / "out").stopped is None
+    assert contents(tmp_path / "out") == reference
+
+
+@pytest.mark.parametrize("stage", ["write_sheet", "write_course"])
+def test_a_report_that_cannot_be_drawn(detector_file, tmp_path, monkeypatch, caplog, stage):
+    """The pictures are there without it, over those of before with theirs, and the log says so."""
+
+    def fails(*arguments, **options):
+        raise MemoryError("no room for a plot")
+
+    made(detector_file, tmp_path / "out")
+    monkeypatch.setattr(f"zqc.commands.synthesize.{stage}", fails)
+    result = made(detector_file, tmp_path / "out", seed=1)
+    assert (result.stopped, list(contents(tmp_path / "out"))) == (None, [*PICTURES, "pictures.npz"])
+    assert "could not be drawn: no room for a plot" in caplog.text
+
+
+def test_a_folder_that_cannot_be_replaced_is_refused_at_once(detector_file, tmp_path, monkeypatch):
+    """Other files in it, also more pictures than will be written, or too little space."""
+
+    def works(*arguments, **options):
+        pytest.fail("the work began")
+
+    made(detector_file, tmp_path / "out")
+    monkeypatch.setattr("zqc.commands.synthesize.synthesize", works)
+    with pytest.raises(OutputError, match=r"holds other files \(005.png\)"):
+        made(detector_file, tmp_path / "out", samples=5)
+    with pytest.raises(OutputError, match=r"is a file; give the name of a folder"):
+        made(detector_file, detector_file)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match=r"no space left for .*out: about 23\.0 kB are needed"):
+        made(detector_file, tmp_path / "out")
+
+
+@pytest.mark.parametrize("stage", ["write_pictures", "checkpoint.write"])
 def test_ctrl_c_while_files_are_written(detector_file, tmp_path, interrupt_at, monkeypatch, stage):
-    """A second Ctrl-C loses what is new, and leaves the folder of before as it was."""
+    """One Ctrl-C after the other loses what is new, and leaves the folder of before as it was."""
     folder = tmp_path / "out"
     interrupt_at(9)
     made(detector_file, folder)
@@ -315,10 +383,15 @@ def test_interrupted_on_the_command_line(zqc, detector_file, tmp_path, interrupt
     assert "Loss" in out
     code, out, err = zqc("compile", detector_file, "-o", tmp_path / "a.onnx", *QUICK)
     assert code == 0, err
-    interrupt_at(9)
-    code, out, err = zqc("compile", detector_file, "-o", tmp_path / "b.onnx", *QUICK)
-    assert (code, out) == (130, "")
-    assert err.splitlines()[-1] == "Error: interrupted, nothing was written"
+    compile_other = ("compile", detector_file, "-o", tmp_path / "b.onnx", *QUICK, "--seed", 1)
+    said = "Error: interrupted after 1 of 4 steps, nothing was written"
+    for option, goes_on in (["--no-cache"], ""), ([], "; the same command goes on from there"):
+        interrupt_at(9)
+        code, out, err = zqc(*compile_other, *option)
+        assert (code, out, err.splitlines()[-1]) == (130, "", said + goes_on)
+    interrupt_at(None)
+    code, out, err = zqc(*compile_other)
+    assert (code, "earlier compilation stopped: 1 of 4 steps" in err) == (0, True)
 
 
 def test_stopped_as_json(zqc, detector_file, overflowing_file, tmp_path, interrupt_at):

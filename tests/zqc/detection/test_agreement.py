@@ -44,10 +44,18 @@ def test_sqnr_has_its_closed_form():
 
 
 def test_a_perfect_match_is_infinite():
-    """No division by zero, also for constants."""
-    for batch in (([1, 2], [1, 2]), ([0, 0], [0, 0])):
-        result = measure(batch)
-        assert (result.sqnr_db, result.correlation) == (math.inf, 1)
+    """No division by zero."""
+    result = measure(([1, 2], [1, 2]))
+    assert (result.sqnr_db, result.correlation) == (math.inf, 1)
+
+
+def test_a_match_of_constants_says_nothing():
+    """One number everywhere in both models is no perfect match; one value alone may be one."""
+    result = measure(([0, 0], [0, 0]))
+    assert math.isnan(result.sqnr_db)
+    assert "one number everywhere" in result.not_compared
+    assert measure(([3], [3])).sqnr_db == math.inf
+    assert measure(([0, 0], [0, 1])).sqnr_db == -math.inf
 
 
 def test_what_was_not_compared_says_so():
@@ -127,3 +135,13 @@ def test_output_error(sqnrs, expected):
     """Relative squared errors of the parts add up."""
     parts = [PartAgreement("y", "raw", db, 1.0, 2, 2) for db in sqnrs]
     assert output_error(parts) == pytest.approx(expected)
+
+
+def test_infinity_is_compared_by_where_it_is():
+    """The filling of a mask in both is no difference; NaN in one alone is the greatest."""
+    assert measure(([1, 2, -math.inf], [1.1, 2.2, -math.inf])).sqnr_db == pytest.approx(
+        20, abs=1e-4
+    )
+    assert measure(([1, 2, 3], [1, 2, math.nan])).sqnr_db == -math.inf
+    assert "no numbers" in measure(([math.nan], [math.nan])).not_compared
+    assert measure(([1, 2], [math.nan, math.nan])).sqnr_db == -math.inf

@@ -17,7 +17,7 @@ PICTURES, PLACES, CLASSES = 2, 40, 3
 SHAPES = {"boxes": 4, "logits": CLASSES, "objectness": 1}
 
 
-def loaded(*, objectness):
+def loaded(*, objectness, filtered=True):
     """A session that gives loss and slopes of what a quantized and a float model say."""
     names = [n for n in SHAPES if objectness or n != "objectness"]
     inputs = ", ".join(
@@ -31,7 +31,7 @@ def loaded(*, objectness):
         Candidates(**{name: values[f"{side}_{name}"] for name in names}) for side in "st"
     )
     emitter = Emitter(model.graph)
-    total, around = agreement_loss(emitter, student, teacher)
+    total, around = agreement_loss(emitter, student, teacher, filtered=filtered)
     one = emitter.array(np.ones((), np.float32), "one")
     wrt = [values[f"s_{name}"] for name in names]
     slopes = backward(model, {total: one}, wrt, around=around)
@@ -62,7 +62,7 @@ def divergence(student, teacher):
     return functional.binary_cross_entropy_with_logits(student, p, reduction="none") - entropy
 
 
-def of_torch(feeds, objectness):
+def of_torch(feeds, objectness, *, filtered=True):
     """The loss and its slopes."""
     given = {n: torch.tensor(v, requires_grad=n.startswith("s_")) for n, v in feeds.items()}
     scores = torch.sigmoid(given["t_logits"])
@@ -73,20 +73,20 @@ def of_torch(feeds, objectness):
         terms = there * terms + divergence(given["s_objectness"], given["t_objectness"])
     score = scores.amax(-1, keepdim=True)
     overlap = complete_iou(given["s_boxes"], given["t_boxes"]).reshape(score.shape)
-    counts = (score >= LEAST_SCORE) & (overlap >= LEAST_OVERLAP)
+    counts = (score >= LEAST_SCORE) & (overlap >= LEAST_OVERLAP) if filtered else 1.0
     terms = terms + 5 * score * counts * (1 - overlap)
     loss = (terms.sum(1) / score.sum(1).clamp(min=1)).sum()
     loss.backward()
     return loss.item(), {n: v.grad.numpy() for n, v in given.items() if n.startswith("s_")}
 
 
-@pytest.mark.parametrize("objectness", [True, False])
-def test_loss_and_slopes_are_those_of_pytorch(rng, objectness):
+@pytest.mark.parametrize(("objectness", "filtered"), [(True, True), (False, True), (True, False)])
+def test_loss_and_slopes_are_those_of_pytorch(rng, objectness, filtered):
     """Classes, objectness and boxes of two pictures, to 1e-4 of the largest slope."""
-    run, names = loaded(objectness=objectness)
+    run, names = loaded(objectness=objectness, filtered=filtered)
     feeds = said(rng, names)
     got = run(feeds)
-    expected, slopes = of_torch(feeds, objectness)
+    expected, slopes = of_torch(feeds, objectness, filtered=filtered)
     assert float(got["loss"]) == pytest.approx(expected, rel=1e-4)
     for name in names:
         slope = slopes[f"s_{name}"]

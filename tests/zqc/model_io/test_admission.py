@@ -126,7 +126,7 @@ FAULTS = {
     "nothing writes": "y = Add (normed, gone)",
     "must be 1 at least": "y = MaxPool <kernel_shape = [1, 1], strides = [0, 1]> (normed)",
     "for [4, 8] channels": "y = BatchNormalization (normed, scale, bias, mean, short)",
-    "not valid ONNX": "y = Transpose <order = [0, 1, 2, 3]> (normed)",
+    "has the attribute 'order'": "y = Transpose <order = [0, 1, 2, 3]> (normed)",
 }
 
 

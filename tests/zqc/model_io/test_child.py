@@ -15,7 +15,7 @@ from onnx import helper
 
 from tests import nets
 from zqc.errors import AlreadyQuantizedError, ModelError
-from zqc.model_io import child, model_file, preparation
+from zqc.model_io import any_model, child, model_file, preparation
 
 pytestmark = pytest.mark.child_process
 
@@ -162,6 +162,19 @@ def test_onnx_dies(onnxsim, detector_file):
     )
     with pytest.raises(ModelError, match=r"detector\.onnx: .*cannot be read: onnx died by SIGABRT"):
         model_file.load(detector_file)
+
+
+@POSIX
+def test_onnx_runtime_dies(onnxsim, detector_file):
+    """A model that kills ONNX Runtime is refused by what is compiled and by what is compared."""
+    onnxsim("pass", module="sitecustomize")
+    module = Path(sys.path[0]) / "sitecustomize.py"
+    module.write_text(
+        "import os, onnxruntime\nonnxruntime.InferenceSession = lambda *_, **__: os.abort()\n"
+    )
+    for read in (model_file.load, any_model.split_file):
+        with pytest.raises(ModelError, match=r"detector\.onnx: .*first run .* died by SIGABRT"):
+            read(detector_file)
 
 
 def test_errors_come_across():

@@ -211,37 +211,3 @@ def test_a_subgraph_reads_across_the_cut(tmp_path):
     assert [value.name for value in source.model.graph.outputs] == ["y", "positive", "most"]
     whole = ir.from_proto(written(source))
     assert [node.op_type for node in whole.graph][-1] == "If"
-
-
-def test_a_file_of_another_runtime_is_run_as_far_as_it_goes(tmp_path):
-    """Such a file is given another one for as long as it is needed; any other is its own."""
-    declared, body, *_ = ENDS["an operator of another runtime"]
-    path = tmp_path / "model.onnx"
-    onnx.save(graph(declared, body), path)
-    with ends.runnable(path) as file:
-        found = outputs(file.read_bytes(), np.ones((1, 3, 8, 8), np.float32))
-    assert list(found) == ["y"]
-    assert not file.exists()
-    onnx.save(nets.detector(), path)
-    with ends.runnable(path) as file:
-        assert file == path
-
-
-def test_constants_do_not_cross_the_cut(tmp_path):
-    """Files of others hold constants as nodes: those that are read behind the cut stand there."""
-    text = """net (float[N, 3, 8, 8] x) => (float[N, 4] boxes, int64[M, 3] found) {
-        k = Constant <value_ints = [2]> () axes = Constant <value_ints = [2, 3]> ()
-        means = ReduceMean <keepdims = 0> (x, axes)
-        four = Concat <axis = 1> (means, means)
-        boxes = Slice (four, zero, five, one)
-        picked = Greater (means, half) chosen = NonZero (picked)
-        top = Slice (chosen, zero, k, zero) found = Transpose (top)
-    }"""
-    given = {"zero": np.array([0]), "one": np.array([1]), "five": np.array([4])}
-    proto = nets.model(text, opset=18, half=np.float32(0.5), **given)
-    path = tmp_path / "model.onnx"
-    onnx.save(proto, path)
-    _, part, left = ends.split_file(path)
-    assert left.reasons == {"found": "selected by NonZero "}
-    assert [value.name for value in part.graph.outputs] == ["boxes", "picked"]
-    assert [value.name for value in left.tail.graph.inputs] == ["picked"]

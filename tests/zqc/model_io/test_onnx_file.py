@@ -2,6 +2,8 @@
 
 import errno
 import math
+import os
+import sys
 
 import onnx
 import pytest
@@ -43,6 +45,14 @@ def test_read_nothing_there(tmp_path):
         onnx_file.read(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_read_a_pipe(tmp_path):
+    """A pipe is refused and not waited for."""
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="is a pipe or a device"):
+        onnx_file.read(tmp_path / "model.onnx")
+
+
 def test_read_no_permission(detector_file, monkeypatch):
     """A file that may not be read is named with what the system says."""
 
@@ -62,7 +72,9 @@ def test_read_missing_external_data(tmp_path):
     )
     data = tmp_path / "data.bin"
     data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(ModelError, match=r"external data of .*model\.onnx"):
+    with pytest.raises(
+        ModelError, match=r"model\.onnx: the external data are cut off: .*data\.bin"
+    ):
         onnx_file.read(path)
     data.unlink()
     with pytest.raises(ModelError, match=r"data\.bin, which does not exist"):
@@ -77,7 +89,7 @@ def test_external_data_that_are_cut_off(tmp_path):
     )
     data = tmp_path / "data.bin"
     data.write_bytes(data.read_bytes()[:-40])
-    with pytest.raises(ModelError, match=r"exceeds available data .* 'score_weight'"):
+    with pytest.raises(ModelError, match=r"cut off: .* 1172 bytes, .* 'score_weight' ends at 1184"):
         onnx_file.read(path)
     proto = onnx.load(path, load_external_data=False)
     for tensor in proto.graph.initializer:
@@ -88,5 +100,5 @@ def test_external_data_that_are_cut_off(tmp_path):
             tensor.ClearField("data_location")
             tensor.raw_data = bytes(4 * math.prod(tensor.dims))
     onnx.save(proto, path)
-    with pytest.raises(ModelError, match="'score_weight' has 52 bytes, but its shape needs 64"):
+    with pytest.raises(ModelError, match=r"cut off: .* 'score_weight' ends at 1184"):
         onnx_file.read(path)

@@ -14,8 +14,6 @@ from zqc.pictures.images import (
     fit,
     holds_tensors,
     open_images,
-    picture_size,
-    read_picture,
     write_pngs,
     write_tensors,
 )
@@ -72,66 +70,6 @@ def test_an_unknown_fit_mode_is_refused():
     """A misspelt mode raises instead of doing something else."""
     with pytest.raises(OptionError, match="letterbox, letterbox-top-left, stretch"):
         fit(gradient(8, 8), 8, 8, "letterboxed")
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1", "CMYK"])
-def test_every_kind_of_picture_reads_as_rgb(tmp_path, mode):
-    """Grey, alpha, palette, bilevel and CMYK pictures become H x W x 3 bytes."""
-    path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
-    Image.new("RGB", (5, 4), (255, 255, 255)).convert(mode).save(path)
-    assert np.array_equal(read_picture(path), np.full((4, 5, 3), 255, np.uint8))
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bit_grey_is_scaled(tmp_path, suffix):
-    """65535 becomes 255 and 257 becomes 1; the high byte is not cut to 8 bits."""
-    path = tmp_path / f"x.{suffix}"
-    Image.fromarray(np.array([[0, 257, 32896, 65535]], np.uint16)).save(path)
-    assert read_picture(path)[0, :, 0].tolist() == [0, 1, 128, 255]
-
-
-def test_the_exif_orientation_is_applied(tmp_path):
-    """A picture that was stored turned is read upright."""
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to view
-    Image.fromarray(gradient(4, 6)).save(tmp_path / "x.png", exif=exif)
-    upright = np.rot90(gradient(4, 6), k=-1)
-    assert np.array_equal(read_picture(tmp_path / "x.png"), upright)
-
-
-def test_the_size_is_that_of_the_pixels(tmp_path):
-    """Width and height as they are read, turned by the EXIF orientation; no picture has none."""
-    path = tmp_path / "a.jpg"
-    picture = Image.fromarray(gradient(4, 6))
-    for orientation in range(1, 9):
-        exif = Image.Exif()
-        exif[274] = orientation
-        picture.save(path, exif=exif)
-        assert picture_size(path) == read_picture(path).shape[1::-1]
-    path.write_text("no picture")
-    with pytest.raises(ImageError, match=r"a\.jpg"):
-        picture_size(path)
-    with pytest.raises(ImageError, match="does not exist"):
-        picture_size(tmp_path / "b.jpg")
-
-
-@pytest.mark.parametrize("content", [b"", b"not a picture", None])
-def test_an_unreadable_picture_is_named(tmp_path, content):
-    """Empty, foreign and cut-off files raise ImageError with the file name."""
-    path = tmp_path / "broken.png"
-    if content is None:
-        Image.fromarray(gradient(64, 64)).save(path)
-        content = path.read_bytes()[: path.stat().st_size // 2]
-    path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"broken\.png"):
-        read_picture(path)
-
-
-def test_a_float_picture_is_refused(tmp_path):
-    """A TIFF of floats has no known white."""
-    Image.fromarray(np.ones((3, 3), np.float32)).save(tmp_path / "x.tif")
-    with pytest.raises(ImageError, match="float"):
-        read_picture(tmp_path / "x.tif")
 
 
 def test_a_folder_is_read_in_batches_and_more_than_once(tmp_path):

@@ -170,7 +170,7 @@ BAD = {
     "range of texts": ('input_range = ["a", "b"]', "but must be [low, high]"),
     "range and list": ("input_range = [0, [1, 1, 1]]", "1 low and 3 high"),
     "range upside down": ("input_range = [1, 0]", "1:0"),
-    "range of no end": ("input_range = [0, inf]", "0:inf"),
+    "range of no end": ("input_range = [0, inf]", "input_range is [0, Infinity]"),
     "range and mean": ("input_range = [0, 1]\nmean = [0]\nstd = [1]", "exclude each other"),
     "mean alone": ("mean = [0.5]", "mean needs std"),
     "std alone": ("std = [0.5]", "std needs mean"),

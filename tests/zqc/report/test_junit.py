@@ -9,7 +9,8 @@ import pytest
 from zqc.commands.check_result import CheckResult
 from zqc.commands.limits import Limit
 from zqc.detection.verdict import Verdict
-from zqc.report.junit import junit
+from zqc.errors import LabelError
+from zqc.report.junit import junit, junit_of_error
 from zqc.statistics.input_choice import InputChoice
 
 HOSTILE = "]]><!--<a b='c\" & \x00\x1b\x0b层\u202e|`"
@@ -89,3 +90,16 @@ def test_what_xml_cannot_hold_is_left_out(letter):
     """Halves of surrogates, as names of files may have, and the two that are no characters."""
     root = suite(RESULT, title=f"a{letter}b")
     assert root.get("name") == "ab"
+
+
+def test_a_check_that_ended_in_an_error():
+    """One test that could not be made, with the message and its kind, whatever is in it."""
+    root = ElementTree.fromstring(junit_of_error(LabelError(HOSTILE), title=HOSTILE).encode())
+    assert {name: root.get(name) for name in ("tests", "failures", "errors")} == {
+        "tests": "1",
+        "failures": "0",
+        "errors": "1",
+    }
+    (case,) = root
+    assert case.find("error").get("type") == "LabelError"
+    assert "层" in case.find("error").get("message")

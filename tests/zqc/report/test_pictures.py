@@ -8,7 +8,7 @@ from PIL import Image
 
 from zqc.errors import ImageError
 from zqc.pictures.input_format import InputFormat
-from zqc.report.pictures import REPORT, write_course, write_pictures
+from zqc.report.pictures import REPORT, write_course, write_pictures, write_sheet
 from zqc.synthesis.generate import Synthesis
 from zqc.synthesis.loop import LayerGap
 
@@ -18,6 +18,7 @@ def test_pictures_stand_alone_beside_what_is_to_look_at(tmp_path, rng):
     form = InputFormat.from_range(-1, 1)
     tensors = rng.uniform(-1, 1, (3, 3, 8, 6)).astype(np.float32)
     write_pictures(tmp_path, tensors, form, synthesised=True)
+    write_sheet(tmp_path, tensors, form, synthesised=True)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["000.png", "001.png", "002.png", "pictures.npz", REPORT]
     assert (tmp_path / REPORT / "contact_sheet.png").exists()

@@ -110,6 +110,28 @@ def test_chosen_bits():
     ]
 
 
+def test_finer_activations():
+    """How many tensors have 8 bits, which, and what they may cost; nothing where none has."""
+    result = dataclasses.replace(RESULT, finer_activations=("a", "b"), activation_room=0.03)
+    assert lines(text.compiled(result))["Activations"] == [
+        "8 bits in 2 that need them most (a, b); they take at most 3% more than with --uniform-bits"
+    ]
+    assert "Activations" not in lines(text.compiled(RESULT))
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (0.614, "learned; the error on pictures held out fell to 61%"),
+        (1.0, "as rounded: learning has found none better"),
+    ],
+)
+def test_what_learning_was_worth(left, said):
+    """What is left of the error, or that nothing was gained; no line without learning."""
+    assert lines(text.compiled(dataclasses.replace(RESULT, learned=left)))["Weights"] == [said]
+    assert "Weights" not in lines(text.compiled(RESULT))
+
+
 def test_the_verdict_comes_first():
     """The word, its reason and the command that helps most, in the colour of the word."""
     verdict = Verdict("broken", "every score is the same", "zqc debug a.onnx b.onnx")

@@ -1,10 +1,15 @@
 """Runs that keep what they compute where it is."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import pytest
 
+from tests import nets
 from tests.passes.helpers import build_model
 from zqc.errors import RuntimeFailure
 from zqc.runtime import session
@@ -125,3 +130,24 @@ def test_profile_of_a_wrong_input(feeds):
     model = build_model("(float[4] x) => (float[4] y) { y = Neg(x) }")
     with pytest.raises(RuntimeFailure):
         session.profile(model, {"x": np.zeros(5, "f")})
+
+
+def test_onnx_runtime_keeps_nothing_and_sends_nothing(tmp_path):
+    """It is told not to, in zqc's own process and in those that it starts, unless the user did."""
+    script = (
+        "import os, sys; from pathlib import Path; from zqc.runtime import session; "
+        "session.load(Path(sys.argv[1])); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    onnx.save(nets.detector(), tmp_path / "model.onnx")
+    places = {name: str(tmp_path / "own") for name in ("TMPDIR", "XDG_CACHE_HOME", "HOME")}
+    (tmp_path / "own").mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"} | places
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "model.onnx"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "1\n"
+    assert list((tmp_path / "own").iterdir()) == []

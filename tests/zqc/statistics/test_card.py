@@ -96,9 +96,15 @@ BAD = {
     "no pictures": (changed(lambda c: c.update(pictures=0)), "0 pictures"),
     "no means": (changed(lambda c: c["layers"][1].pop("mean")), "'mean' is missing"),
     "few means": (changed(lambda c: c["layers"][1]["mean"].pop()), "belong together"),
-    "words": (changed(lambda c: c["layers"][0]["mean"].append("x")), "could not convert"),
+    "words": (
+        changed(lambda c: c["layers"][0]["mean"].append("x")),
+        "where a finite number must be",
+    ),
     "null": (changed(lambda c: c["layers"][0].update(mean=None)), "damaged"),
-    "NaN": (changed(lambda c: c["layers"][0]["mean"].__setitem__(0, np.nan)), "not finite"),
+    "NaN": (
+        changed(lambda c: c["layers"][0]["mean"].__setitem__(0, np.nan)),
+        "NaN where a finite number",
+    ),
     "negative": (changed(lambda c: c["layers"][0]["variance"].__setitem__(0, -1)), "'first'"),
     "bad range": (changed(lambda c: c["input"].update(low=[2], high=[1])), "input range"),
 }

@@ -32,6 +32,13 @@ def test_a_channel_counts_by_the_root_of_what_the_outputs_lose_and_of_its_share(
     assert set(found.deviations) == {"a", "b"}
 
 
+def test_without_the_fisher_diagonal_a_tensor_counts_by_its_variance():
+    """Every channel alike, whether or not the layer behind listens to it: 1/v."""
+    x = np.random.default_rng(1).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    found = importance(network(), ["a"], [], [x], fisher=False, seed=0, threads=1)
+    np.testing.assert_allclose(found.weights["a"], [1 / np.maximum(x, 0).var()], rtol=1e-5)
+
+
 def test_both_models_run_on_the_same_input():
     """A float model beside another one computes what it computes alone; names do not collide."""
     other, teacher = network(), network()

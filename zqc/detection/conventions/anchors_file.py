@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.errors import OptionError
+from zqc.parsing.arrays import read_npy
+from zqc.parsing.text import ParseError
 
 
 def read_anchors(path: Path) -> NDArray[np.float32]:
@@ -17,10 +19,16 @@ def read_anchors(path: Path) -> NDArray[np.float32]:
         OptionError: It cannot be read, or is something else.
     """
     try:
-        anchors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise OptionError(f"cannot read the anchors {path}: {error}") from error
-    usable = isinstance(anchors, np.ndarray) and np.issubdtype(anchors.dtype, np.floating)
-    if not usable or anchors.ndim != 2 or anchors.shape[1] != 4 or not np.isfinite(anchors).all():
+        anchors = read_npy(path)
+    except OSError as error:
+        raise OptionError(f"cannot read the anchors {path}: {error.strerror or error}") from error
+    except ParseError as error:
+        raise OptionError(f"the file of the anchors {path} {error}") from error
+    if (
+        not np.issubdtype(anchors.dtype, np.floating)
+        or anchors.ndim != 2
+        or anchors.shape[1] != 4
+        or not np.isfinite(anchors).all()
+    ):
         raise OptionError(f"{path} must be an .npy of finite floats (cy, cx, h, w), shape A x 4")
     return np.asarray(anchors, np.float32)

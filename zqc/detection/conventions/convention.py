@@ -100,7 +100,7 @@ class Facts:
         """A value of the metadata that is written as Python; None where it is not."""
         try:
             return cast("object", ast.literal_eval(self.metadata.get(key, "")))
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
+        except (SyntaxError, TypeError, ValueError, MemoryError, RecursionError):
             return None
 
     def shape_text(self) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, Literal, get_args
 
 from zqc.detection.conventions.convention import Task
 from zqc.errors import OptionError
+from zqc.parsing.text import ParseError, is_number, is_whole, parsed_toml, read_text, shown
 from zqc.pictures.input_format import FitMode
 
 BoxFormat = Literal["xyxy", "yxyx", "xywh", "cxcywh"]
@@ -104,11 +104,13 @@ def read_description(path: Path) -> Description:
             cannot have, or keys that do not go together.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"cannot read the description {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise OptionError(f"{path} is not TOML: {error}") from error
+        table = parsed_toml(read_text(path))
+    except OSError as error:
+        raise OptionError(
+            f"cannot read the description {path}: {error.strerror or error}"
+        ) from error
+    except ParseError as error:
+        raise OptionError(f"the description {path} {error}") from error
     try:
         return _of_table(table, path)
     except OptionError as error:
@@ -120,7 +122,7 @@ def _of_table(table: Mapping[str, Any], path: Path) -> Description:
         if key not in _KEYS:
             nearest = difflib.get_close_matches(key, _KEYS, n=1)
             known = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(_KEYS)}"
-            raise OptionError(f"unknown key {key!r}; {known}")
+            raise OptionError(f"unknown key {key[:60]!r}; {known}")
     strangers = [
         key for key in table if key in (_OF_OUTPUTS if "family" in table else _OF_FAMILIES)
     ]
@@ -138,14 +140,15 @@ def _typed(key: str, value: Any, path: Path) -> Any:
     if key in _TEXTS:
         return _checked(key, value, isinstance(value, str) and value != "", "a name")
     if key == "background":
-        return _checked(key, value, _is_whole(value), "the number of a column, such as 0 or -1")
+        return _checked(key, value, is_whole(value), "the number of a column, such as 0 or -1")
     items: list[Any] = value if isinstance(value, list) else [None]
     if key == "classes":
         return tuple(
             _checked(key, value, all(isinstance(i, str) for i in items), "a list of names")
         )
     if key == "keypoints":
-        fits = len(items) == 2 and _is_whole(items[0]) and items[0] > 0 and items[1] in (2, 3)
+        fits = len(items) == 2 and all(map(is_whole, items))
+        fits = fits and 0 < items[0] < 10_000 and items[1] in (2, 3)
         return tuple(_checked(key, value, fits, "[number, values of each: 2 or 3]"))
     if isinstance(value, str):  # of the anchors
         return path.parent / value
@@ -157,13 +160,9 @@ def _typed(key: str, value: Any, path: Path) -> Any:
 
 def _checked(key: str, value: Any, fits: bool, allowed: str) -> Any:
     if not fits:
-        raise OptionError(f"{key} is {json.dumps(value, default=str)}, but must be {allowed}")
+        raise OptionError(f"{key} is {shown(value)}, but must be {allowed}")
     return value
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_size(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6
+    return is_number(value) and 0 < value < 1e6

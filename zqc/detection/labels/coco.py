@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zqc.detection.labels.labels import LabelledObject, Labels, Outline, Truth
+from zqc.detection.labels.names import read_text
 from zqc.detection.losses.assignment import Objects
 from zqc.errors import LabelError
+from zqc.parsing.text import ParseError, is_number, parsed_json, shown
 
 # What comes of a file that is JSON, but not this.
 _MISTAKES = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
@@ -30,16 +31,26 @@ def read_coco(path: Path) -> Labels:
         LabelError: The file is missing, is not of this format, or contradicts itself.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise LabelError(f"cannot read the labels {path}: {error}") from error
+        content = parsed_json(read_text(path))
+    except ParseError as error:
+        raise LabelError(f"cannot read the labels {path}: it {error}") from error
+    for key in ("images", "annotations", "categories"):
+        entries = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+            raise LabelError(
+                f"{path} is not a COCO label file: it has no list of objects called {key!r}"
+            )
     try:
         return _parse(content, path)
     except _MISTAKES as error:
-        raise LabelError(
-            f"{path} is not a COCO label file (images, annotations, categories): "
-            f"{type(error).__name__} {error}"
-        ) from error
+        raise LabelError(f"{path} is not a COCO label file: {_mistake(error)}") from error
+
+
+def _mistake(error: Exception) -> str:
+    """What is wrong with the values of an entry, in words."""
+    if isinstance(error, KeyError):
+        return f"an entry has no {error}"
+    return f"a value is of another kind than it must be ({str(error)[:80]})"
 
 
 def coco_text(
@@ -110,9 +121,7 @@ def _parse(content: Any, path: Path) -> Labels:
         try:
             labelled = _object(annotation, index_of[category], points, where)
         except _MISTAKES as error:
-            raise LabelError(
-                f"{where} is not a COCO annotation: {type(error).__name__} {error}"
-            ) from error
+            raise LabelError(f"{where} is not a COCO annotation: {_mistake(error)}") from error
         objects[names[image_id]].append(labelled)
     return Labels(
         path,
@@ -123,19 +132,24 @@ def _parse(content: Any, path: Path) -> Labels:
 
 
 def _object(annotation: dict[str, Any], label: int, points: int, where: str) -> LabelledObject:
-    x, y, w, h = map(float, annotation["bbox"])
-    if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) < 0:
+    box = annotation["bbox"]
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        raise LabelError(f"{where} has the box {shown(box)}; expected x, y, width and height")
+    x, y, w, h = map(float, box)
+    if min(w, h) < 0:
         raise LabelError(
-            f"{where} has the box {annotation['bbox']}; expected x, y, width and height in pixels"
+            f"{where} has the box {shown(box)}; expected x, y, width and height in pixels"
         )
-    area = float(annotation.get("area", w * h))
-    if not math.isfinite(area) or area < 0:
-        raise LabelError(f"{where} has the area {annotation['area']}; expected square pixels")
+    area, crowd = annotation.get("area", w * h), annotation.get("iscrowd", 0)
+    if not is_number(area) or area < 0:
+        raise LabelError(f"{where} has the area {shown(area)}; expected square pixels")
+    if crowd not in (0, 1, None):
+        raise LabelError(f"{where} has the iscrowd {shown(crowd)}; expected 0 or 1")
     return LabelledObject(
         box=(x, y, x + w, y + h),
         label=label,
-        crowd=bool(annotation.get("iscrowd", 0)),
-        area=area,
+        crowd=bool(crowd),
+        area=float(area),
         outline=_outline(annotation.get("segmentation"), where),
         keypoints=_keypoints(annotation.get("keypoints") or [0] * points, points, where)
         if points

@@ -11,6 +11,7 @@ from zqc.detection.labels.labels import Labels
 from zqc.detection.labels.names import read_text, read_yaml, yaml_names
 from zqc.detection.labels.yolo_txt import SizeOf, label_file, read_yolo
 from zqc.errors import LabelError
+from zqc.parsing.text import shown
 from zqc.pictures.images import SUFFIXES
 
 SPLITS = ("val", "test", "train")
@@ -93,10 +94,13 @@ def _existing(path: Path, content: Mapping[str, Any], entry: str) -> Path:
     root = Path(str(content.get("path") or ""))
     places = list(dict.fromkeys([path.parent / root / entry, path.parent / entry]))
     for place in places:
-        if place.exists():
-            return place
+        try:
+            if place.exists():
+                return place
+        except OSError as error:  # such as a name that is too long
+            raise LabelError(f"{path} names {entry[:60]!r}: {error.strerror or error}") from error
     looked = " and ".join(map(str, places))
-    raise LabelError(f"{path} names {entry}, but it is not there (looked for {looked})")
+    raise LabelError(f"{path} names {entry[:100]}, but it is not there (looked for {looked[:300]})")
 
 
 def _pictures(place: Path) -> list[Path]:
@@ -115,4 +119,4 @@ def _shape(content: Mapping[str, Any]) -> tuple[int, int] | None:
     match shape:
         case [int(count), int(each)] if count > 0 and each in (2, 3):
             return count, each
-    raise LabelError(f"kpt_shape {shape} is not the number of keypoints and 2 or 3")
+    raise LabelError(f"kpt_shape {shown(shape)} is not the number of keypoints and 2 or 3")

@@ -8,6 +8,10 @@ from typing import Any
 import yaml
 
 from zqc.errors import LabelError
+from zqc.parsing import text
+
+_DEEPEST = 100
+"""Brackets in brackets; a dataset has two."""
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -27,7 +31,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def given_names(text: str) -> tuple[str, ...]:
+def given_names(given: str) -> tuple[str, ...]:
     """Names that a user gives: with commas between, a single one, or a file for ``read_names``.
 
     What has a dot or a slash, but no comma, is a file.
@@ -35,11 +39,11 @@ def given_names(text: str) -> tuple[str, ...]:
     Raises:
         LabelError: The file cannot be used, or a name is empty.
     """
-    names = tuple(name.strip() for name in text.split(","))
-    if len(names) == 1 and ("." in text or "/" in text or "\\" in text):
-        return read_names(Path(text))
+    names = tuple(name.strip() for name in given.split(","))
+    if len(names) == 1 and ("." in given or "/" in given or "\\" in given):
+        return read_names(Path(given))
     if not all(names):
-        raise LabelError(f"the names {text} have an empty one; expected a file or cat,dog")
+        raise LabelError(f"the names {given} have an empty one; expected a file or cat,dog")
     return names
 
 
@@ -68,11 +72,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
         LabelError: It is missing or something else.
     """
     try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise LabelError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        content = yaml.safe_load(_checked(text.read_text(path)))
+    except OSError as error:
+        raise LabelError(f"cannot read {path}: {error.strerror or error}") from error
+    except text.ParseError as error:
+        raise LabelError(f"{path} {error}") from error
+    except RecursionError as error:
+        raise LabelError(f"{path} is nested without end, which no dataset is") from error
+    except Exception as error:  # of a damaged scalar, PyYAML lets any error through
+        said = " ".join(str(error).split())[:200]
+        raise LabelError(f"{path} is not YAML: {said or type(error).__name__}") from error
     if not isinstance(content, dict):
         raise LabelError(f"{path} describes no dataset; expected path, val and names")
+    return content
+
+
+def _checked(content: str) -> str:
+    """Refuse brackets without end, over which PyYAML takes the square of their number."""
+    depth = 0
+    for letter in content:
+        depth += (letter in "[{") - (letter in "]}")
+        if depth > _DEEPEST:
+            raise RecursionError
     return content
 
 
@@ -83,6 +104,8 @@ def read_text(path: Path) -> str:
         LabelError: It cannot be read, or is not text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise LabelError(f"cannot read the labels {path}: {error}") from error
+        return text.read_text(path, most=text.MOST_BYTES_OF_DATA)
+    except OSError as error:
+        raise LabelError(f"cannot read the labels {path}: {error.strerror or error}") from error
+    except ValueError as error:  # a path with a null character, too
+        raise LabelError(f"cannot read the labels {path}, which {error}") from error

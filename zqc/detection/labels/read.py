@@ -12,7 +12,8 @@ from zqc.detection.labels.names import read_names
 from zqc.detection.labels.voc import read_voc
 from zqc.detection.labels.yolo_txt import SizeOf, label_file, read_yolo
 from zqc.errors import LabelError
-from zqc.pictures.images import SUFFIXES, picture_size
+from zqc.pictures.images import SUFFIXES
+from zqc.pictures.picture_file import picture_size
 
 NAMES_FILES = ("classes.txt", "obj.names")
 """What the names of the classes are called where labels are text files."""

@@ -17,7 +17,7 @@ _BOX = 5.0
 
 
 def agreement_loss(
-    emitter: Emitter, student: Candidates, teacher: Candidates
+    emitter: Emitter, student: Candidates, teacher: Candidates, *, filtered: bool = True
 ) -> tuple[ir.Value, list[ir.Node]]:
     """The loss between the candidates of two models, which are paired by their places.
 
@@ -36,6 +36,7 @@ def agreement_loss(
         emitter: Appends to the graph.
         student: What the quantized model says, (N, A, …).
         teacher: What the float model says.
+        filtered: Whether s and CIoU have to be as large as that.
 
     Returns:
         A scalar, the sum over the pictures, and the nodes that no gradient goes through, see
@@ -50,9 +51,11 @@ def agreement_loss(
         objects = _divergence(pen, student.objectness, teacher.objectness)
         terms = pen("Add", pen("Mul", classes, there), objects)
     overlap, around = complete_iou(emitter, student.boxes, teacher.boxes)
-    sure = pen("Not", pen("Less", score, LEAST_SCORE))
-    near = pen("Not", pen("Less", overlap, LEAST_OVERLAP))
-    weight = pen("Mul", pen("Mul", score, pen.float(pen("And", sure, near))), _BOX)
+    weight = pen("Mul", score, _BOX)
+    if filtered:
+        sure = pen("Not", pen("Less", score, LEAST_SCORE))
+        near = pen("Not", pen("Less", overlap, LEAST_OVERLAP))
+        weight = pen("Mul", weight, pen.float(pen("And", sure, near)))
     terms = pen("Add", terms, pen("Mul", pen("Sub", 1.0, overlap), weight))
     share = pen("Max", pen.sum(score, [1], keep=True), 1.0)
     return pen.shaped(pen("ReduceSum", pen("Div", terms, share), keepdims=0)), around

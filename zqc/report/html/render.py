@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from zqc.files import atomic_write
+from zqc.files.atomic import atomic_write
 from zqc.report.html import charts, formats
 from zqc.report.html.tags import place_tags
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zqc.errors import StatisticsError
+from zqc.parsing.text import ParseError, parsed_json
 from zqc.statistics.files.weights import Floats, Weights, damaged, widened
 
 _LARGEST_HEADER = 100_000_000
@@ -47,9 +47,11 @@ def read_safetensors(path: Path) -> Weights:
     if length is None:
         damaged(path, "its header is longer than the file")
     try:
-        header = json.loads(content[8 : 8 + length].tobytes())
-    except (ValueError, RecursionError) as error:
-        damaged(path, f"its header is no JSON: {error}")
+        header = parsed_json(content[8 : 8 + length].tobytes().decode())
+    except ParseError as error:
+        damaged(path, f"its header {error}")
+    except UnicodeDecodeError:
+        damaged(path, "its header is no text")
     if not isinstance(header, dict):
         damaged(path, "its header is no object")
     arrays: dict[str, Floats] = {}

@@ -77,5 +77,5 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(OptionError, match=r"cannot read the description .*none.toml"):
         read_description(Path(tmp_path / "none.toml"))
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(OptionError, match=r"cannot read the description .*binary.toml"):
+    with pytest.raises(OptionError, match=r"the description .*binary.toml is no text in UTF-8"):
         read_description(tmp_path / "binary.toml")

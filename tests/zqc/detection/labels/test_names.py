@@ -59,8 +59,10 @@ def test_a_file_or_a_list_is_given(tmp_path):
             given_names(text)
 
 
-@pytest.mark.parametrize("text", ["a: [", "- 1", "", "!!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text", ["a: [", "- 1", "", "!!python/object:os.system {}", "[" * 10**5, "a: !!int ''"]
+)
 def test_yaml_that_is_none_is_named(tmp_path, text):
-    """Damaged, a list, empty, and one that would run code."""
+    """Damaged, a list, empty, and what would run code, never end or raise all kinds of errors."""
     with pytest.raises(LabelError, match=r"d\.yaml"):
         read_yaml(write(tmp_path / "d.yaml", text))

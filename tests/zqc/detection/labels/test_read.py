@@ -40,7 +40,7 @@ def test_every_format_gives_the_same_box(data):
     (data / "d.yml").write_text("val: images\nnames: [cat, dog]")
     (data / "labels/a.txt").write_text(LINE)
     (data / "xml").mkdir()
-    (data / "xml/a.xml").write_text(voc_text(box=(25, 10, 75, 30)))
+    (data / "xml/a.xml").write_text(voc_text(box=(26, 11, 75, 30)))
     for place in ("l.json", "d.yml", "labels", "labels/a.txt", "xml", "xml/a.xml", "images"):
         assert boxes(read_labels(data / place)) == pytest.approx(np.array(BOX)), place
     picture = [data / "images/a.png"]

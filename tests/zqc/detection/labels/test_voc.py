@@ -26,7 +26,7 @@ def write(folder, **texts):
 
 
 def test_objects_are_read(tmp_path):
-    """Boxes as they stand, classes by alphabet, difficult ones neither help nor harm."""
+    """Boxes from the first pixel on, classes by alphabet, difficult ones neither help nor harm."""
     files = write(
         tmp_path,
         a=text(),
@@ -38,9 +38,16 @@ def test_objects_are_read(tmp_path):
     assert labels.named
     assert not labels.ordered
     a, b, c = labels.of(["a.png", "b.png", "c.png"])
-    assert (a.boxes.tolist(), a.labels.tolist(), a.crowd.tolist()) == ([[1, 2, 30, 40]], [1], [0])
+    assert (a.boxes.tolist(), a.labels.tolist(), a.crowd.tolist()) == ([[0, 1, 30, 40]], [1], [0])
     assert (b.labels.tolist(), b.crowd.tolist()) == ([0], [True])
     assert len(c) == 0
+
+
+def test_files_that_count_from_0(tmp_path):
+    """Where a corner is 0, which the format has not, coordinates are taken as they stand."""
+    files = write(tmp_path, a=text(), b=text(box=(0, 5, 30, 40)))
+    a, b = read_voc(tmp_path, files).of(["a.png", "b.png"])
+    assert (a.boxes.tolist(), b.boxes.tolist()) == ([[1, 2, 30, 40]], [[0, 5, 30, 40]])
 
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><annotation>&b;</annotation>'

@@ -62,7 +62,7 @@ def test_overlapping_arrays_and_headers(tmp_path):
     with pytest.raises(StatisticsError, match="overlaps"):
         read_safetensors(path)
     path.write_bytes(struct.pack("<Q", 4) + b"{[}]")
-    with pytest.raises(StatisticsError, match="no JSON"):
+    with pytest.raises(StatisticsError, match="not JSON"):
         read_safetensors(path)
     path.write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
     with pytest.raises(StatisticsError, match="longer than the file"):

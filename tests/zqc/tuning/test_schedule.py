@@ -1,0 +1,36 @@
+"""How long and how fast is trained."""
+
+import pytest
+
+from zqc.tuning.schedule import Schedule
+from zqc.tuning.step import SCALARS
+
+
+@pytest.mark.parametrize(
+    ("effort", "pixels", "pictures"),
+    [
+        ("standard", 192 * 192, 1194),
+        ("standard", 640 * 640, 300),
+        ("standard", 32 * 32, 1200),
+        ("thorough", 416 * 416, 1200),
+    ],
+)
+def test_the_effort_says_how_many_pictures(effort, pixels, pictures):
+    """A budget of pixels, and no fewer pictures than it takes to learn anything."""
+    assert Schedule.of(effort, pixels).pictures == pictures
+
+
+def test_rates_rise_and_fall():
+    """They warm up, and end near zero; those of weights and biases keep their ratio."""
+    schedule = Schedule(pictures=400, weight_rate=0.01, bias_rate=0.002)
+    steps = [schedule.scalars(step, 4) for step in range(schedule.steps(4))]
+    assert all(tuple(each) == SCALARS for each in steps)
+    weights = [each["weight_step"] * (1 - 0.9 ** (i + 1)) for i, each in enumerate(steps)]
+    assert weights[0] < weights[5] < weights[9] == max(weights) <= 0.01 * 2
+    assert weights[-1] < 0.001 * weights[9]
+    assert all(each["weight_step"] == pytest.approx(5 * each["bias_step"]) for each in steps)
+
+
+def test_one_step_at_least():
+    """Also where a step takes more pictures than there are to be looked at."""
+    assert Schedule(pictures=3).steps(8) == 1

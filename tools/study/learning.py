@@ -1,0 +1,170 @@
+"""What each step to learned rounding is worth: an ablation, from the nearest integers on.
+
+    python -m tools.study.learning MODELS PICTURES [--zoo FOLDER] [--detectors detector]
+        [--precisions W4A8,W4A4] [--source quick] [--seeds 0] [--effort standard]
+
+MODELS, PICTURES, FOLDER and ``--source`` are as in ``tools.study.calibration_sources``; all rows of
+a detector and seed have the same calibration set. Every row adds something to the one before it:
+
+- ``nearest``: weights and biases rounded to the nearest integer;
+- ``compensated``: each layer's weights make up for what was rounded before in the same layer;
+- ``sequential``: and for what the layers before have become (``--rounding refitted``);
+- ``learned``: compensated, then all weights and biases trained; every tensor's error counts by its
+  own variance;
+- ``+ Fisher``: and by what the outputs lose by it, channel by channel;
+- ``+ detections``: and Reg-PTQ's global loss, of all boxes by their score;
+- ``+ filter``: of those boxes alone that are sure and near, as Reg-PTQ has it;
+- ``+ mixed bits``: with bits by layer and by tensor; all rows before have ``--uniform-bits``.
+
+A cell is the AP (0.50:0.95, in percent) of the detections against those of the float model, and its
+AP50, or the SQNR of the worst part of the outputs; for the example also mAP on the held-out scenes.
+The seconds are those of the compilation without the synthesis.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import click
+import numpy as np
+
+import zqc
+from tools.example.accuracy import spread
+from tools.study.calibration_sources import SOURCES, calibration_set
+from tools.study.cases import EXAMPLE, Case, shared_cases, zoo_cases
+from zqc import pipeline
+from zqc.errors import ZqcError
+from zqc.recipe.recipe import EFFORTS
+from zqc.tuning.distillation import USUAL, Objective
+from zqc.tuning.tune import tune
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to quantize.
+
+    Attributes:
+        options: Of the recipe.
+        objective: Of learning, where the options ask for it.
+    """
+
+    options: Mapping[str, object]
+    objective: Objective = field(default=USUAL)
+
+
+_UNIFORM = {"uniform_bits": True}
+_LEARNED = {**_UNIFORM, "rounding": "learned"}
+
+ROWS: Mapping[str, Row] = {
+    "nearest": Row(
+        {**_UNIFORM, "rounding": "nearest", "bias_correction": "none", "second_moments": False}
+    ),
+    "compensated": Row({**_UNIFORM, "rounding": "compensated"}),
+    "sequential": Row({**_UNIFORM, "rounding": "refitted"}),
+    "learned": Row(_LEARNED, Objective(fisher=False, detections=0.0)),
+    "+ Fisher": Row(_LEARNED, Objective(detections=0.0)),
+    "+ detections": Row(_LEARNED, Objective(filtered=False)),
+    "+ filter": Row(_LEARNED),
+    "+ mixed bits": Row({"rounding": "learned"}),
+}
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("models", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("pictures", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--zoo", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--detectors", default="", help="Part of the names of the detectors.")
+@click.option("--precisions", default="W4A8,W4A4,W3A8,W2A4", help="Those to compare at.")
+@click.option("--rows", default=",".join(ROWS), help="Those to make.")
+@click.option("--source", default="quick", type=click.Choice(SOURCES), help="Of the pictures.")
+@click.option("--effort", default="standard", type=click.Choice(EFFORTS), help="Of learning.")
+@click.option("--seeds", default="0", help="Those of each cell.")
+@click.option("--threads", type=int, help="Of ONNX Runtime; all cores by default.")
+def main(
+    models: Path,
+    pictures: Path,
+    zoo: Path | None,
+    detectors: str,
+    precisions: str,
+    rows: str,
+    source: str,
+    effort: str,
+    seeds: str,
+    threads: int | None,
+) -> None:
+    """Print one table per detector."""
+    columns = precisions.split(",")
+    for case in (EXAMPLE, *shared_cases(models, pictures), *(zoo_cases(zoo) if zoo else ())):
+        if detectors not in case.name or not case.model.exists():
+            continue
+        print(f"\n**{case.name}**\n\n| row | {' | '.join(columns)} |")
+        print("|---|" + "---|" * len(columns))
+        with ExitStack() as stack:
+            made = {
+                seed: stack.enter_context(calibration_set(case, source, seed, threads))[0]
+                for seed in map(int, seeds.split(","))
+            }
+            for name in rows.split(","):
+                cells = []
+                for column in columns:
+                    options = {"effort": effort, **_bits(column)}
+                    cells.append(_cell(_measured(case, ROWS[name], options, made, threads)))
+                print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _bits(precision: str) -> dict[str, int]:
+    """``W4A8`` as options."""
+    weights, activations = precision.removeprefix("W").split("A")
+    return {"bits": int(weights), "act_bits": int(activations)}
+
+
+def _measured(
+    case: Case,
+    row: Row,
+    options: Mapping[str, object],
+    made: Mapping[int, Path],
+    threads: int | None,
+) -> list[dict[str, float]]:
+    """What comes out of one compilation with each calibration set, by seed, and its seconds."""
+    measured = []
+    for seed, images in made.items():
+        recipe = case.recipe(seed=seed, **options, **row.options)
+        output = images.parent / "learning.onnx"
+        started = time.perf_counter()
+        try:
+            with patch.object(pipeline, "tune", partial(tune, objective=row.objective)):
+                zqc.compile(case.model, output, recipe=recipe, images=images, threads=threads)
+        except ZqcError as error:
+            click.echo(f"{case.name}: {error}", err=True)
+            return []
+        found = {"seconds": time.perf_counter() - started}
+        checked = case.check(output)
+        if checked.accuracy_quantized is not None:
+            found["mAP"] = 100 * checked.accuracy_quantized.ap
+        if checked.agreement is None:
+            found["dB"] = min(part.sqnr_db for part in checked.parts)
+        else:
+            found |= {"AP": 100 * checked.agreement.ap, "AP50": 100 * checked.agreement.ap50}
+        measured.append(found)
+    return measured
+
+
+def _cell(found: list[dict[str, float]]) -> str:
+    if not found:
+        return "–"
+    values = [
+        f"{name} {spread([one[name] for one in found])}"
+        for name in ("mAP", "AP", "AP50", "dB")
+        if name in found[0]
+    ]
+    return ", ".join([*values, f"{np.mean([one['seconds'] for one in found]):.0f} s"])
+
+
+if __name__ == "__main__":
+    main()

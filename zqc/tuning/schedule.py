@@ -1,0 +1,69 @@
+"""How long and how fast is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zqc.synthesis.rates import cosine
+from zqc.tuning.step import BETA1, BETA2, SCALARS
+
+if TYPE_CHECKING:
+    from zqc.recipe.recipe import Effort
+
+_WARM_UP = 10
+"""Steps in which the rates rise to what they are."""
+
+_LEAST = 1e-12
+"""What keeps Adam's quotient finite; gradients are of any size."""
+
+_EFFORTS: Mapping[Effort, tuple[int, int, float]] = {
+    "quick": (100, 300, 1.1e7),
+    "standard": (300, 1200, 4.4e7),
+    "thorough": (1200, 4800, 1.8e8),
+}
+"""The fewest and the most pictures that are looked at, and the pixels of all of them."""
+
+_RATE = 0.2
+"""Of the weights, times the root of the steps: how far a weight strays that is drawn nowhere."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast.
+
+    Attributes:
+        pictures: Pictures that are looked at, each as often as it takes.
+        weight_rate: First step size of the weights, in their steps, for one picture at a time.
+            For a model that takes N at once it is √N times as large.
+        bias_rate: The same of the biases, in standard deviations of what the layer puts out.
+    """
+
+    pictures: int = 1200
+    weight_rate: float = 0.006
+    bias_rate: float = 0.002
+
+    @classmethod
+    def of(cls, effort: Effort, pixels: int) -> Schedule:
+        """By effort, for pictures of so many pixels."""
+        least, most, budget = _EFFORTS[effort]
+        pictures = min(max(least, round(budget / pixels)), most)
+        return cls(pictures, _RATE / math.sqrt(pictures))
+
+    def steps(self, size: int) -> int:
+        """How many steps there are with so many pictures in each."""
+        return max(1, self.pictures // size)
+
+    def scalars(self, step: int, size: int) -> dict[str, float]:
+        """What a step needs from the host, by the names of ``SCALARS``; the first step is 0."""
+        rise = cosine(min(1.0, (step + 1) / _WARM_UP), self.steps(size), step)
+        rise *= math.sqrt(size) / (1 - BETA1 ** (step + 1))
+        values = (
+            self.weight_rate * rise,
+            self.bias_rate * rise,
+            1 / (1 - BETA2 ** (step + 1)),
+            _LEAST,
+        )
+        return dict(zip(SCALARS, values, strict=True))
