@@ -133,7 +133,7 @@ def _ours(peer: Peer, model: Path, work: Path, scenes: Path) -> Iterator[Row]:
         output = _emptied(_output(work, row))
         started = processor_seconds()
         try:
-            zqc.compile(model, output, **variant.config)
+            zqc.compile(model, output, cache=False, **variant.config)
         except ZqcError as error:
             yield dataclasses.replace(row, skipped=str(error))
             continue
