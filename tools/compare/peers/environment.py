@@ -48,7 +48,7 @@ class Environment:
         if stamp.exists() and stamp.read_text() == wanted:
             return
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "venv", "--clear", str(self.folder)]
+        command = [sys.executable, "-m", "venv", "--clear", str(self.folder.absolute())]
         _output(command, self.seconds, "making its environment")
         pip = [str(self.python), "-m", "pip", "install", "--quiet", *self.requirements]
         _output(pip, self.seconds, "installing it")
@@ -57,7 +57,7 @@ class Environment:
     def run(
         self, runner: str, model: Path, pictures: Path, output: Path, config: dict[str, object]
     ) -> float:
-        """Let a runner quantize, and return the seconds that it took by its own clock.
+        """Let a runner quantize, and return the processor seconds that it took by its own count.
 
         Raises:
             SkippedError: It failed, wrote nothing, or was not done in time.

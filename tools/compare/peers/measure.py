@@ -49,7 +49,7 @@ class Row:
         bits: Of weights and activations, such as ``W4A8``.
         variant: What it was asked for, in words.
         pictures: Real pictures that it was given.
-        seconds: How long it took; None where it is skipped.
+        seconds: Processor time that it took; None where it is skipped.
         measured: What came out; None where it is skipped.
         skipped: Why it is; empty where it is not.
     """

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,19 @@ def test_what_cannot_be_installed_is_skipped(tmp_path, monkeypatch):
     for _ in range(2):
         with pytest.raises(SkippedError, match="making its environment failed: it is raining"):
             made.ensure()
+
+
+def test_a_folder_is_taken_from_where_the_tool_was_started(tmp_path, monkeypatch):
+    """An environment is made in its folder, however that is named, not where its commands run."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ $2 = venv ] && mkdir -p "$4/bin" && cp "$0" "$4/bin/python"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.chdir(tmp_path)
+    made = Environment(Path("peers"), (), 60.0)
+    with pytest.raises(SkippedError, match="installing it failed"):
+        made.ensure()
+    assert made.python.is_file()
 
 
 def test_an_environment_is_made_once(tmp_path):

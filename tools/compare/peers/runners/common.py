@@ -2,15 +2,15 @@
 
 A runner is called as ``python run_PEER.py MODEL PICTURES OUTPUT CONFIG``: a float ONNX file, an
 ``.npz`` with one array N,C,H,W of ready input tensors, the file to write, and a JSON object of
-options. The last line that it prints is a JSON object with the seconds that it took, from reading
-the model to the file written, imports not counted.
+options. The last line that it prints is a JSON object with the processor seconds that it took, from
+reading the model to the file written, imports not counted.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,14 @@ def run(quantize: Quantize) -> None:
         (name,) = arrays
         tensors = arrays[name]
     feeds = [{name: tensor[None]} for tensor in tensors]
-    started = time.perf_counter()
+    started = processor_seconds()
     quantize(Path(model), feeds, Path(output), json.loads(config))
-    print(f"\n{json.dumps({'seconds': time.perf_counter() - started})}", flush=True)
+    print(f"\n{json.dumps({'seconds': processor_seconds() - started})}", flush=True)
+
+
+def processor_seconds() -> float:
+    """The time that processors have worked for this process and for its children that ended."""
+    return sum(os.times()[:4])
 
 
 def batched(model: onnx.ModelProto, feeds: list[Feed], size: int) -> list[Feed]:
@@ -80,6 +85,22 @@ def post_processing(model: onnx.ModelProto) -> list[str]:
     return names[::-1]
 
 
+def constant(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that no picture reaches, such as those that say how far a Resize goes.
+
+    Args:
+        model: As for ``post_processing``.
+    """
+    reached = {graph_input.name for graph_input in model.graph.input}
+    names = []
+    for node in model.graph.node:
+        if reached.intersection(node.input):
+            reached.update(node.output)
+        else:
+            names.append(node.name)
+    return names
+
+
 def edges(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """The layers that no other layer comes before or after: what zqc, too, keeps at 8 bits."""
     layers, nodes = _layers(model.graph), list(model.graph.node)
@@ -99,6 +120,64 @@ def edges(model: onnx.ModelProto) -> list[onnx.NodeProto]:
         if node.name in layers or leads:
             before.update(node.input)
     return [node for node in nodes if node.name in first | last]
+
+
+def wide_activations(model: onnx.ModelProto) -> set[str]:
+    """Names of the activations that zqc keeps at 8 bits where the others have 4.
+
+    They are inputs and outputs of ``edges``, the latter behind their SiLU, and what stands inside
+    of a SiLU: x and its sigmoid.
+
+    Args:
+        model: As for ``post_processing``; BatchNorm is folded.
+    """
+    sigmoids = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Sigmoid"}
+    at_edges = {name for layer in edges(model) for name in (layer.input[0], layer.output[0])}
+    wide = set(at_edges)
+    for node in model.graph.node:
+        gates = [name for name in node.input if sigmoids.get(name) in node.input]
+        for gate in gates if node.op_type == "Mul" else ():
+            wide.update((gate, sigmoids[gate]))
+            if sigmoids[gate] in at_edges:
+                wide.update(node.output)
+    return wide
+
+
+def keep_in_bytes(model: onnx.ModelProto) -> None:
+    """Let activations of 4 bits be stored as 8: clipped to their range first, so the same values.
+
+    ONNX Runtime loads no file in which a MaxPool reads a tensor of 4 bits.
+
+    Args:
+        model: A QDQ graph whose 4-bit activations are unsigned, each on one grid.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = list(model.graph.node)
+    narrow = [
+        node
+        for node in nodes
+        if node.op_type == "QuantizeLinear"
+        and constants[node.input[2]].data_type == onnx.TensorProto.UINT4
+    ]
+    for node in narrow:
+        value, scale, zero = node.input
+        step, shift = (onnx.numpy_helper.to_array(constants[name]) for name in (scale, zero))
+        bounds = {
+            f"{node.output[0]}_{end}": step * np.float32(code - int(shift))
+            for end, code in (("lowest", 0), ("highest", 15))
+        }
+        node.input[0] = f"{node.output[0]}_clipped"
+        nodes.insert(
+            nodes.index(node), onnx.helper.make_node("Clip", [value, *bounds], node.input[:1])
+        )
+        model.graph.initializer.extend(
+            onnx.numpy_helper.from_array(bound, name) for name, bound in bounds.items()
+        )
+    for zero in {node.input[2] for node in narrow}:
+        shift = onnx.numpy_helper.to_array(constants[zero])
+        constants[zero].CopyFrom(onnx.numpy_helper.from_array(shift.astype(np.uint8), zero))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _layers(graph: onnx.GraphProto) -> set[str]:

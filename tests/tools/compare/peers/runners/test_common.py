@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import parser
+from onnxruntime import InferenceSession
 
 from passes.analysis.topology import first_layers, last_layers, post_processing
 from tests import nets
@@ -50,6 +51,66 @@ def test_an_expectation_belongs_to_the_post_processing():
     )
     assert common.post_processing(model) == ["softmax", "dfl", "relu"]
     assert [node.name for node in common.edges(model)] == ["conv"]
+
+
+def test_what_no_picture_reaches_is_constant():
+    """The factors of a Resize are put together from constants; what is resized is not."""
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1,1,2,2] x) => (float[1,1,4,4] y) <float[2] one = {1, 1}, float[2] two = {2, 2}>
+        {
+            [factors] f = Concat <axis = 0> (one, two)
+            [resize] y = Resize (x, , f)
+        }"""
+    )
+    assert common.constant(model) == ["factors"]
+
+
+def test_wide_activations_are_at_the_edges_and_inside_of_silu():
+    """The first layer's input and output behind its SiLU, x and σ(x), the last layer's input."""
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1,1,2,2] x) => (float[1,1,2,2] z) <float[1,1,1,1] w = {1}>
+        {
+            [first] a = Conv (x, w)
+            [gate] s = Sigmoid (a)
+            [silu] b = Mul (s, a)
+            [middle] c = Conv (b, w)
+            [gate2] t = Sigmoid (c)
+            [silu2] d = Mul (c, t)
+            [between] e = Conv (d, w)
+            [attention] u = Sigmoid (e)
+            [scaled] f = Mul (u, b)
+            [last] y = Conv (f, w)
+            [scores] z = Sigmoid (y)
+        }"""
+    )
+    assert common.wide_activations(model) == set("xasbctfy")
+
+
+def test_activations_kept_in_bytes_have_the_same_values():
+    """Codes of 4 bits and of 8 bits behind a Clip stand for the same values; weights stay."""
+    model = parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[1,1,1,64] x) => (float[1,1,1,64] y, float[2] z)
+        <float s = {0.37}>
+        {
+            q = QuantizeLinear (x, s, p)
+            y = DequantizeLinear (q, s, p)
+            z = DequantizeLinear (w, s)
+        }"""
+    )
+    uint4 = onnx.TensorProto.UINT4
+    model.graph.initializer.append(onnx.helper.make_tensor("p", uint4, [], [3]))
+    model.graph.initializer.append(onnx.helper.make_tensor("w", uint4, [2], [1, 15]))
+    feeds = {"x": np.linspace(-3, 6, 64, dtype=np.float32).reshape(1, 1, 1, 64)}
+    before = InferenceSession(model.SerializeToString()).run(None, feeds)
+    common.keep_in_bytes(model)
+    after = InferenceSession(model.SerializeToString()).run(None, feeds)
+    assert len(np.unique(before[0])) == 16
+    assert [a.tolist() for a in after] == [b.tolist() for b in before]
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    assert (kinds["p"], kinds["w"]) == (onnx.TensorProto.UINT8, uint4)
 
 
 def test_batches_hold_the_pictures_in_order_where_the_batch_is_free():
