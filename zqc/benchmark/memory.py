@@ -16,7 +16,7 @@ import numpy as np
 
 from zqc.errors import RuntimeFailure
 from zqc.files.scratch import scratch_folder
-from zqc.runtime import session
+from zqc.runtime import process_memory, session
 from zqc.runtime.child_process import end_with_parent
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_STATUS = Path("/proc/self/status")
 _RUNS = 3
 
 
@@ -51,7 +50,7 @@ def peak_memory(
     Raises:
         RuntimeFailure: The process failed, for example out of memory.
     """
-    if not _STATUS.exists():
+    if not process_memory.STATUS.exists():
         return None
     with scratch_folder() as folder:
         inputs = folder / "feeds.npz"
@@ -78,17 +77,11 @@ def _child(arguments: Sequence[str]) -> None:
     with np.load(inputs, allow_pickle=False) as archive:
         names, *values = (archive[f"arr_{index}"] for index in range(len(archive.files)))
     feeds = dict(zip(map(str, names), values, strict=True))
-    before = _bytes("VmRSS")
+    before = process_memory.counted("VmRSS")
     runner = session.load(Path(model), threads=int(threads), provider=provider)
     for _ in range(_RUNS):
         runner(feeds)
-    print(max(_bytes("VmHWM") - before, 0))  # noqa: T201 - the parent reads it
-
-
-def _bytes(key: str) -> int:
-    """One of the kernel's counts of this process: VmRSS is what it has now, VmHWM the most."""
-    lines = (line.partition(":") for line in _STATUS.read_text().splitlines())
-    return next(int(value.split()[0]) * 1024 for found, _, value in lines if found == key)
+    print(max(process_memory.counted("VmHWM") - before, 0))  # noqa: T201 - the parent reads it
 
 
 if __name__ == "__main__":

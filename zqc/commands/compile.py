@@ -58,7 +58,7 @@ from zqc.recipe.toml import METADATA_KEY, to_toml
 from zqc.report.html import render
 from zqc.report.html.from_compile import SHOWN_PICTURES, compiled_page
 from zqc.report.printing import Printable
-from zqc.runtime import cpu, executed, saturation, session
+from zqc.runtime import cpu, executed, process_memory, saturation, session
 from zqc.runtime.executed import FloatOperators, LayerReport
 from zqc.runtime.latency import median_latencies
 from zqc.statistics.input_choice import InputChoice
@@ -117,6 +117,8 @@ class CompileResult(Printable):
         recipe: What it was compiled with, as TOML.
         losses: Loss of the synthesis before the first and after each pass; empty without one.
         facts: Scales, clipping and size of the weighted layers that quantization has seen.
+        peak_memory: The largest resident memory of this process until then, in bytes; None where
+            the system does not tell.
         cached: Whether the synthesised pictures are those of an earlier compilation.
     """
 
@@ -157,6 +159,7 @@ class CompileResult(Printable):
     recipe: str = ""
     losses: tuple[float, ...] = field(default=(), repr=False)
     facts: tuple[LayerFacts, ...] = field(default=(), repr=False)
+    peak_memory: int | None = None
     cached: bool = False
 
     @property
@@ -559,5 +562,6 @@ def _result(
         recipe=to_toml(recipe),
         losses=pictures.losses,
         facts=layer_facts(outcome.written.quantized, input_ranges(candidate)),
+        peak_memory=process_memory.peak(),
         cached=pictures.kept,
     )

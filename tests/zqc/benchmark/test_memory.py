@@ -8,6 +8,7 @@ import pytest
 
 from zqc.benchmark import memory
 from zqc.errors import RuntimeFailure
+from zqc.runtime import process_memory
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
@@ -38,5 +39,5 @@ def test_failures_are_ours(write):
 
 def test_unknown_elsewhere(write, monkeypatch, tmp_path):
     """A system without /proc has no number."""
-    monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
+    monkeypatch.setattr(process_memory, "STATUS", tmp_path / "none")
     assert memory.peak_memory(write(), {}, threads=1) is None
