@@ -45,7 +45,7 @@ def in_need_of_bits(
         values = sum(float(tensors[name].histogram.counts.sum()) for name in point.names)
         if not point.internal:
             total += values * grids[leader].bits
-        if leader in finer and leader in sensitivities:
+        if leader in finer and leader in sensitivities and values > 0:
             costs[leader] = values * (finer[leader].bits - grids[leader].bits)
             before, after = (
                 _loss(tensors[leader], grid, sensitivities[leader])

@@ -54,6 +54,11 @@ def test_insides_of_functions_make_no_room():
     assert chosen([100, 100, 100_000], [1.0, 1.0, 1.0], internal={"t2"}) == ()
 
 
+def test_a_tensor_without_values_needs_none():
+    """As one behind an NMS that finds nothing."""
+    assert chosen([0, 100, 100_000], [1.0, 1.0, 1.0]) == ("t1",)
+
+
 @pytest.mark.parametrize("fisher", [0.0, None])
 def test_what_the_outputs_do_not_depend_on_needs_no_bits(fisher):
     """No gradient, or none that is known."""
