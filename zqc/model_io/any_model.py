@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from zqc.errors import DAMAGED, ModelError
+from zqc.files.scratch import scratch_folder
 from zqc.model_io import child, onnx_file, upgrade
 from zqc.model_io.admission import check_structure, set_plugins_apart
 from zqc.model_io.ends import Ends, split
@@ -55,7 +55,7 @@ def runnable(path: Path) -> Iterator[Path]:
         yield path
         return
     logger.warning("%s: %s", path, ends.warning())
-    with tempfile.TemporaryDirectory(prefix="zqc-") as folder:
-        file = Path(folder) / path.name
+    with scratch_folder() as folder:
+        file = folder / path.name
         file.write_bytes(ir.to_proto(part).SerializeToString())
         yield file

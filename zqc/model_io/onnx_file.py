@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import stat
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
 
 from zqc.errors import ModelError
+from zqc.files.scratch import scratch_folder
 from zqc.model_io import external
 from zqc.model_io.soundness import check_sound
 
@@ -125,8 +125,8 @@ def as_file(model: Path | onnx.ModelProto | ir.Model) -> Iterator[Path]:
     if isinstance(model, Path):
         yield model
         return
-    with tempfile.TemporaryDirectory(prefix="zqc-") as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch_folder() as folder:
+        path = folder / "model.onnx"
         path.write_bytes(of_model(model).proto.SerializeToString(deterministic=True))
         yield path
 

@@ -102,7 +102,7 @@ def importance(
         if name in found and deviations[name] > 0 and found[name].fisher_diagonal.any()
     }
     weights = {
-        name: np.sqrt(diagonal if fisher else np.ones(1) / deviations[name] ** 2) / deviations[name]
+        name: np.sqrt(diagonal) / deviations[name] if fisher else np.array([deviations[name] ** -2])
         for name, diagonal in counted.items()
     }
     return Importance(weights, deviations)
