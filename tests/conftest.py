@@ -8,6 +8,7 @@ import pytest
 
 from tests import nets
 from zqc.model_io import child, preparation
+from zqc.runtime import cpu
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,6 +33,13 @@ def load_in_this_process(request, monkeypatch):
 
     monkeypatch.setattr(child, "prepared", prepared)
     monkeypatch.setattr(child, "try_out", lambda proto: None)
+
+
+@pytest.fixture(autouse=True)
+def exact_kernels(request):
+    """Skip what is marked so where the kernels of ONNX Runtime saturate."""
+    if "exact_kernels" in request.keywords and cpu.has_vnni(cpu.features()) is False:
+        pytest.skip("sums of 8-bit products saturate on this processor")
 
 
 @pytest.fixture(autouse=True)

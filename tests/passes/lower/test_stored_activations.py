@@ -139,6 +139,7 @@ def test_zero_points_and_clips_unsigned(bits, signed, shift, zero, clip):
     check_stored(UnsignedActivations(), Grid(1, bits, signed, shift), zero, clip)
 
 
+@pytest.mark.exact_kernels
 @pytest.mark.parametrize(("bits", "act_bits", "multiple"), [(8, 8, 2), (4, 4, 2), (4, 4, 1)])
 def test_shifted_networks_fuse_as_unshifted_ones(run, operators, bits, act_bits, multiple):
     """Zero points cost no integer kernel; padding with them, and all kernels, keep every bit.

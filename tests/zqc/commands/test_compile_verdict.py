@@ -37,6 +37,7 @@ def words(line):
     return [command, *rest]
 
 
+@pytest.mark.exact_kernels
 def test_a_good_model_is_to_be_looked_at_on_real_pictures(detector_file, tried):
     """The verdict is the first line; nothing else is tried."""
     result = compile_model(detector_file, **QUICK)

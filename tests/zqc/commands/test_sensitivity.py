@@ -51,6 +51,7 @@ def test_gains_are_those_of_the_outputs(found):
         assert layer.gain_boxes_db == pytest.approx(gain)
 
 
+@pytest.mark.exact_kernels
 def test_what_is_suggested_comes_true(found, tmp_path, monkeypatch):
     """The options make a file of the size and the agreement that were measured."""
     suggestion = found.suggestion

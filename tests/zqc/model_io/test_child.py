@@ -258,6 +258,9 @@ def test_interrupted(whole_group, onnxsim, detector_file, tmp_path):
     assert process.returncode == 130
     assert (out, err.splitlines()[-1]) == ("", "Error: interrupted, nothing was written")
     assert "Traceback" not in err
+    # It has been killed by now, but may not be gone.
+    while running(pid.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not running(pid.read_text())
     # ONNX Runtime writes .ses when it is imported; it is not of a model.
     assert not [entry for entry in scratch.iterdir() if entry.name != ".ses"]

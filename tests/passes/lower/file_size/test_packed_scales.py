@@ -29,6 +29,7 @@ def layers(rng, *exponents, count=3, channels=40):
     )
 
 
+@pytest.mark.exact_kernels
 def test_every_value_stays(rng):
     """The scales come out of the table as they went in: the same bits, folded or not."""
     model = layers(rng, -12, -11, -9, -8, channels=80)

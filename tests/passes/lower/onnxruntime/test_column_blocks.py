@@ -65,7 +65,7 @@ def layer(
         ((1, 1), ""),
     ],
 )
-@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("optimize", [False, pytest.param(True, marks=pytest.mark.exact_kernels)])
 def test_the_same_integers(rng, kernel, attributes, optimize):
     """Kernels, strides and paddings of all kinds give the same bits, fused or not."""
     seed = rng.bit_generator.state
