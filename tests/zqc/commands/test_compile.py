@@ -31,6 +31,7 @@ from zqc.recipe.recipe import PRESETS, Recipe
 from zqc.recipe.toml import from_toml
 from zqc.runtime import session
 from zqc.statistics.input_choice import InputChoice
+from zqc.tuning import schedule
 
 ROOT = Path(__file__).parents[3]
 
@@ -95,6 +96,7 @@ def recipe_of(precision="int8", **options):
 def few_steps(monkeypatch):
     """Five steps are enough where it does not matter how good the pictures are."""
     monkeypatch.setattr(amounts, "_SYNTHESISED", {"standard": (4, 5, 0.0)})
+    monkeypatch.setattr(schedule, "_EFFORTS", {"standard": (40, 40, 0.0)})
     monkeypatch.setattr(compiler, "median_latencies", lambda runners, feeds: [2.0, 1.0])
 
 
