@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.topology import first_last_layers, weighted_layers
-from passes.arithmetic import MIN_EXPONENT, quantize, scales, weight_exponents
+from passes.arithmetic import MIN_EXPONENT, scales, weight_exponents
 from passes.graph import (
     Namer,
     add_initializer,
@@ -20,9 +20,12 @@ from passes.graph import (
 )
 from passes.layers import Layer, along, by_weight
 from passes.qdq import dequantized_scale
-from passes.quantize.rounding import Compensation
+from passes.quantize.log_affine import LEVEL_BITS, WIDTHS, best_levels, level_sets
+from passes.quantize.rounding import Compensation, on_grid
 
 logger = logging.getLogger(__name__)
+
+Floats = NDArray[np.floating]
 
 _TYPES = dict.fromkeys((2, 3, 4), ir.DataType.INT4) | dict.fromkeys((5, 6, 7, 8), ir.DataType.INT8)
 """What integers of so many bits are stored in."""
@@ -34,6 +37,8 @@ _NEIGHBOURS = (-1, 1)
 """Exponents that are tried around the one of least squared error, see ``QuantizeWeights``: with
 compensation, a range that clips a few weights or a coarser step may leave the output nearer. Our
 choice, see docs/methods.md."""
+
+_BYTES_A_CHANNEL = 1 / 0.03
 
 _EVERY_BIT = 8
 """Bits with which another threshold changes next to nothing."""
@@ -75,6 +80,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
         second_moments: Whether the second moment of every output channel is corrected.
         per_tensor: Operator types whose weights have one threshold instead of one per channel.
         int4: Whether up to 4 bits are stored in INT4; more are in INT8 anyway.
+        log_affine: Whether weights of 3 and 4 bits have levels that are closer near zero, see
+            ``passes.quantize.log_affine``, in INT8.
     """
 
     bits: int = 8
@@ -87,6 +94,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
     second_moments: bool = False
     per_tensor: Collection[str] = ()
     int4: bool = True
+    log_affine: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Quantize layer by layer."""
@@ -105,6 +113,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
             bits = max(self._bits(layer.node, first_last) for layer in layers)
             readers = [(layer, steps[layer.node]) for layer in layers]
             names = [layer.node.name or "" for layer in layers]
+            per_tensor = layers[0].node.op_type in self.per_tensor
             integers, scale = rounded_weight(
                 readers,
                 layers[0].weight,
@@ -112,9 +121,11 @@ class QuantizeWeights(ir.passes.InPlacePass):
                 moments=_mean([self.input_moments[n] for n in names if n in self.input_moments]),
                 compensate=self.compensate,
                 second_moments=self.second_moments,
-                per_tensor=layers[0].node.op_type in self.per_tensor,
+                per_tensor=per_tensor,
+                log_affine=self.log_affine,
             )
-            kind = _TYPES[bits] if self.int4 else ir.DataType.INT8
+            coded = self.log_affine and has_levels(layers[0], bits, per_tensor=per_tensor)
+            kind = _TYPES[bits] if self.int4 and not coded else ir.DataType.INT8
             means = [self.input_means.get(_quantized_name(x.node.inputs[0])) for x in layers]
             _write_layers(graph, readers, integers, scale, kind, means, name)
             modified = True
@@ -134,6 +145,7 @@ def rounded_weight(
     compensate: bool = True,
     second_moments: bool = False,
     per_tensor: bool = False,
+    log_affine: bool = False,
 ) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
     """Return what a weight becomes: case 1 of ``QuantizeWeights``, and the limit of case 2.
 
@@ -146,6 +158,7 @@ def rounded_weight(
         compensate: Whether errors compensate each other, where the moments are known.
         second_moments: Whether the second moment of the output is corrected, likewise.
         per_tensor: Whether all channels have the same step.
+        log_affine: Whether layers that can have them get levels.
 
     Returns:
         The integers in the shape of the weight, in floating point, and the step of each channel
@@ -153,6 +166,75 @@ def rounded_weight(
     """
     axis = readers[0][0].output_axis
     per_tensor = per_tensor or _is_no_matrix(readers[0][0])
+    several = moments is not None and compensate and bits < _EVERY_BIT and not per_tensor
+    if log_affine and has_levels(readers[0][0], bits, per_tensor=per_tensor):
+        tried = _log_affine_grids(readers, weight, bits, 1 + len(_NEIGHBOURS) * several)
+    else:
+        tried = _uniform_grids(readers, weight, bits, several=several, per_tensor=per_tensor)
+    compensation = None if moments is None or not compensate else Compensation.of(moments)
+
+    def rounded(w: NDArray[np.floating], every: Sequence[_Grid]) -> tuple[Floats, _Grid]:
+        if compensation is not None:
+            return _nearest_output(compensation, w, every, axis=axis, bits=bits)
+        last = np.moveaxis(w, axis, -1)
+        return np.moveaxis(every[0].nearest(last, bits), -1, axis), every[0]
+
+    integers, grid = rounded(weight, tried)
+    if moments is not None and second_moments:
+        steps = along(axis, grid.scale, weight.ndim)
+        before, after = (_energy(w, moments, axis) for w in (weight, integers * steps))
+        factor = np.sqrt(np.divide(before, after, out=np.ones_like(before), where=after > 0))
+        integers, _ = rounded(weight * along(axis, factor, weight.ndim), [grid])
+    return integers, grid.scale
+
+
+def has_levels(layer: Layer, bits: int, *, per_tensor: bool = False) -> bool:
+    """Whether the weights of a layer can have levels, see ``passes.quantize.log_affine``.
+
+    They are for layers whose channels have so many weights that one more byte a channel, which
+    says what levels it has, is at most 3 % of their bytes.
+    """
+    axis, weight = layer.output_axis, layer.weight
+    if bits not in WIDTHS or per_tensor or not (axis == 0 or weight.ndim == 2):
+        return False
+    return bool(weight.size // weight.shape[axis] * bits / 8 >= _BYTES_A_CHANNEL)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """What the weights of every channel can be: integers times a step.
+
+    Attributes:
+        scale: The steps, (channels,).
+        levels: The integers of each channel, rising, (channels, levels); None for all of a signed
+            grid.
+    """
+
+    scale: NDArray[np.float32]
+    levels: Floats | None = None
+
+    def nearest(self, weight: NDArray[np.floating], bits: int) -> NDArray[np.floating]:
+        """The nearest integers of weights, (…, channels), with so many bits."""
+        return on_grid(weight, self.scale, bits, self.levels)
+
+    def where(self, better: NDArray[np.bool_], other: _Grid) -> _Grid:
+        """This one in some channels, (channels,), and another of the kind in the rest."""
+        scale = np.where(better, self.scale, other.scale)
+        if self.levels is None or other.levels is None:
+            return _Grid(scale)
+        return _Grid(scale, np.where(better[:, np.newaxis], self.levels, other.levels))
+
+
+def _uniform_grids(
+    readers: Sequence[tuple[Layer, float]],
+    weight: NDArray[np.floating],
+    bits: int,
+    *,
+    several: bool,
+    per_tensor: bool,
+) -> list[_Grid]:
+    """The grids of least squared error, and with ``several`` their neighbours."""
+    axis = readers[0][0].output_axis
     whole = weight[np.newaxis] if per_tensor else weight
     exponents = weight_exponents(whole, bits=bits, axis=0 if per_tensor else axis)
     exponents = np.broadcast_to(exponents, weight.shape[axis])
@@ -160,26 +242,22 @@ def rounded_weight(
     exponents = np.maximum(exponents, least)
     if per_tensor:
         exponents = np.full_like(exponents, exponents.max())
-
     tried = [exponents]
-    if moments is not None and compensate and bits < _EVERY_BIT and not per_tensor:
+    if several:
         tried += [np.maximum(exponents + change, least) for change in _NEIGHBOURS]
-    compensation = None if moments is None or not compensate else Compensation.of(moments)
+    return [_Grid(scales(each, bits=bits, signed=True)) for each in tried]
 
-    def rounded(
-        w: NDArray[np.floating], every: Sequence[NDArray[np.float32]]
-    ) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
-        if compensation is None:
-            return quantize(w, along(axis, every[0], w.ndim), bits=bits, signed=True), every[0]
-        return _nearest_output(compensation, w, every, axis=axis, bits=bits)
 
-    integers, scale = rounded(weight, [scales(each, bits=bits, signed=True) for each in tried])
-    if moments is not None and second_moments:
-        steps = along(axis, scale, weight.ndim)
-        before, after = (_energy(w, moments, axis) for w in (weight, integers * steps))
-        factor = np.sqrt(np.divide(before, after, out=np.ones_like(before), where=after > 0))
-        integers, _ = rounded(weight * along(axis, factor, weight.ndim), [scale])
-    return integers, scale
+def _log_affine_grids(
+    readers: Sequence[tuple[Layer, float]], weight: NDArray[np.floating], bits: int, count: int
+) -> list[_Grid]:
+    """So many grids of levels, those of the least squared error first."""
+    moved = np.moveaxis(weight, readers[0][0].output_axis, 0)
+    rows = moved.reshape(len(moved), -1)
+    least = _exponents_for_biases(readers, LEVEL_BITS, len(rows))
+    found = zip(*best_levels(rows, bits, least, count), strict=True)
+    sets = level_sets(bits).astype(np.float64)
+    return [_Grid(scales(each, bits=LEVEL_BITS, signed=True), sets[of]) for each, of in found]
 
 
 def _write_layers(
@@ -228,36 +306,37 @@ def _mean(moments: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
 def _nearest_output(
     compensation: Compensation,
     weight: NDArray[np.floating],
-    every: Sequence[NDArray[np.float32]],
+    every: Sequence[_Grid],
     *,
     axis: int,
     bits: int,
-) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
-    """Round with the steps that leave each channel the least error of the output.
+) -> tuple[Floats, _Grid]:
+    """Round with the grids that leave each channel the least error of the output.
 
     Args:
         compensation: Of the input's moments, (groups, blocks, K, K).
         weight: What is rounded.
-        every: Steps of all channels to be tried, each of shape (channels,); the first of equals
-            is taken.
+        every: Grids of all channels to be tried; the first of equals is taken.
         axis: Of the channels.
         bits: Bits of the integers.
 
     Returns:
-        The integers in the shape of the weight, and the steps of the channels.
+        The integers in the shape of the weight, and the grid of each channel.
     """
     rows = _rows(weight, compensation.order.shape, axis)
-    by_block = rows.swapaxes(1, 2)
-    best, scale, least = np.zeros_like(rows, np.float64), every[0], np.full(len(every[0]), np.inf)
-    for steps in every:
-        found = compensation.rounded(by_block, steps.reshape(len(rows), 1, -1), bits=bits)
+    by_block, shape = rows.swapaxes(1, 2), (len(rows), 1, rows.shape[1])
+    best, grid = np.zeros_like(rows, np.float64), every[0]
+    least = np.full(weight.shape[axis], np.inf)
+    for each in every:
+        levels = None if each.levels is None else each.levels.reshape(*shape, -1)
+        found = compensation.rounded(by_block, each.scale.reshape(shape), bits=bits, levels=levels)
         errors = found.errors.sum(axis=1).reshape(-1)
         better = errors < least
         chosen = better.reshape(len(rows), -1, 1, 1)
         best = np.where(chosen, found.integers.swapaxes(1, 2), best)
-        scale, least = np.where(better, steps, scale), np.where(better, errors, least)
+        grid, least = each.where(better, grid), np.where(better, errors, least)
     moved = np.moveaxis(weight, axis, 0)
-    return np.moveaxis(best.reshape(moved.shape), 0, axis), scale
+    return np.moveaxis(best.reshape(moved.shape), 0, axis), grid
 
 
 def _rows(weight: NDArray[np.floating], shape: Sequence[int], axis: int) -> NDArray[np.floating]:

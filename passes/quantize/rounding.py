@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from passes.arithmetic import quantize
+from passes.quantize.log_affine import nearest
 
 _DAMPING = 0.01
 """Share of the mean diagonal that is added to it, as published for GPTQ."""
@@ -16,6 +17,25 @@ _COLUMNS_AT_ONCE = 32
 """Columns that hear of each error by itself; those behind them are brought up by a product."""
 
 Floats = NDArray[np.float64]
+
+
+def on_grid(
+    x: NDArray[np.floating],
+    scale: NDArray[np.floating],
+    bits: int,
+    levels: NDArray[np.floating] | None,
+) -> NDArray[np.floating]:
+    """The nearest integers of a signed grid, or the nearest levels, in the shape of ``x``.
+
+    Args:
+        x: Shape (..., rows).
+        scale: The step of each row, broadcastable to ``x``.
+        bits: Bits of the grid.
+        levels: Rising integers of each row, (..., rows, levels); None for a grid.
+    """
+    if levels is None:
+        return quantize(x, scale, bits=bits, signed=True)
+    return nearest(x / scale, levels)
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,12 @@ class Compensation:
         return cls(order, _root(in_order))
 
     def rounded(
-        self, weight: NDArray[np.floating], scale: NDArray[np.floating], *, bits: int
+        self,
+        weight: NDArray[np.floating],
+        scale: NDArray[np.floating],
+        *,
+        bits: int,
+        levels: NDArray[np.floating] | None = None,
     ) -> Rounded:
         """Round.
 
@@ -71,17 +96,23 @@ class Compensation:
             weight: Shape (..., rows, K); matrices are independent of each other.
             scale: Δ of each row, shape (..., rows).
             bits: Bits of the signed grid.
+            levels: Rising integers of each row, shape (..., rows, levels), where it is no such
+                grid.
         """
         down = self.order[..., np.newaxis]
         columns = np.take_along_axis(weight.swapaxes(-1, -2).astype(np.float64), down, -2)
-        rounded, errors = _in_turn(columns, self.root, scale, bits)
+        rounded, errors = _in_turn(columns, self.root, scale, bits, levels)
         result = np.empty_like(rounded)
         np.put_along_axis(result, down, rounded, -2)
         return Rounded(result.swapaxes(-1, -2), errors)
 
 
 def _in_turn(
-    columns: Floats, upper: Floats, scale: NDArray[np.floating], bits: int
+    columns: Floats,
+    upper: Floats,
+    scale: NDArray[np.floating],
+    bits: int,
+    levels: NDArray[np.floating] | None,
 ) -> tuple[Floats, Floats]:
     """Round columns, shape (..., K, rows), from the last to the first; also the rows' errors."""
     rounded, owed = np.empty_like(columns), np.zeros_like(columns)
@@ -92,7 +123,7 @@ def _in_turn(
         for j in reversed(range(start, stop)):
             own = upper[..., j, j, np.newaxis]
             wanted = columns[..., j, :] + owed[..., j, :] / own
-            rounded[..., j, :] = quantize(wanted, scale, bits=bits, signed=True)
+            rounded[..., j, :] = on_grid(wanted, scale, bits, levels)
             error = columns[..., j, :] - rounded[..., j, :] * scale
             total += (own * error + owed[..., j, :]) ** 2
             before = upper[..., start:j, j, np.newaxis]

@@ -14,7 +14,8 @@ a detector and seed have the same calibration set. Every row adds something to t
 - ``+ Fisher``: and by what the outputs lose by it, channel by channel;
 - ``+ detections``: and Reg-PTQ's global loss, of all boxes by their score;
 - ``+ filter``: of those boxes alone that are sure and near, as Reg-PTQ has it;
-- ``+ mixed bits``: with bits by layer and by tensor; all rows before have ``--uniform-bits``.
+- ``+ mixed bits``: with bits by layer and by tensor; all rows before have ``--uniform-bits``;
+- ``+ log-affine``: and levels of weights that are closer near zero (``--weight-levels``).
 
 A cell is the AP (0.50:0.95, in percent) of the detections against those of the float model, and its
 AP50, or the SQNR of the worst part of the outputs; for the example also mAP on the held-out scenes.
@@ -72,6 +73,7 @@ ROWS: Mapping[str, Row] = {
     "+ detections": Row(_LEARNED, Objective(filtered=False)),
     "+ filter": Row(_LEARNED),
     "+ mixed bits": Row({"rounding": "learned"}),
+    "+ log-affine": Row({"rounding": "learned", "weight_levels": "log-affine"}),
 }
 
 

@@ -190,6 +190,7 @@ def chosen_bits(
         second_moments=recipe.second_moments,
         corrected=recipe.bias_correction != "none",
         per_tensor=plan.target.per_tensor,
+        log_affine=recipe.log_affine,
     )
     if mixes_bits(recipe) and all(len(of) < 2 for of in losses.values()):
         return {}  # there are none but first and last layers

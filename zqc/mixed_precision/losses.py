@@ -38,6 +38,7 @@ def weight_losses(
     second_moments: bool,
     corrected: bool,
     per_tensor: Collection[str] = (),
+    log_affine: bool = False,
 ) -> Losses:
     """Predict what the weights of each layer cost at each number of bits.
 
@@ -51,6 +52,7 @@ def weight_losses(
         second_moments: Likewise.
         corrected: Whether the mean of the errors is taken out by the bias.
         per_tensor: As ``QuantizeWeights`` has it.
+        log_affine: Likewise.
 
     Returns:
         Losses in the unit of ``Sensitivity``. Left out: layers with a float input or a computed
@@ -78,6 +80,7 @@ def weight_losses(
                 compensate=compensate,
                 second_moments=second_moments,
                 per_tensor=node.op_type in per_tensor,
+                log_affine=log_affine,
             )
             steps = along(layer.output_axis, scale, layer.weight.ndim)
             error = integers * steps - layer.weight

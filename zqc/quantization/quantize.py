@@ -65,6 +65,7 @@ def quantize(
         second_moments=recipe.second_moments,
         per_tensor=target.per_tensor,
         int4=target.int4,
+        log_affine=recipe.log_affine,
     )(quantized)
     RemoveUnusedNodesPass()(quantized)
     return quantized
@@ -97,6 +98,7 @@ def refit(
         excluded=_float_layers(plan, bits_of),
         per_tensor=target.per_tensor,
         int4=target.int4,
+        log_affine=recipe.log_affine,
         samples=_REFIT_SAMPLES,
         task=task,
         threads=plan.threads,

@@ -50,6 +50,7 @@ def reconstruct(
     excluded: Collection[str] = (),
     per_tensor: Collection[str] = (),
     int4: bool = True,
+    log_affine: bool = False,
     samples: int,
     task: Task,
     threads: int | None = None,
@@ -91,6 +92,7 @@ def reconstruct(
         excluded: Names of nodes that stay float.
         per_tensor: As ``QuantizeWeights`` has it.
         int4: Likewise.
+        log_affine: Likewise.
         samples: Output positions per picture at which the input of each layer is looked at.
         task: Advanced by the number of weighted layers in all.
         threads: Threads of ONNX Runtime.
@@ -138,11 +140,14 @@ def reconstruct(
                 refit=refit,
                 compensate=compensate,
                 per_tensor=group[0].node.op_type in per_tensor,
+                log_affine=log_affine,
             )
             for each in names:
                 task.advance(each)
     # Every weight is on a grid by now, so that this only writes it down as integers.
-    QuantizeWeights(bits_of=widths, excluded=excluded, per_tensor=per_tensor, int4=int4)(quantized)
+    QuantizeWeights(
+        bits_of=widths, excluded=excluded, per_tensor=per_tensor, int4=int4, log_affine=log_affine
+    )(quantized)
     RemoveUnusedNodesPass()(quantized)
     return quantized
 
@@ -209,6 +214,7 @@ def _reconstruct_layers(
     refit: bool,
     compensate: bool,
     per_tensor: bool,
+    log_affine: bool,
 ) -> None:
     """Put weights on a grid of so many bits, and the bias b* of ``reconstruct``, into layers.
 
@@ -220,6 +226,7 @@ def _reconstruct_layers(
         refit: As in ``reconstruct``; ``compensate`` and ``per_tensor`` likewise.
         compensate: Likewise.
         per_tensor: Likewise.
+        log_affine: Likewise.
     """
     (layers,) = by_weight(nodes)
     steps_of = [dequantized_scale(node.inputs[0]) for node in nodes]
@@ -239,7 +246,12 @@ def _reconstruct_layers(
             moved = np.moveaxis(weight, axis, 0).shape
             wanted = np.moveaxis(rows.swapaxes(1, 2).reshape(moved), 0, axis)
     integers, steps = rounded_weight(
-        readers, wanted, bits=bits, moments=moments, per_tensor=per_tensor
+        readers,
+        wanted,
+        bits=bits,
+        moments=moments,
+        per_tensor=per_tensor,
+        log_affine=log_affine,
     )
     on_grid = integers * along(axis, steps, weight.ndim)
     for layer, inputs in zip(layers, seen, strict=True):

@@ -20,6 +20,7 @@ Shift = Literal["none", "rule", "search"]
 InsertFactors = Literal["auto", "always", "never"]
 Threshold = Literal["auto", "none", "mse", "mae", "lp", "kl", "sensitivity"]
 Rounding = Literal["auto", "nearest", "compensated", "refitted", "learned"]
+WeightLevels = Literal["uniform", "log-affine"]
 BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
 
 WEIGHT_BITS = tuple(range(2, 9))
@@ -32,6 +33,7 @@ INSERT_FACTORS: tuple[InsertFactors, ...] = get_args(InsertFactors)
 SHIFTS: tuple[Shift, ...] = get_args(Shift)
 THRESHOLDS: tuple[Threshold, ...] = get_args(Threshold)
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
+WEIGHT_LEVELS: tuple[WeightLevels, ...] = get_args(WeightLevels)
 BIAS_CORRECTIONS: tuple[BiasCorrection, ...] = get_args(BiasCorrection)
 
 CHOICES: Mapping[str, tuple[object, ...]] = MappingProxyType(
@@ -46,6 +48,7 @@ CHOICES: Mapping[str, tuple[object, ...]] = MappingProxyType(
         "shift": SHIFTS,
         "threshold": THRESHOLDS,
         "rounding": ROUNDINGS,
+        "weight_levels": WEIGHT_LEVELS,
         "bias_correction": BIAS_CORRECTIONS,
         "fit": FITS,
     }
@@ -81,6 +84,8 @@ class Recipe:
             that the quantized layers before leave, or so and then trained with all the others.
             Auto is the second, and, but at quick effort, the last where activations have fewer than
             8 bits.
+        weight_levels: Whether the levels of weights of 3 and 4 bits are uniform, or closer near
+            zero (``passes.quantize.log_affine``).
         bias_correction: What the mean that quantization shifts is known from: BatchNorm statistics,
             means of the inputs over the pictures, or outputs measured with all layers before
             quantized. Auto is the statistics where pictures are synthesised from them, else the
@@ -133,6 +138,7 @@ class Recipe:
     lp: int = 2
     z_score: float | None = None
     rounding: Rounding = "auto"
+    weight_levels: WeightLevels = "uniform"
     bias_correction: BiasCorrection = "auto"
     second_moments: bool = False
     channel_outputs: bool = True
@@ -239,6 +245,11 @@ class Recipe:
     def refits(self) -> bool:
         """Whether weights or biases make up for what the layers before them have become."""
         return self.rounding == "refitted" or self.bias_correction == "outputs"
+
+    @property
+    def log_affine(self) -> bool:
+        """Whether weights of few bits have levels that are closer near zero."""
+        return self.weight_levels == "log-affine"
 
     @property
     def few_bits(self) -> bool:
