@@ -28,6 +28,7 @@ from passes.equalize.equalize_channels import EqualizeChannels
 from passes.equalize.scale_outputs import ScaleOutputs
 from passes.lower.explicit_convolutions import ExplicitConvolutions
 from passes.lower.explicit_zero_points import ExplicitZeroPoints
+from passes.lower.file_size.coded_weights import CodedWeights
 from passes.lower.file_size.derived_bias_scales import DerivedBiasScales
 from passes.lower.file_size.packed_scales import PackedScales
 from passes.lower.file_size.packed_weights import PackedWeights
@@ -64,6 +65,7 @@ __all__ = [
     "CanonicalClips",
     "CanonicalGelu",
     "CanonicalMish",
+    "CodedWeights",
     "ColumnBlocks",
     "ConvTransposeToConv",
     "DerivedBiasScales",

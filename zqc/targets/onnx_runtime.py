@@ -13,6 +13,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import (
     BoundedExpectations,
+    CodedWeights,
     ColumnBlocks,
     DerivedBiasScales,
     EarlyMaxPools,
@@ -59,6 +60,7 @@ def _lowering(
         BoundedExpectations(),
         *kernels,
         FloatBarriers(),
+        CodedWeights(),
         PackedWeights(_PACKED if has_int4 else (*_PACKED, 4)),
         Int4WeightsByCast(),
         ExplicitZeroPoints(folded=True),

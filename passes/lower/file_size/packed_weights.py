@@ -41,7 +41,8 @@ class PackedWeights(ir.passes.InPlacePass):
        operators of their own but the Reshape. None holds more than ``most`` weights, unless a
        single layer does: unpacking takes memory.
     4. Weights that need fewer bits are packed with more where that makes the file smaller.
-    5. Declined: weights that need bits other than ``widths`` (with INT4 in them, INT4 never stays),
+    5. The codes of ``CodedWeights`` are packed like weights.
+    6. Declined: weights that need bits other than ``widths`` (with INT4 in them, INT4 never stays),
        and what is no weight: vectors, and integers that somebody else reads.
 
     Attributes:
@@ -100,12 +101,12 @@ class PackedWeights(ir.passes.InPlacePass):
 
 
 def _is_weight(value: ir.Value) -> bool:
-    """Whether a constant is a matrix or a kernel that is dequantized and nothing else."""
+    """Whether a constant is a matrix or a kernel that is dequantized, or codes of one."""
     integers = constant(value)
     if value.dtype not in _NARROW or integers is None or integers.ndim < 2 or not integers.size:
         return False
     readers = [use.node.op_type for use in value.uses()]
-    return set(readers) == {"DequantizeLinear"} and not value.is_graph_output()
+    return set(readers) in ({"DequantizeLinear"}, {"Cast"}) and not value.is_graph_output()
 
 
 def _integers(value: ir.Value) -> NDArray[np.int8]:

@@ -1,0 +1,182 @@
+"""Weights on levels as codes of few bits, looked up by ONNX Runtime when it loads the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from passes.graph import Namer, add_initializer, constant, int_attribute
+from passes.quantize.log_affine import WIDTHS, level_sets, sets_of
+
+_INT4, _INT32 = ir.DataType.INT4, ir.DataType.INT32.value
+
+_MOST = 1 << 22
+"""Weights that are looked up at once: that takes memory."""
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """A weight that can be codes.
+
+    Attributes:
+        value: Its initializer.
+        axis: Of the channels.
+        sets: The set of levels of each, (channels,).
+        rows: The weights of each, (channels, weights).
+    """
+
+    value: ir.Value
+    axis: int
+    sets: NDArray[np.int64]
+    rows: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class CodedWeights(ir.passes.InPlacePass):
+    """Store INT8 weights that stand on levels as their codes. Exact.
+
+    The levels are those of ``passes.quantize.log_affine``.
+    ONNX Runtime folds what looks them up when it loads the model, and sees plain INT8 weights. All
+    operators are those of opset 13. The code of zero is 0; those of levels below it are negative,
+    which counts from the end of a table:
+
+        tables  = Gather(every, Cast(sets))                    # of each channel, (channels, 2^b)
+        weights = Reshape(Split(GatherElements(tables, Cast(codes), axis=1)), shape)
+
+    1. Layers whose channels have the same number of weights share the operators.
+    2. Matrices with their channels in columns are stored transposed.
+    3. Declined: weights that do not stand on levels in every channel, those that do not get smaller
+       by it, and what somebody else reads. They are found by their integers alone.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Replace the weights, for each number of bits and of weights in a channel."""
+        graph = model.graph
+        name = Namer(graph)
+        nodes: list[ir.Node] = []
+        left = [value for value in graph.initializers.values() if _is_int8_weight(value)]
+        for bits in WIDTHS:
+            found = [coded for value in left if (coded := _coded(value, bits)) is not None]
+            left = [value for value in left if value not in {coded.value for coded in found}]
+            tables: ir.Value | None = None
+            for group in _groups(found):
+                if tables is None:
+                    tables = add_initializer(graph, name(f"levels_{bits}"), _tables(bits))
+                nodes += _Lookup(graph, name).nodes(group, bits, tables)
+        if nodes:
+            graph.insert_before(graph[0], nodes)
+        return ir.passes.PassResult(model, bool(nodes))
+
+
+def _is_int8_weight(value: ir.Value) -> bool:
+    """Whether a constant is a matrix or a kernel of INT8 that is dequantized and nothing else."""
+    integers = constant(value)
+    if value.dtype != ir.DataType.INT8 or integers is None or integers.ndim < 2:
+        return False
+    readers = [use.node.op_type for use in value.uses()]
+    return bool(integers.size) and set(readers) == {"DequantizeLinear"}
+
+
+def _coded(value: ir.Value, bits: int) -> _Coded | None:
+    """A weight as codes of so many bits; None where it cannot be, or would not be smaller."""
+    integers = constant(value)
+    axes = {int_attribute(use.node, "axis", 1) for use in value.uses()}
+    if integers is None or len(axes) > 1:
+        return None
+    axis = axes.pop() % integers.ndim
+    if axis and integers.ndim > 2:
+        return None
+    rows = np.moveaxis(integers.astype(np.int8), axis, 0).reshape(integers.shape[axis], -1)
+    narrow = -(1 << (bits - 1)) <= rows.min() and rows.max() < 1 << (bits - 1)
+    if narrow or rows.shape[1] * bits / 8 + 1 >= rows.shape[1]:
+        return None
+    sets = sets_of(rows, bits)
+    return None if sets is None else _Coded(value, axis, sets, rows)
+
+
+def _groups(weights: Sequence[_Coded]) -> Iterator[list[_Coded]]:
+    """Those with the same number of weights in a channel, not too many at once."""
+    by_length: dict[int, list[_Coded]] = {}
+    for weight in weights:
+        by_length.setdefault(weight.rows.shape[1], []).append(weight)
+    for every in by_length.values():
+        group: list[_Coded] = []
+        total = 0
+        for weight in every:
+            if group and total + weight.rows.size > _MOST:
+                yield group
+                group, total = [], 0
+            group.append(weight)
+            total += weight.rows.size
+        yield group
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """Writes the operators for a group."""
+
+    graph: ir.Graph
+    name: Namer
+
+    def nodes(self, group: Sequence[_Coded], bits: int, tables: ir.Value) -> list[ir.Node]:
+        """What makes the weights of their codes; the readers are given the results."""
+        stem = self.name(f"codes_{bits}")
+        levels = level_sets(bits)
+        parts = [_codes(weight.rows, levels[weight.sets]) for weight in group]
+        codes = ir.tensor(np.concatenate(parts).astype(_INT4.numpy()), dtype=_INT4)
+        sets = np.concatenate([weight.sets for weight in group]).astype(np.uint8)
+        index = self._node(stem, "Cast", self._constant(f"{stem}_sets", sets), to=_INT32)
+        own = self._node(stem, "Gather", tables, index.outputs[0], axis=0)
+        places = self._node(stem, "Cast", self._constant(stem, codes), to=_INT32)
+        found = self._node(stem, "GatherElements", own.outputs[0], places.outputs[0], axis=1)
+        nodes, results = [index, own, places, found], found.outputs
+        if len(group) > 1:
+            lengths = self._constant(f"{stem}_lengths", np.array([len(w.rows) for w in group]))
+            split = self._node(stem, "Split", found.outputs[0], lengths, outputs=len(group), axis=0)
+            nodes.append(split)
+            results = split.outputs
+        for weight, result in zip(group, results, strict=True):
+            value, last = weight.value, result
+            if weight.axis:
+                turned = self._node(stem, "Transpose", last)
+                nodes.append(turned)
+                last = turned.outputs[0]
+            elif value.shape is not None and value.shape.rank() > 2:
+                kernel = value.shape.numpy()[1:]
+                shape = self._constant(f"{stem}_shape", np.array([-1, *kernel]))
+                shaped = self._node(stem, "Reshape", last, shape)
+                nodes.append(shaped)
+                last = shaped.outputs[0]
+            last.type, last.shape = ir.TensorType(ir.DataType.INT8), value.shape
+            ir.convenience.replace_all_uses_with(value, last)
+            self.graph.initializers.pop(value.name or "")
+        return nodes
+
+    def _node(
+        self, stem: str, kind: str, *inputs: ir.Value, outputs: int = 1, **given: int
+    ) -> ir.Node:
+        node = ir.node(kind, inputs, attributes=given, num_outputs=outputs)
+        node.name = self.name(f"{stem}_{kind.lower()}")
+        for output in node.outputs:
+            output.name = self.name(node.name)
+        return node
+
+    def _constant(self, stem: str, array: NDArray[np.generic] | ir.TensorProtocol) -> ir.Value:
+        return add_initializer(self.graph, self.name(stem), array)
+
+
+def _tables(bits: int) -> NDArray[np.int8]:
+    """All sets of levels, from zero up, and behind them those below zero."""
+    return np.roll(level_sets(bits), -(1 << (bits - 1)), axis=1)
+
+
+def _codes(rows: NDArray[np.int8], levels: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Where weights, (channels, weights), stand among the levels of their channels; 0 is zero."""
+    places = np.full(rows.shape, -(levels.shape[1] // 2), np.int8)
+    for level in levels.T:
+        places += rows > level[:, np.newaxis]
+    return places
