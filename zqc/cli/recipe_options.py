@@ -168,11 +168,11 @@ quantization_options = group(
         "rounding",
         "How weights are rounded; auto: learned below 8-bit activations, else compensated.",
     ),
+    _one_of(_quantization, "weight_levels", "What weights of 3 and 4 bits can be."),
     _one_of(
         _quantization,
         "bias_correction",
-        "Where the means that are corrected come from; auto: from the statistics for"
-        " synthesised pictures, else from the pictures.",
+        "Where the means that are corrected come from; auto: statistics for synthesised pictures.",
     ),
     _quantization(
         "--second-moments/--no-second-moments",

@@ -180,6 +180,11 @@ class Recipe:
         targets.check_name(self.target)
         if self.min_runtime is not None:
             self._check_runtime(self.min_runtime)
+        if self.log_affine and not targets.find(self.target).packed:
+            raise OptionError(
+                f"weight_levels is log-affine, but the target {self.target} takes no codes of "
+                "weights; leave it out, or take ort-x86 or ort-arm"
+            )
         for name in ("target_size", "target_latency"):
             share = getattr(self, name)
             if share is not None and not 0 < share < 1:
