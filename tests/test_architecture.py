@@ -207,6 +207,7 @@ def test_public_names_of_passes():
         "CanonicalClips",
         "CanonicalGelu",
         "CanonicalMish",
+        "CodedWeights",
         "ColumnBlocks",
         "ConvTransposeToConv",
         "DerivedBiasScales",

@@ -19,8 +19,8 @@ from passes.graph import (
     producer_of,
 )
 from passes.layers import Layer, along, by_weight
+from passes.log_affine import LEVEL_BITS, WIDTHS, best_levels, least_weights, level_sets
 from passes.qdq import dequantized_scale
-from passes.quantize.log_affine import LEVEL_BITS, WIDTHS, best_levels, level_sets
 from passes.quantize.rounding import Compensation, on_grid
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,6 @@ _NEIGHBOURS = (-1, 1)
 """Exponents that are tried around the one of least squared error, see ``QuantizeWeights``: with
 compensation, a range that clips a few weights or a coarser step may leave the output nearer. Our
 choice, see docs/methods.md."""
-
-_BYTES_A_CHANNEL = 1 / 0.03
 
 _EVERY_BIT = 8
 """Bits with which another threshold changes next to nothing."""
@@ -81,7 +79,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
         per_tensor: Operator types whose weights have one threshold instead of one per channel.
         int4: Whether up to 4 bits are stored in INT4; more are in INT8 anyway.
         log_affine: Whether weights of 3 and 4 bits have levels that are closer near zero, see
-            ``passes.quantize.log_affine``, in INT8.
+            ``passes.log_affine``, in INT8.
     """
 
     bits: int = 8
@@ -189,15 +187,11 @@ def rounded_weight(
 
 
 def has_levels(layer: Layer, bits: int, *, per_tensor: bool = False) -> bool:
-    """Whether the weights of a layer can have levels, see ``passes.quantize.log_affine``.
-
-    They are for layers whose channels have so many weights that one more byte a channel, which
-    says what levels it has, is at most 3 % of their bytes.
-    """
+    """Whether the weights of a layer can have levels, see ``passes.log_affine``."""
     axis, weight = layer.output_axis, layer.weight
     if bits not in WIDTHS or per_tensor or not (axis == 0 or weight.ndim == 2):
         return False
-    return bool(weight.size // weight.shape[axis] * bits / 8 >= _BYTES_A_CHANNEL)
+    return bool(weight.size // weight.shape[axis] >= least_weights(bits))
 
 
 @dataclass(frozen=True)

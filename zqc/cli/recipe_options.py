@@ -132,12 +132,12 @@ quantization_options = group(
     _one_of(
         _quantization,
         "equalization",
-        "Scale channels to a common range, known from BatchNorm or seen in the pictures.",
+        "Scale channels to a common range.",
     ),
     _one_of(
         _quantization,
         "insert_factors",
-        "Let equalization multiply channels behind SiLU and the like; auto: below 8 bits.",
+        "Let it multiply channels behind SiLU and so on.",
     ),
     _one_of(
         _quantization,
@@ -147,7 +147,7 @@ quantization_options = group(
     _one_of(
         _quantization,
         "threshold",
-        "Error whose minimum is the threshold of an activation; none clips nothing.",
+        "Error that thresholds of activations minimise.",
     ),
     _quantization(
         "--lp",
@@ -168,11 +168,11 @@ quantization_options = group(
         "rounding",
         "How weights are rounded; auto: learned below 8-bit activations, else compensated.",
     ),
-    _one_of(_quantization, "weight_levels", "What weights of 3 and 4 bits can be."),
+    _one_of(_quantization, "weight_levels", "Levels of weights of 3 and 4 bits."),
     _one_of(
         _quantization,
         "bias_correction",
-        "Where the means that are corrected come from; auto: statistics for synthesised pictures.",
+        "Source of the corrected means; auto: statistics for synthesised pictures.",
     ),
     _quantization(
         "--second-moments/--no-second-moments",

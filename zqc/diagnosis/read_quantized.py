@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from passes.analysis.topology import is_weighted, nested_inputs, post_processing
 from passes.arithmetic import FLOAT_BITS
-from passes.graph import Namer, constant, name_of, producer_of
+from passes.graph import Namer, constant, int_attribute, name_of, producer_of
+from passes.log_affine import code_bits
 from passes.operators import LAYOUT, PAIR, POINTWISE
 from zqc.diagnosis.inner_tensors import exposing
 from zqc.diagnosis.plain_layers import plain_layers
@@ -62,7 +63,8 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
     def stored_bits(node: ir.Node | None) -> int:
         if node is None:
             return FLOAT_BITS
-        return _bits(values[name_of(node.inputs[0])], array(_third(node)))
+        codes = values[name_of(node.inputs[0])]
+        return _bits(codes, array(_third(node)), int_attribute(node, "axis", 1))
 
     owners: dict[ir.Node, tuple[ir.Node, tuple[str, ...]]] = {}
     for node in layers:
@@ -231,15 +233,20 @@ def _stored(node: ir.Node) -> ir.Node | None:
     return None
 
 
-def _bits(codes: NDArray[np.generic], zero: NDArray[np.float64]) -> int:
+def _bits(codes: NDArray[np.generic], zero: NDArray[np.float64], axis: int) -> int:
     """Bits that hold the integers of a layer around their zero point, two at least.
 
     Where they are packed, these are fewer than their type has; with zero points beside the middle
-    of the type they would be more, and are those of the type.
+    of the type they would be more, and are those of the type. Where they are on levels, they are
+    those of the levels.
     """
     most = ir.DataType.from_numpy(codes.dtype).bitwidth
     if not codes.size:
         return most
+    if codes.dtype == np.int8 and not zero.any() and codes.ndim > 1:
+        on_levels = code_bits(codes.astype(np.int8), axis % codes.ndim)
+        if on_levels is not None:
+            return on_levels
     low = float(codes.min()) - float(zero.max())
     high = float(codes.max()) - float(zero.min())
     bits = 2

@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
-from passes.graph import constant, name_of, producer_of
+from passes.graph import constant, int_attribute, name_of, producer_of
+from passes.log_affine import code_bits
 from zqc.calibration.histogram import Histogram
 from zqc.quantization.candidates import Candidate
 
@@ -51,6 +52,7 @@ class LayerFacts:
         clipped: Share of its input over the calibration pictures that its grid cuts off; NaN where
             the input has no grid.
         weight_bytes: Size of its weights, without scales.
+        log_affine: Whether its weights are on levels that are closer near zero.
     """
 
     name: str
@@ -58,6 +60,7 @@ class LayerFacts:
     input_exponent: int | None
     clipped: float
     weight_bytes: int
+    log_affine: bool = False
 
 
 def input_ranges(candidate: Candidate) -> dict[str, InputRange]:
@@ -82,13 +85,15 @@ def layer_facts(quantized: ir.Model, ranges: Mapping[str, InputRange]) -> tuple[
     facts = []
     for node in weighted_layers(quantized.graph):
         name, steps = node.name or "", _exponents(node.inputs[0])
+        size, log_affine = _bytes(node.inputs[1])
         facts.append(
             LayerFacts(
                 name=name,
                 weight_exponents=_exponents(node.inputs[1]),
                 input_exponent=steps[0] if steps else None,
                 clipped=ranges[name].clipped if name in ranges and steps else math.nan,
-                weight_bytes=_bytes(node.inputs[1]),
+                weight_bytes=size,
+                log_affine=log_affine,
             )
         )
     return tuple(facts)
@@ -108,9 +113,18 @@ def _exponents(value: ir.Value | None) -> tuple[int, int] | None:
     return int(exponents.min()) - 1, int(exponents.max()) - 1
 
 
-def _bytes(value: ir.Value | None) -> int:
-    """Size of a constant as it is stored, behind its DequantizeLinear if it has one."""
+def _bytes(value: ir.Value | None) -> tuple[int, bool]:
+    """Size of a constant as it is stored, and whether as codes, behind its DequantizeLinear."""
     node = producer_of(value)
-    stored = node.inputs[0] if node is not None and node.op_type == "DequantizeLinear" else value
-    tensor = None if stored is None else stored.const_value
-    return 0 if tensor is None else tensor.nbytes
+    if node is None or node.op_type != "DequantizeLinear":
+        tensor = None if value is None else value.const_value
+        return 0 if tensor is None else tensor.nbytes, False
+    stored, integers = node.inputs[0], constant(node.inputs[0])
+    if stored is None or stored.const_value is None or integers is None:
+        return 0, False
+    if stored.dtype == ir.DataType.INT8 and integers.ndim > 1:
+        axis = int_attribute(node, "axis", 1) % integers.ndim
+        bits = code_bits(integers, axis)
+        if bits is not None:
+            return integers.size * bits // 8 + integers.shape[axis], True
+    return stored.const_value.nbytes, False

@@ -20,7 +20,7 @@ Shift = Literal["none", "rule", "search"]
 InsertFactors = Literal["auto", "always", "never"]
 Threshold = Literal["auto", "none", "mse", "mae", "lp", "kl", "sensitivity"]
 Rounding = Literal["auto", "nearest", "compensated", "refitted", "learned"]
-WeightLevels = Literal["uniform", "log-affine"]
+WeightLevels = Literal["auto", "uniform", "log-affine"]
 BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
 
 WEIGHT_BITS = tuple(range(2, 9))
@@ -85,7 +85,7 @@ class Recipe:
             Auto is the second, and, but at quick effort, the last where activations have fewer than
             8 bits.
         weight_levels: Whether the levels of weights of 3 and 4 bits are uniform, or closer near
-            zero (``passes.quantize.log_affine``).
+            zero (``passes.log_affine``). Auto is the latter, on targets that take them.
         bias_correction: What the mean that quantization shifts is known from: BatchNorm statistics,
             means of the inputs over the pictures, or outputs measured with all layers before
             quantized. Auto is the statistics where pictures are synthesised from them, else the
@@ -138,7 +138,7 @@ class Recipe:
     lp: int = 2
     z_score: float | None = None
     rounding: Rounding = "auto"
-    weight_levels: WeightLevels = "uniform"
+    weight_levels: WeightLevels = "auto"
     bias_correction: BiasCorrection = "auto"
     second_moments: bool = False
     channel_outputs: bool = True
@@ -180,7 +180,7 @@ class Recipe:
         targets.check_name(self.target)
         if self.min_runtime is not None:
             self._check_runtime(self.min_runtime)
-        if self.log_affine and not targets.find(self.target).packed:
+        if self.weight_levels == "log-affine" and not targets.find(self.target).packed:
             raise OptionError(
                 f"weight_levels is log-affine, but the target {self.target} takes no codes of "
                 "weights; leave it out, or take ort-x86 or ort-arm"
@@ -254,6 +254,8 @@ class Recipe:
     @property
     def log_affine(self) -> bool:
         """Whether weights of few bits have levels that are closer near zero."""
+        if self.weight_levels == "auto":
+            return bool(targets.find(self.target).packed)
         return self.weight_levels == "log-affine"
 
     @property
@@ -338,6 +340,7 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             shift="rule",
             threshold="mse",
             rounding="nearest",
+            weight_levels="uniform",
             channel_outputs=False,
             bias_correction="pictures",
             uniform_bits=True,

@@ -45,7 +45,7 @@ def compiled(result: CompileResult) -> Text:
         line("Precision", f"{result.precision} for {result.target}{_first_last(result)}"),
         *([line("Bits by layer", _bits_by_layer(result))] if result.bits_chosen else []),
         *([line("Activations", _finer(result))] if result.finer_activations else []),
-        *([] if result.learned is None else [line("Weights", _learned(result.learned))]),
+        *([line("Weights", weights)] if (weights := _weights(result)) else []),
         *([line("Not equalized", _refused(result))] if result.refused else []),
         _kernels(result),
         *_stayed_float(result),
@@ -217,6 +217,14 @@ def _finer(result: CompileResult) -> str:
         f"8 bits in {len(names)} that need them most ({_names(names)}); they take at most "
         f"{result.activation_room:.0%} more than with --uniform-bits"
     )
+
+
+def _weights(result: CompileResult) -> str:
+    """What levels they have, and what learning was worth; empty where neither is to be said."""
+    count = sum(fact.log_affine for fact in result.facts)
+    levels = f"in {count} of {len(result.layers)} layers on levels that are closer near zero"
+    learned = "" if result.learned is None else _learned(result.learned)
+    return "; ".join(filter(None, [levels if count else "", learned]))
 
 
 def _learned(error: float) -> str:

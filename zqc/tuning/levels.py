@@ -1,4 +1,4 @@
-"""Weights on levels (``passes.quantize.log_affine``) that a gradient goes through."""
+"""Weights on levels (``passes.log_affine``) that a gradient goes through."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from passes.arithmetic import integer_range
 from passes.layers import along
-from passes.quantize.log_affine import LEVEL_BITS, WIDTHS, level_sets, nearest_levels, sets_of
+from passes.log_affine import LEVEL_BITS, WIDTHS, level_sets, nearest_levels, sets_of
 from zqc.autodiff.emitter import Emitter
 
 _RIM = 0.49
@@ -20,7 +20,7 @@ on the level has its gradient whole."""
 
 @dataclass(frozen=True)
 class Levels:
-    """What the integers of a weight can be, see ``passes.quantize.log_affine``.
+    """What the integers of a weight can be, see ``passes.log_affine``.
 
     Attributes:
         bits: Bits of the codes.

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.graph import Namer, add_initializer, constant, int_attribute
-from passes.quantize.log_affine import WIDTHS, level_sets, sets_of
+from passes.log_affine import code_bits, level_sets, sets_of
 
 _INT4, _INT32 = ir.DataType.INT4, ir.DataType.INT32.value
 
@@ -24,12 +24,14 @@ class _Coded:
 
     Attributes:
         value: Its initializer.
+        bits: Bits of the codes.
         axis: Of the channels.
         sets: The set of levels of each, (channels,).
         rows: The weights of each, (channels, weights).
     """
 
     value: ir.Value
+    bits: int
     axis: int
     sets: NDArray[np.int64]
     rows: NDArray[np.int8]
@@ -39,7 +41,7 @@ class _Coded:
 class CodedWeights(ir.passes.InPlacePass):
     """Store INT8 weights that stand on levels as their codes. Exact.
 
-    The levels are those of ``passes.quantize.log_affine``.
+    The levels are those of ``passes.log_affine``.
     ONNX Runtime folds what looks them up when it loads the model, and sees plain INT8 weights. All
     operators are those of opset 13. The code of zero is 0; those of levels below it are negative,
     which counts from the end of a table:
@@ -49,8 +51,8 @@ class CodedWeights(ir.passes.InPlacePass):
 
     1. Layers whose channels have the same number of weights share the operators.
     2. Matrices with their channels in columns are stored transposed.
-    3. Declined: weights that do not stand on levels in every channel, those that do not get smaller
-       by it, and what somebody else reads. They are found by their integers alone.
+    3. Declined: weights that do not stand on levels in every channel, and what somebody else reads.
+       They are found by their integers alone.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -58,14 +60,11 @@ class CodedWeights(ir.passes.InPlacePass):
         graph = model.graph
         name = Namer(graph)
         nodes: list[ir.Node] = []
-        left = [value for value in graph.initializers.values() if _is_int8_weight(value)]
-        for bits in WIDTHS:
-            found = [coded for value in left if (coded := _coded(value, bits)) is not None]
-            left = [value for value in left if value not in {coded.value for coded in found}]
-            tables: ir.Value | None = None
-            for group in _groups(found):
-                if tables is None:
-                    tables = add_initializer(graph, name(f"levels_{bits}"), _tables(bits))
+        weights = [value for value in graph.initializers.values() if _is_int8_weight(value)]
+        coded = [found for value in weights if (found := _coded(value)) is not None]
+        for bits in sorted({each.bits for each in coded}):
+            tables = add_initializer(graph, name(f"levels_{bits}"), _tables(bits))
+            for group in _groups([each for each in coded if each.bits == bits]):
                 nodes += _Lookup(graph, name).nodes(group, bits, tables)
         if nodes:
             graph.insert_before(graph[0], nodes)
@@ -81,8 +80,8 @@ def _is_int8_weight(value: ir.Value) -> bool:
     return bool(integers.size) and set(readers) == {"DequantizeLinear"}
 
 
-def _coded(value: ir.Value, bits: int) -> _Coded | None:
-    """A weight as codes of so many bits; None where it cannot be, or would not be smaller."""
+def _coded(value: ir.Value) -> _Coded | None:
+    """A weight as codes; None where it cannot be."""
     integers = constant(value)
     axes = {int_attribute(use.node, "axis", 1) for use in value.uses()}
     if integers is None or len(axes) > 1:
@@ -90,12 +89,12 @@ def _coded(value: ir.Value, bits: int) -> _Coded | None:
     axis = axes.pop() % integers.ndim
     if axis and integers.ndim > 2:
         return None
+    bits = code_bits(integers, axis)
     rows = np.moveaxis(integers.astype(np.int8), axis, 0).reshape(integers.shape[axis], -1)
-    narrow = -(1 << (bits - 1)) <= rows.min() and rows.max() < 1 << (bits - 1)
-    if narrow or rows.shape[1] * bits / 8 + 1 >= rows.shape[1]:
+    sets = None if bits is None else sets_of(rows, bits)
+    if bits is None or sets is None:
         return None
-    sets = sets_of(rows, bits)
-    return None if sets is None else _Coded(value, axis, sets, rows)
+    return _Coded(value, bits, axis, sets, rows)
 
 
 def _groups(weights: Sequence[_Coded]) -> Iterator[list[_Coded]]:

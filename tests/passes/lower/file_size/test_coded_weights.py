@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from passes import CodedWeights, Int4WeightsByCast, PackedWeights
-from passes.quantize.log_affine import WIDTHS, level_sets
+from passes.log_affine import WIDTHS, level_sets
 from zqc.runtime import session
 
 TEXT = """(float[2,8,6,6] x) => (float[2,m] y) {

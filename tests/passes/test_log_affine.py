@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from passes.arithmetic import scales, weight_exponents
-from passes.quantize.log_affine import (
+from passes.log_affine import (
     WIDTHS,
     best_levels,
     level_sets,

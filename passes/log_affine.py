@@ -20,6 +20,7 @@ measured of them is in docs/methods.md.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 WIDTHS = (3, 4)
 """Bits that levels are chosen for: with two, none are better than uniform ones."""
+
+_ROOM = 0.03
 
 LEVEL_BITS = 7
 """Bits of a level."""
@@ -115,6 +118,32 @@ def nearest_levels(bits: int) -> NDArray[np.int8]:
     steps = np.arange(low, high + 1, dtype=np.float64)
     found = [nearest(steps, levels) for levels in level_sets(bits).astype(np.float64)]
     return np.stack(found).astype(np.int8)
+
+
+def least_weights(bits: int) -> int:
+    """Weights that a channel must have to have levels.
+
+    One more byte, which says what levels it has, is at most 3 % of their bytes then. So many
+    integers are on levels by no accident, either.
+    """
+    return math.ceil(8 / bits / _ROOM)
+
+
+def code_bits(integers: NDArray[np.integer], axis: int) -> int | None:
+    """Bits of the codes that weights can be; None where they are on a grid, or on no levels.
+
+    Args:
+        integers: Weights in steps, of 8 bits.
+        axis: Of their channels.
+    """
+    rows = np.moveaxis(integers, axis, 0).reshape(integers.shape[axis], -1)
+    for bits in WIDTHS:
+        low, high = integer_range(bits=bits, signed=True)
+        if rows.shape[1] < least_weights(bits) or low <= rows.min() <= rows.max() <= high:
+            continue
+        if sets_of(rows, bits) is not None:
+            return bits
+    return None
 
 
 def sets_of(rows: NDArray[np.integer], bits: int) -> NDArray[np.int64] | None:
