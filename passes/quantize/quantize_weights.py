@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.log_affine import LEVEL_BITS, WIDTHS, best_levels, least_weights, level_sets
 from passes.analysis.topology import first_last_layers, weighted_layers
 from passes.arithmetic import MIN_EXPONENT, scales, weight_exponents
 from passes.graph import (
@@ -19,7 +20,6 @@ from passes.graph import (
     producer_of,
 )
 from passes.layers import Layer, along, by_weight
-from passes.log_affine import LEVEL_BITS, WIDTHS, best_levels, least_weights, level_sets
 from passes.qdq import dequantized_scale
 from passes.quantize.rounding import Compensation, on_grid
 
@@ -79,7 +79,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
         per_tensor: Operator types whose weights have one threshold instead of one per channel.
         int4: Whether up to 4 bits are stored in INT4; more are in INT8 anyway.
         log_affine: Whether weights of 3 and 4 bits have levels that are closer near zero, see
-            ``passes.log_affine``, in INT8.
+            ``passes.analysis.log_affine``, in INT8.
     """
 
     bits: int = 8
@@ -187,7 +187,7 @@ def rounded_weight(
 
 
 def has_levels(layer: Layer, bits: int, *, per_tensor: bool = False) -> bool:
-    """Whether the weights of a layer can have levels, see ``passes.log_affine``."""
+    """Whether the weights of a layer can have levels, see ``passes.analysis.log_affine``."""
     axis, weight = layer.output_axis, layer.weight
     if bits not in WIDTHS or per_tensor or not (axis == 0 or weight.ndim == 2):
         return False

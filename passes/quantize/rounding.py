@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from passes.analysis.log_affine import nearest
 from passes.arithmetic import quantize
-from passes.log_affine import nearest
 
 _DAMPING = 0.01
 """Share of the mean diagonal that is added to it, as published for GPTQ."""

@@ -8,10 +8,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.log_affine import code_bits
 from passes.analysis.topology import is_weighted, nested_inputs, post_processing
 from passes.arithmetic import FLOAT_BITS
 from passes.graph import Namer, constant, int_attribute, name_of, producer_of
-from passes.log_affine import code_bits
 from passes.operators import LAYOUT, PAIR, POINTWISE
 from zqc.diagnosis.inner_tensors import exposing
 from zqc.diagnosis.plain_layers import plain_layers

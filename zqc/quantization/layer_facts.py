@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from passes.analysis.log_affine import code_bits
 from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
 from passes.graph import constant, int_attribute, name_of, producer_of
-from passes.log_affine import code_bits
 from zqc.calibration.histogram import Histogram
 from zqc.quantization.candidates import Candidate
 

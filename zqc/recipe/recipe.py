@@ -85,7 +85,7 @@ class Recipe:
             Auto is the second, and, but at quick effort, the last where activations have fewer than
             8 bits.
         weight_levels: Whether the levels of weights of 3 and 4 bits are uniform, or closer near
-            zero (``passes.log_affine``). Auto is the latter, on targets that take them.
+            zero (``passes.analysis.log_affine``). Auto is the latter, on targets that take them.
         bias_correction: What the mean that quantization shifts is known from: BatchNorm statistics,
             means of the inputs over the pictures, or outputs measured with all layers before
             quantized. Auto is the statistics where pictures are synthesised from them, else the

@@ -1,4 +1,4 @@
-"""Weights on levels (``passes.log_affine``) that a gradient goes through."""
+"""Weights on levels (``passes.analysis.log_affine``) that a gradient goes through."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.log_affine import LEVEL_BITS, WIDTHS, level_sets, nearest_levels, sets_of
 from passes.arithmetic import integer_range
 from passes.layers import along
-from passes.log_affine import LEVEL_BITS, WIDTHS, level_sets, nearest_levels, sets_of
 from zqc.autodiff.emitter import Emitter
 
 _RIM = 0.49
@@ -20,7 +20,7 @@ on the level has its gradient whole."""
 
 @dataclass(frozen=True)
 class Levels:
-    """What the integers of a weight can be, see ``passes.log_affine``.
+    """What the integers of a weight can be, see ``passes.analysis.log_affine``.
 
     Attributes:
         bits: Bits of the codes.

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.log_affine import code_bits, level_sets, sets_of
 from passes.graph import Namer, add_initializer, constant, int_attribute
-from passes.log_affine import code_bits, level_sets, sets_of
 
 _INT4, _INT32 = ir.DataType.INT4, ir.DataType.INT32.value
 
@@ -41,7 +41,7 @@ class _Coded:
 class CodedWeights(ir.passes.InPlacePass):
     """Store INT8 weights that stand on levels as their codes. Exact.
 
-    The levels are those of ``passes.log_affine``.
+    The levels are those of ``passes.analysis.log_affine``.
     ONNX Runtime folds what looks them up when it loads the model, and sees plain INT8 weights. All
     operators are those of opset 13. The code of zero is 0; those of levels below it are negative,
     which counts from the end of a table:

@@ -88,7 +88,7 @@ def recipe_of(precision="int8", **options):
     """Four pictures, quickly."""
     bits, act_bits = PRECISIONS[precision]
     options = {"input_format": InputFormat()} | options
-    options = {"samples": 4, "uniform_bits": True} | options
+    options = {"samples": 4, "uniform_bits": True, "weight_levels": "uniform"} | options
     return Recipe(bits=bits, act_bits=act_bits, **options)
 
 
@@ -306,6 +306,7 @@ OPTIONS = {
     "outputs": {"bias_correction": "outputs", "rounding": "nearest"},
     "compensated": {"rounding": "compensated"},
     "refitted": {"rounding": "refitted"},
+    "levels": {"weight_levels": "log-affine"},
 }
 
 
@@ -317,6 +318,37 @@ def test_every_option_changes_the_file(compiled, source, options):
     assert result.integer_layers == 5
     assert graph_bytes(result.output) != graph_bytes(base.output)
     assert all(part.correlation > 0.8 for part in result.agreement)
+
+
+@pytest.mark.parametrize("min_runtime", [None, "1.16"])
+def test_levels_of_weights(tmp_path, min_runtime):
+    """Layers with enough weights in a channel have them, and the outputs come nearer."""
+    gains = []
+    for seed in (1, 2):
+        path = tmp_path / f"{seed}.onnx"
+        onnx.save(network(seed), path)
+        uniform, found = (
+            compile_model(
+                path,
+                recipe=recipe_of("w4a8", weight_levels=levels, min_runtime=min_runtime),
+                threads=1,
+            )
+            for levels in ("uniform", "auto")
+        )
+        assert not any(fact.log_affine for fact in uniform.facts)
+        assert [fact.name for fact in found.facts if fact.log_affine] == ["down", "deep"]
+        assert "in 2 of 5 layers on levels that are closer near zero" in str(found)
+        assert found.integer_layers == 5
+        pairs = zip(found.agreement, uniform.agreement, strict=True)
+        gains += [part.sqnr_db - other.sqnr_db for part, other in pairs]
+    assert np.mean(gains) > 1
+
+
+def test_levels_are_not_for_every_target():
+    """A target whose runtime looks nothing up has uniform ones, and says so where asked."""
+    assert not recipe_of("w4a8", target="openvino", weight_levels="auto").log_affine
+    with pytest.raises(OptionError, match="the target openvino takes no codes of weights"):
+        recipe_of("w4a8", weight_levels="log-affine", target="openvino")
 
 
 @pytest.mark.parametrize(

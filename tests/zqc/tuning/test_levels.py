@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from passes.log_affine import WIDTHS, level_sets
+from passes.analysis.log_affine import WIDTHS, level_sets
 from tests.passes.helpers import run_model
 from zqc.autodiff.emitter import Emitter, float_input
 from zqc.autodiff.engine import backward

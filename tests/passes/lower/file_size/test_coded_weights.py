@@ -6,16 +6,16 @@ import onnx_ir as ir
 import pytest
 
 from passes import CodedWeights, Int4WeightsByCast, PackedWeights
-from passes.log_affine import WIDTHS, level_sets
+from passes.analysis.log_affine import WIDTHS, level_sets
 from zqc.runtime import session
 
-TEXT = """(float[2,8,6,6] x) => (float[2,m] y) {
+TEXT = """(float[2,12,8,8] x) => (float[2,m] y) {
     d0 = DequantizeLinear<axis=0>(w0, s0) c0 = Conv(x, d0)
     d1 = DequantizeLinear<axis=0>(w1, s1) c1 = Conv<pads=[1,1,1,1]>(c0, d1)
     d2 = DequantizeLinear<axis=0>(w2, s0) c2 = Conv(c1, d2)
     f = Flatten(c2)
     d3 = DequantizeLinear<axis=1>(w3, s3) y = MatMul(f, d3) }"""
-SHAPES = {"w0": (16, 8, 3, 3), "w1": (8, 16, 3, 3), "w2": (16, 8, 3, 3), "w3": (64, 40)}
+SHAPES = {"w0": (16, 12, 3, 3), "w1": (12, 16, 3, 3), "w2": (16, 12, 3, 3), "w3": (256, 40)}
 
 
 def weights(rng, bits, shape, axis):
@@ -35,7 +35,7 @@ def net(build, rng):
 
     def made(bits):
         arrays = {n: weights(rng, bits, s, int(n == "w3")) for n, s in SHAPES.items()}
-        steps = {"s0": (16,), "s1": (8,), "s3": (40,)}
+        steps = {"s0": (16,), "s1": (12,), "s3": (40,)}
         arrays |= {n: np.exp2(rng.integers(-9, -5, s)).astype(np.float32) for n, s in steps.items()}
         return build(TEXT, **arrays)
 
@@ -47,7 +47,7 @@ def net(build, rng):
 def test_values_stay(bits, int4, net, rng, operators):
     """With codes in INT4 or in packed bytes the results are the same, and everything is folded."""
     model = net(bits)
-    x = rng.normal(size=(2, 8, 6, 6)).astype(np.float32)
+    x = rng.normal(size=(2, 12, 8, 8)).astype(np.float32)
     ways = (False, True)
     before = [session.load(model, threads=1, optimize=way)({"x": x})["y"] for way in ways]
     assert CodedWeights()(model).modified
@@ -73,7 +73,7 @@ def test_bytes_of_the_weights(bits, net):
     codes = [v for v in values if v.dtype == ir.DataType.INT4]
     assert sum(v.const_value.size for v in codes) == counted
     (sets,) = [[v.const_value.size for v in values if v.dtype == ir.DataType.UINT8]]
-    assert sum(sets) == 16 + 8 + 16 + 40
+    assert sum(sets) == 16 + 12 + 16 + 40
     assert len(codes) == 3  # w0 and w2 share
 
 

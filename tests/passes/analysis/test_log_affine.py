@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from passes.arithmetic import scales, weight_exponents
-from passes.log_affine import (
+from passes.analysis.log_affine import (
     WIDTHS,
     best_levels,
     level_sets,
@@ -12,6 +11,7 @@ from passes.log_affine import (
     nearest_levels,
     sets_of,
 )
+from passes.arithmetic import scales, weight_exponents
 
 
 def channels(rng, count=24, size=400):
