@@ -59,7 +59,7 @@ class Row:
     objective: Objective = field(default=USUAL)
 
 
-_UNIFORM = {"uniform_bits": True}
+_UNIFORM = {"uniform_bits": True, "weight_levels": "uniform"}
 _LEARNED = {**_UNIFORM, "rounding": "learned"}
 
 ROWS: Mapping[str, Row] = {
@@ -72,7 +72,7 @@ ROWS: Mapping[str, Row] = {
     "+ Fisher": Row(_LEARNED, Objective(detections=0.0)),
     "+ detections": Row(_LEARNED, Objective(filtered=False)),
     "+ filter": Row(_LEARNED),
-    "+ mixed bits": Row({"rounding": "learned"}),
+    "+ mixed bits": Row({"rounding": "learned", "weight_levels": "uniform"}),
     "+ log-affine": Row({"rounding": "learned", "weight_levels": "log-affine"}),
 }
 

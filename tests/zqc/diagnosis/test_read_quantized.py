@@ -4,6 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from passes.analysis.log_affine import level_sets
 from tests.diagnosed import LAYERS, canonical, quantized, tensors
 from tests.passes.helpers import build_model
 from zqc.diagnosis.read_quantized import read
@@ -78,6 +79,17 @@ def test_bits_are_those_that_the_integers_need(low, high, zero, bits):
     model = build_model(STORED, opset=21, codes=codes, step=np.float32(0.1), zero=zero)
     (layer,) = read(model, {"x": np.zeros((1, 2, 4, 4), np.float32)}).layers
     assert layer.bits == bits
+
+
+def test_levels_have_the_bits_of_their_codes(rng):
+    """Weights on levels (``passes.analysis.log_affine``) are integers of 7 bits, chosen by 4."""
+    levels = level_sets(4)[rng.integers(0, 16, 3)]
+    codes = np.take_along_axis(levels, rng.integers(0, 16, (3, 80)), axis=1).reshape(3, 80, 1, 1)
+    text = STORED.replace("[1,2,4,4]", "[1,80,4,4]").replace("Linear(", "Linear<axis=0>(")
+    step, zero = np.full(3, np.float32(0.1)), np.zeros(3, np.int8)
+    model = build_model(text, opset=21, codes=codes, step=step, zero=zero)
+    (layer,) = read(model, {"x": np.zeros((1, 80, 4, 4), np.float32)}).layers
+    assert layer.bits == 4
 
 
 def test_float_weights_have_32_bits():

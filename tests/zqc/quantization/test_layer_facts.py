@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from passes.analysis.log_affine import level_sets
 from passes.arithmetic import Grid
 from passes.graph import constant
 from tests.calibration import GivenBatches, plan_of
@@ -63,6 +64,20 @@ def test_facts_of_layers():
         assert 2.0**fact.input_exponent == constant(node.inputs[0].producer().inputs[1])
         assert fact.weight_bytes == np.prod(shape) / 2
         assert 0 <= fact.clipped < 0.2
+
+
+def test_levels():
+    """Weights on levels take a code each, and a byte a channel."""
+    weight = np.tile(level_sets(4)[[3, 9]], 6).reshape(2, 96, 1, 1)
+    model = build_model(
+        """(float[1,96,4,4] x) => (float[1,2,4,4] y) {
+            w = DequantizeLinear<axis=0>(codes, steps) y = Conv(x, w) }""",
+        codes=weight,
+        steps=np.float32([0.5, 0.25]),
+    )
+    (fact,) = layer_facts(model, {})
+    assert fact.log_affine
+    assert fact.weight_bytes == 2 * 96 / 2 + 2
 
 
 def test_float_layers():
