@@ -78,6 +78,8 @@ ORT_X86 = Target(
         "Every activation is uint8, with zero point 128 where it may be negative.",
         "Weights of 2 to 6 bits occupy no more, and are int8 once ONNX Runtime has loaded the "
         "file.",
+        "Weights of 3 and 4 bits on levels that are closer near zero are integers of 7 bits then, "
+        "which no kernel saturates with.",
         "4-bit activations are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
         "Every zero point is written, so that the file converts to ORT format, with saved "
         "optimizations or without.",
@@ -99,6 +101,8 @@ ORT_ARM = Target(
         "values as on x86.",
         "Weights of 2 to 6 bits occupy no more, and are int8 once ONNX Runtime has loaded the "
         "file.",
+        "Weights of 3 and 4 bits on levels that are closer near zero are integers of 7 bits then, "
+        "which no kernel saturates with.",
         "4-bit activations are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
         "Every zero point is written, so that the file converts to ORT format, with saved "
         "optimizations or without.",
