@@ -25,7 +25,7 @@ from zqc.cli.outcome import (
 from zqc.cli.recipe_options import recipe_of
 from zqc.cli.sections import WIDTH, SectionedCommand, SectionedGroup
 from zqc.errors import RuntimeFailure, ZqcError
-from zqc.files.atomic import noting_outputs
+from zqc.files.outputs import noting_outputs
 from zqc.recipe.toml import to_table, to_toml
 from zqc.report.json_text import json_text
 

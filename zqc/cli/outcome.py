@@ -12,7 +12,7 @@ import click
 
 from zqc.cli import screen, signals, streams
 from zqc.errors import OutputError
-from zqc.files.atomic import outputs
+from zqc.files.outputs import missing, written
 from zqc.report.json_text import result_text
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def print_result(result: Any, render: Callable[[Any], Text], *, as_json: bool) -
     else:
         screen.show(render(result))
     check_printed()
-    if streams.failure(sys.stdout) is not None and outputs():
+    if streams.failure(sys.stdout) is not None and written():
         screen.tell(_appeared())
 
 
@@ -62,7 +62,7 @@ def interrupted(error: BaseException, *, as_json: bool) -> int:
         as_json: Whether it is said as JSON.
     """
     cause = error.__cause__ if isinstance(error, click.Abort) else error
-    there = f"; {_appeared()}" if outputs() else ", nothing was written"
+    there = f"; {_appeared()}" if written() else ", nothing was written"
     message = str(cause or "") or f"interrupted{there}"
     return _said(KeyboardInterrupt(), message, signals.exit_code(), as_json=as_json, result=None)
 
@@ -74,7 +74,7 @@ def fail(
 
     What was written before is said, too, unless the result tells it.
     """
-    if result is None and outputs():
+    if result is None and written():
         message += f"; {_appeared()}"
     return _said(error, message, code, as_json=as_json, result=result)
 
@@ -84,10 +84,17 @@ def _said(error: BaseException, message: str, code: int, *, as_json: bool, resul
     log = logging.getLogger("zqc")
     if code == EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
         message += "; --verbose shows where, please report it"
+    told = False
     if as_json:
-        said = {"type": type(error).__name__, "message": message}
-        click.echo(result_text(result, error=said))
-    if not as_json or streams.failure(sys.stdout) is not None:
+        stopped = isinstance(error, KeyboardInterrupt)
+        name = signals.name() if stopped else type(error).__name__
+        before = streams.failure(sys.stdout)
+        click.echo(result_text(result, error={"type": name, "message": message}))
+        lost = streams.failure(sys.stdout)
+        told = lost is None and not streams.is_closed(sys.stdout)
+        if lost is not None and before is None and not streams.has_left(lost):
+            message += f"; nor can that be printed as JSON: {lost.strerror or lost}"
+    if not told:
         screen.complain(message)
     if log.isEnabledFor(logging.DEBUG) or (
         code == EXIT_UNEXPECTED and log.isEnabledFor(logging.INFO)
@@ -97,6 +104,9 @@ def _said(error: BaseException, message: str, code: int, *, as_json: bool, resul
 
 
 def _appeared() -> str:
-    """What was written before something went wrong."""
-    *others, last = map(str, outputs())
-    return f"{', '.join(others)} and {last} were written" if others else f"{last} was written"
+    """What was written before something went wrong, and what was not."""
+    *others, last = map(str, written())
+    told = f"{', '.join(others)} and {last} were written" if others else f"{last} was written"
+    for path in missing():
+        told += f", {path} {'is still the old one' if path.exists() else 'was not'}"
+    return told

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, BinaryIO
 
 from zqc.files.leftovers import NEW, OLD, temporary
+from zqc.files.outputs import appear
 from zqc.files.places import (
     check_directory,
     check_file,
@@ -26,29 +26,6 @@ from zqc.files.places import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
-
-
-_outputs: ContextVar[list[Path] | None] = ContextVar("outputs", default=None)
-
-
-@contextmanager
-def noting_outputs() -> Iterator[None]:
-    """Note what appears until the context ends, for ``outputs``."""
-    token = _outputs.set([])
-    try:
-        yield
-    finally:
-        _outputs.reset(token)
-
-
-def outputs() -> tuple[Path, ...]:
-    """The files and folders that appeared so far, in that order, if they are noted."""
-    return tuple(_outputs.get() or ())
-
-
-def _note(path: Path) -> None:
-    if (noted := _outputs.get()) is not None:
-        noted.append(path)
 
 
 @contextmanager
@@ -65,8 +42,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        new.replace(place)
-        _note(path)
+        appear(new, place, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -107,5 +83,4 @@ def atomic_directory(path: Path, *, replaced: Collection[str] = ()) -> Iterator[
         if place.exists():
             check_foreign(path, entries(place) - entries(new) - set(replaced))
             place.replace(old)  # back again with the temporary where the next step fails
-        new.replace(place)
-        _note(path)
+        appear(new, place, path)

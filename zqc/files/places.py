@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from zqc.errors import OutputError
-from zqc.files import leftovers
+from zqc.files import leftovers, outputs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -46,6 +46,7 @@ def check_file(path: Path) -> None:
         place = real_place(path)
         _check_parent(place)
         _check_replaceable(path, place)
+    outputs.plan(path)
 
 
 def check_directory(path: Path, names: Collection[str] | None = None) -> None:
@@ -70,6 +71,7 @@ def check_directory(path: Path, names: Collection[str] | None = None) -> None:
         _check_replaceable(path, place)
         if names is not None and place.exists():
             check_foreign(path, entries(place) - set(names))
+    outputs.plan(path)
 
 
 def check_foreign(path: Path, foreign: Collection[str]) -> None:

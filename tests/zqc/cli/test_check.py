@@ -146,7 +146,8 @@ def test_a_check_that_ends_in_an_error(zqc, tmp_path, model, moved, pictures, op
     (case,) = ElementTree.parse(files[0]).getroot()
     error = case.find("error")
     assert (code, files[1].read_text()) == (1, "before")
-    assert err.splitlines()[-1] == f"Error: {error.get('message')}; {files[0]} was written"
+    told = f"{files[0]} was written, {files[1]} is still the old one"
+    assert err.splitlines()[-1] == f"Error: {error.get('message')}; {told}"
     assert error.get("type") == {"--images": "ImageError", "--labels": "LabelError"}[option]
 
 

@@ -403,7 +403,7 @@ def test_stopped_as_json(zqc, detector_file, overflowing_file, tmp_path, interru
     assert code == 130
     assert result["stopped"] == "interrupted after 1 of 4 steps"
     assert result["checkpoint"] == str(tmp_path / "out" / "checkpoint.npz")
-    assert result["error"]["type"] == "KeyboardInterrupt"
+    assert result["error"]["type"] == "Interrupted"
     assert "--resume" in result["error"]["message"]
     interrupt_at(None)
     result = json.loads(zqc(*command, "--resume")[1])
