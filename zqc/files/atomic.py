@@ -8,8 +8,10 @@ run does so, see ``leftovers``. A link stays, and what it leads to is replaced.
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from zqc.files.leftovers import NEW, OLD, temporary
@@ -80,7 +82,24 @@ def atomic_directory(path: Path, *, replaced: Collection[str] = ()) -> Iterator[
         new, old = folder / NEW, folder / OLD
         new.mkdir()
         yield new
-        if place.exists():
-            check_foreign(path, entries(place) - entries(new) - set(replaced))
-            place.replace(old)  # back again with the temporary where the next step fails
+        while not _takes_place(new, old, place, path, replaced):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _takes_place(new: Path, old: Path, place: Path, path: Path, replaced: Collection[str]) -> bool:
+    """Put a folder in its place, from where an older one goes.
+
+    Returns:
+        Whether that worked; else another process has put one there meanwhile, and who comes last
+        wins.
+    """
+    with suppress(FileNotFoundError):  # there is none, or another process has just taken it away
+        check_foreign(path, entries(place) - entries(new) - set(replaced))
+        place.replace(old)  # back again with the temporary where the next step fails
+    try:
         appear(new, place, path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
