@@ -191,15 +191,16 @@ def test_options_reach_the_library(zqc, model, moved, pictures, tmp_path, monkey
     options = (
         "--labels l.json --limit 7 --names cat,dog --anchors a.npy --decoder d.toml --fit stretch "
         "--min-agreement 90 --max-drop 1.5 --input-range=-1:1 --bgr --input-shape 32x48 "
-        "--input factor=1,2 --threads 2"
+        "--input factor=1,2 --threads 2 --report r.html"
     )
     code, _, err = zqc("check", model, moved, "--images", pictures, *options.split())
     assert (code, err.splitlines()[-1]) == (1, "Error: enough")
     assert seen.pop("models") == (model, moved)
-    assert {key: str(seen.pop(key)) for key in ("images", "labels", "anchors")} == {
+    assert {key: str(seen.pop(key)) for key in ("images", "labels", "anchors", "report")} == {
         "images": str(pictures),
         "labels": "l.json",
         "anchors": "a.npy",
+        "report": "r.html",
     }
     del seen["progress"]
     assert seen == {
