@@ -159,6 +159,7 @@ def compile_command(
 @options.statistics_options
 @recipe_options.synthesis_options
 @options.input_options
+@options.cache_option
 @options.threads_option
 @options.output_options
 def synthesize(
@@ -167,6 +168,7 @@ def synthesize(
     resume: bool,
     statistics: Path | None,
     no_statistics: bool,
+    cache: bool,
     threads: int | None,
     as_json: bool,
     verbose: int,
@@ -188,6 +190,7 @@ def synthesize(
             resume=resume,
             progress=progress,
             threads=threads,
+            cache=cache,
         )
     if result.stopped is None:
         print_result(result, text.synthesized, as_json=as_json)
