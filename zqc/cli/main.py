@@ -357,6 +357,10 @@ def main() -> None:
     signals.leave(code)
 
 
+_LESS = "take fewer pictures or a smaller input, or another machine"
+"""What helps where the memory is too small."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
@@ -378,6 +382,9 @@ def run(arguments: Sequence[str]) -> int:
             return interrupted(error, as_json=as_json)
         except ZqcError as error:
             return fail(error, str(error), EXIT_ERROR, as_json=as_json)
+        except MemoryError as error:
+            message = f"not enough memory: {str(error) or 'none is left'}; {_LESS}"
+            return fail(error, message, EXIT_ERROR, as_json=as_json)
         except Exception as error:  # the last resort: a defect of zqc or of a library
             message = f"unexpected {type(error).__name__}: {error}"
             return fail(error, message, EXIT_UNEXPECTED, as_json=as_json)

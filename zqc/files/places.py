@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -133,7 +134,8 @@ def _check_parent(place: Path) -> None:
     """Raise OutputError if its folder is missing or cannot be written to; OSError likewise."""
     parent = place.parent
     if not parent.exists():
-        raise OutputError(f"folder {parent} does not exist; make it first: mkdir -p {parent}")
+        command = f"mkdir -p {shlex.quote(str(parent))}"
+        raise OutputError(f"folder {parent} does not exist; make it first: {command}")
     if not parent.is_dir():
         raise OutputError(f"{parent} is no folder, so {place.name} cannot be written in it")
     if not os.access(parent, os.W_OK | os.X_OK):
