@@ -11,11 +11,7 @@
 ``onnx_ir.Model``; ``help(zqc.compile)`` says what else they take.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to read than all that is read here
 if TYPE_CHECKING:
     from zqc.benchmark.results import BenchResult
     from zqc.commands.bench import bench
@@ -87,6 +83,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'zqc' has no attribute {name!r}")
+    from importlib import import_module
+
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)
 

@@ -15,10 +15,12 @@ from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.conventions.description import read_description
 from zqc.detection.labels.names import read_names
 from zqc.detection.labels.read import read_labels
+from zqc.errors import StatisticsError
 from zqc.pictures.images import open_images
 from zqc.pictures.input_format import InputFormat
 from zqc.statistics.card import read_card
 from zqc.statistics.files.checkpoint import read_checkpoint
+from zqc.statistics.files.darknet import read_darknet
 from zqc.statistics.files.safetensors import read_safetensors
 
 WORDS = (
@@ -74,6 +76,26 @@ def _dataset(path):
     return _labels(path)
 
 
+def _weights(path):
+    """Weights beside the description of the network that they are of."""
+    path.with_suffix(".cfg").write_text(seeds.DARKNET)
+    return read_darknet(path)
+
+
+def _description(path):
+    """The description of a network, beside as many weights as it asks for, if it says how many."""
+    weights, most = path.with_suffix(".weights"), 10_000
+    weights.write_bytes(seeds.darknet(most))
+    try:
+        return read_darknet(weights)
+    except StatisticsError as error:
+        left = re.search(r"numbers ([0-9]+) are left", str(error))
+        if left is None:
+            raise
+    weights.write_bytes(seeds.darknet(most - int(left[1])))
+    return read_darknet(weights)
+
+
 def _safetensors():
     header = b'{"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'
     return len(header).to_bytes(8, "little") + header + bytes(24)
@@ -95,6 +117,8 @@ KINDS = {
     "anchors": Kind(".npy", (seeds.npy(),), read_anchors),
     "safetensors": Kind(".safetensors", (_safetensors(),), read_safetensors),
     "checkpoint": Kind(".pt", (seeds.checkpoint(), seeds.checkpoint(legacy=True)), read_checkpoint),
+    "darknet weights": Kind(".weights", (seeds.darknet(),), _weights),
+    "darknet cfg": Kind(".cfg", (seeds.DARKNET.encode(),), _description),
     "picture": Kind(
         ".png",
         (

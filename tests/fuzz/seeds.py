@@ -201,6 +201,51 @@ def checkpoint(*, legacy=False):
     return file.getvalue()
 
 
+DARKNET = """[net]
+width=32
+height=32
+channels=3
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+stride=1
+pad=1
+activation=leaky
+[maxpool]
+size=2
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+groups=2
+[shortcut]
+from=-2
+[route]
+layers=-1, 0
+[reorg]
+stride=2
+[route]
+layers=-2
+groups=2
+group_id=1
+[convolutional]
+filters=5
+size=1
+[yolo]
+mask=0,1
+"""
+"""A network whose numbers are ``DARKNET_NUMBERS``."""
+
+DARKNET_NUMBERS = (4 * 4 + 4 * 27) + (4 * 4 + 4 * 18) + (5 + 5 * 4)
+
+
+def darknet(numbers=DARKNET_NUMBERS):
+    """Weights of Darknet, so many."""
+    head = np.array([0, 2, 5, 32, 0], "<i4").tobytes()
+    return head + np.linspace(0.1, 1, numbers, dtype="<f4").tobytes()
+
+
 def picture(kind, mode="RGB"):
     """A picture in a format of Pillow."""
     file = io.BytesIO()

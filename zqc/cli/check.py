@@ -146,6 +146,7 @@ def check_command(
                 limit=limit,
                 threads=threads,
                 progress=progress,
+                report=report,
             )
         except Exception as error:
             if junit is not None:
@@ -155,10 +156,5 @@ def check_command(
             write_text(junit, junit_xml.junit(result, title=quantized.name))
         if markdown is not None:
             write_text(markdown, check_text.markdown(result, title=quantized.name))
-        if report is not None:
-            from zqc.report.html import from_check, render
-
-            with progress.stage(f"Writing {report}"):
-                render.write(report, from_check.checked_page(result))
     print_result(result, check_text.checked, as_json=as_json)
     return 0 if result.passed else EXIT_LIMIT

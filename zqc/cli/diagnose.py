@@ -91,11 +91,9 @@ def sensitivity_command(
     screen.log(verbose)
     recipe = recipe_of(**choices)
     with working("Taking apart", model) as progress:
-        from zqc.commands.arguments import check_outputs
         from zqc.commands.sensitivity import cache_path, sensitivity
         from zqc.report import diagnosis_text
 
-        check_outputs((cache,), model, images, statistics, anchors, report=report)
         kept = cache_path(model, cache)
         try:
             result = sensitivity(
@@ -113,6 +111,7 @@ def sensitivity_command(
                 cache=cache,
                 progress=progress,
                 threads=threads,
+                report=report,
             )
         except KeyboardInterrupt:
             if kept is None or not kept.is_file():
@@ -122,11 +121,6 @@ def sensitivity_command(
                 "with --resume goes on from there"
             )
             return interrupted(KeyboardInterrupt(message), as_json=as_json)
-        if report is not None:
-            from zqc.report.html import from_sensitivity, render
-
-            with progress.stage(f"Writing {report}"):
-                render.write(report, from_sensitivity.sensitivity_page(result))
     print_result(result, diagnosis_text.sensitivities, as_json=as_json)
     return 0
 
@@ -174,11 +168,9 @@ def debug_command(
     """
     screen.log(verbose)
     with working("Debugging", quantized) as progress:
-        from zqc.commands.arguments import check_outputs
         from zqc.commands.debug import debug
         from zqc.report import diagnosis_text
 
-        check_outputs((), float_model, quantized, images, anchors, report=report)
         result = debug(
             float_model,
             quantized,
@@ -189,10 +181,6 @@ def debug_command(
             inputs=inputs,
             threads=threads,
             progress=progress,
+            report=report,
         )
-        if report is not None:
-            from zqc.report.html import from_debug, render
-
-            with progress.stage(f"Writing {report}"):
-                render.write(report, from_debug.debugged_page(result))
     print_result(result, diagnosis_text.debugged, as_json=as_json)

@@ -25,7 +25,7 @@ from zqc.cli.outcome import (
 from zqc.cli.recipe_options import recipe_of
 from zqc.cli.sections import WIDTH, SectionedCommand, SectionedGroup
 from zqc.errors import RuntimeFailure, ZqcError
-from zqc.files.atomic import noting_outputs
+from zqc.files.outputs import noting_outputs
 from zqc.recipe.toml import to_table, to_toml
 from zqc.report.json_text import json_text
 
@@ -159,6 +159,7 @@ def compile_command(
 @options.statistics_options
 @recipe_options.synthesis_options
 @options.input_options
+@options.cache_option
 @options.threads_option
 @options.output_options
 def synthesize(
@@ -167,6 +168,7 @@ def synthesize(
     resume: bool,
     statistics: Path | None,
     no_statistics: bool,
+    cache: bool,
     threads: int | None,
     as_json: bool,
     verbose: int,
@@ -188,6 +190,7 @@ def synthesize(
             resume=resume,
             progress=progress,
             threads=threads,
+            cache=cache,
         )
     if result.stopped is None:
         print_result(result, text.synthesized, as_json=as_json)
@@ -354,6 +357,10 @@ def main() -> None:
     signals.leave(code)
 
 
+_LESS = "take fewer pictures or a smaller input, or another machine"
+"""What helps where the memory is too small."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
@@ -375,6 +382,9 @@ def run(arguments: Sequence[str]) -> int:
             return interrupted(error, as_json=as_json)
         except ZqcError as error:
             return fail(error, str(error), EXIT_ERROR, as_json=as_json)
+        except MemoryError as error:
+            message = f"not enough memory: {str(error) or 'none is left'}; {_LESS}"
+            return fail(error, message, EXIT_ERROR, as_json=as_json)
         except Exception as error:  # the last resort: a defect of zqc or of a library
             message = f"unexpected {type(error).__name__}: {error}"
             return fail(error, message, EXIT_UNEXPECTED, as_json=as_json)

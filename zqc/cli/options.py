@@ -233,7 +233,7 @@ bench_options = group(
     ),
     click.option(
         "--batch",
-        type=click.IntRange(min=1),
+        type=click.IntRange(min=1, max=2**20),
         metavar="N",
         help="Pictures at once, for models that leave it open.  [default: 1]",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import click
 
 from zqc.cli import screen, signals, streams
 from zqc.errors import OutputError
-from zqc.files.atomic import outputs
+from zqc.files.outputs import missing, written
 from zqc.report.json_text import result_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from zqc.progress import Progress
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""What moves the cursor of a terminal, or colours it: names in files may have that."""
 
 EXIT_ERROR = 1
 EXIT_LIMIT = 3
@@ -43,7 +47,7 @@ def print_result(result: Any, render: Callable[[Any], Text], *, as_json: bool) -
     else:
         screen.show(render(result))
     check_printed()
-    if streams.failure(sys.stdout) is not None and outputs():
+    if streams.failure(sys.stdout) is not None and written():
         screen.tell(_appeared())
 
 
@@ -62,7 +66,7 @@ def interrupted(error: BaseException, *, as_json: bool) -> int:
         as_json: Whether it is said as JSON.
     """
     cause = error.__cause__ if isinstance(error, click.Abort) else error
-    there = f"; {_appeared()}" if outputs() else ", nothing was written"
+    there = f"; {_appeared()}" if written() else ", nothing was written"
     message = str(cause or "") or f"interrupted{there}"
     return _said(KeyboardInterrupt(), message, signals.exit_code(), as_json=as_json, result=None)
 
@@ -74,20 +78,27 @@ def fail(
 
     What was written before is said, too, unless the result tells it.
     """
-    if result is None and outputs():
+    if result is None and written():
         message += f"; {_appeared()}"
     return _said(error, message, code, as_json=as_json, result=result)
 
 
 def _said(error: BaseException, message: str, code: int, *, as_json: bool, result: Any) -> int:
-    message = " ".join(message.split())
+    message = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(message.split()))
     log = logging.getLogger("zqc")
     if code == EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
         message += "; --verbose shows where, please report it"
+    told = False
     if as_json:
-        said = {"type": type(error).__name__, "message": message}
-        click.echo(result_text(result, error=said))
-    if not as_json or streams.failure(sys.stdout) is not None:
+        stopped = isinstance(error, KeyboardInterrupt)
+        name = signals.name() if stopped else type(error).__name__
+        before = streams.failure(sys.stdout)
+        click.echo(result_text(result, error={"type": name, "message": message}))
+        lost = streams.failure(sys.stdout)
+        told = lost is None and not streams.is_closed(sys.stdout)
+        if lost is not None and before is None and not streams.has_left(lost):
+            message += f"; nor can that be printed as JSON: {lost.strerror or lost}"
+    if not told:
         screen.complain(message)
     if log.isEnabledFor(logging.DEBUG) or (
         code == EXIT_UNEXPECTED and log.isEnabledFor(logging.INFO)
@@ -97,6 +108,9 @@ def _said(error: BaseException, message: str, code: int, *, as_json: bool, resul
 
 
 def _appeared() -> str:
-    """What was written before something went wrong."""
-    *others, last = map(str, outputs())
-    return f"{', '.join(others)} and {last} were written" if others else f"{last} was written"
+    """What was written before something went wrong, and what was not."""
+    *others, last = map(str, written())
+    told = f"{', '.join(others)} and {last} were written" if others else f"{last} was written"
+    for path in missing():
+        told += f", {path} {'is still the old one' if path.exists() else 'was not'}"
+    return told

@@ -1,13 +1,13 @@
 """How ``zqc`` starts: whoever ends it while Python still reads it gets an answer, too."""
 
-from __future__ import annotations
-
+# Nothing but this may be read before the handlers stand: until then Ctrl-C ends in a traceback.
 import os
 import signal
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from zqc.cli.signals import NAMES
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -16,7 +16,7 @@ _MESSAGE = "interrupted, nothing was written"
 
 def main() -> None:
     """Read the command line's modules and run it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in NAMES:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
     from zqc.cli.main import main as run
@@ -24,10 +24,14 @@ def main() -> None:
     run()
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
+def _leave(number: int, _frame: "FrameType | None") -> None:
     """End the process: an exception could come up in the middle of any module's import."""
-    as_json = "--json" in sys.argv
-    said = f'{{"error": {{"type": "KeyboardInterrupt", "message": "{_MESSAGE}"}}}}'
-    with suppress(OSError):
-        os.write(1 if as_json else 2, f"{said if as_json else f'Error: {_MESSAGE}'}\n".encode())
+    plain = f"Error: {_MESSAGE}"
+    said = f'{{"error": {{"type": "{NAMES[signal.Signals(number)]}", "message": "{_MESSAGE}"}}}}'
+    for descriptor, line in ((1, said), (2, plain))["--json" not in sys.argv :]:
+        try:
+            os.write(descriptor, f"{line}\n".encode())
+            break
+        except OSError:  # it is closed or full; who asked for JSON gets a line then
+            continue
     os._exit(128 + number)

@@ -41,6 +41,11 @@ def has_left(error: OSError) -> bool:
     return error.errno in (errno.EPIPE, errno.ECONNRESET)
 
 
+def is_closed(stream: TextIO) -> bool:
+    """Whether a stream of ``set_up`` was closed when the process started, as ``zqc … >&-`` does."""
+    return isinstance(stream, _Nowhere)
+
+
 class _TakesAll(io.TextIOWrapper):
     """Writes until that fails once; what comes then goes nowhere."""
 
@@ -66,9 +71,13 @@ class _TakesAll(io.TextIOWrapper):
         os.close(nowhere)
 
 
+class _Nowhere(io.TextIOWrapper):
+    """In the place of a closed stream: who closes it wants nothing of it, so nothing is lost."""
+
+
 def _taking_all(stream: TextIO | None, errors: str) -> TextIO:
     if stream is None:  # it was closed when the process started
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - as long as the process runs
+        return _Nowhere(io.FileIO(os.devnull, "w"), encoding="utf-8", write_through=True)
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     return _TakesAll(

@@ -6,7 +6,8 @@ import dataclasses
 import difflib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
 
@@ -96,17 +97,29 @@ def check_outputs(
 
     Raises:
         OutputError: A file cannot be written there.
-        OptionError: It is one of the inputs, two outputs are one file, or the report is no .html.
+        OptionError: It is one of the inputs, two outputs are one file, one stands in another, or
+            the report is no .html.
     """
     given = [output for output in (*outputs, report) if output is not None]
+    _check_apart(given)
     for output in given:
         check_output(output, *inputs)
     if report is not None:
         if report.suffix.lower() not in (".html", ".htm"):
             raise OptionError(f"a report is an HTML file; call it {report.with_suffix('.html')}")
         check_space(report, _REPORT_BYTES)
-    if len({os.path.realpath(output) for output in given}) < len(given):
-        raise OptionError(f"two outputs are one file, {given[0]}; give each a name of its own")
+
+
+def _check_apart(outputs: Sequence[Path]) -> None:
+    """Refuse outputs that are one file, or of which one would have to be the folder of another."""
+    for one, other in permutations(outputs, 2):
+        place, another = Path(os.path.realpath(one)), Path(os.path.realpath(other))
+        if place == another:
+            raise OptionError(f"two outputs are one file, {one}; give each a name of its own")
+        if place in another.parents:
+            raise OptionError(
+                f"{other} cannot stand in {one}, which is a file that is written, too"
+            )
 
 
 def name_of_model(source: Path | onnx.ModelProto | ir.Model) -> str:

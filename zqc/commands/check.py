@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from zqc.commands import limits
-from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
+from zqc.commands.arguments import (
+    ImagesLike,
+    ModelLike,
+    check_outputs,
+    images_of,
+    model_of,
+    progress_of,
+)
 from zqc.commands.check_result import CheckResult, Shown, result_of
 from zqc.commands.detector import Detector
 from zqc.commands.labelled import labelled
@@ -22,11 +29,14 @@ from zqc.detection.labels.dataset_yaml import read_dataset
 from zqc.detection.labels.names import given_names
 from zqc.errors import OptionError
 from zqc.files.inputs import input_path
+from zqc.files.places import to_path
 from zqc.model_io.model_file import LoadedModel
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.images import SUFFIXES, holds_tensors, open_images
 from zqc.pictures.input_format import ChannelOrder, Fit, InputFormat, is_bgr
 from zqc.recipe.recipe import values_of
+from zqc.report.html import render
+from zqc.report.html.from_check import checked_page
 from zqc.runtime import extras
 from zqc.statistics.input_choice import InputChoice, choose_input_format, given_format
 
@@ -57,6 +67,7 @@ def check(
     limit: int | None = None,
     threads: int | None = None,
     progress: Progress | bool | None = None,
+    report: FilePath | None = None,
 ) -> CheckResult:
     """Run both models over pictures, compare what comes out, and judge the quantized one.
 
@@ -94,6 +105,7 @@ def check(
         limit: Use only the first so many pictures.
         threads: Threads inside an operator; all cores by default.
         progress: Where to report: True for bars; nowhere by default.
+        report: The HTML file to write a report to; none by default.
 
     Returns:
         How near the quantized model comes, and a verdict; ``print`` shows it as the command does.
@@ -108,21 +120,24 @@ def check(
         OptionError: Labels, anchors or limits were given for outputs of an unknown convention, or
             the statistics do not show the input format.
         MissingPackageError: Labels were given, but average precision cannot be measured.
+        OutputError: The report cannot be written.
     """
-    label_path = input_path(labels)
+    label_path, anchors_path, page = input_path(labels), input_path(anchors), to_path(report)
     limits.check(min_agreement, max_drop, labelled=label_path is not None)
     if label_path is not None:
         extras.require(extras.COCO, "average precision")
     if images is None and label_path is not None:
         images = _pictures_of(label_path)
     pixels, beside = images_of(images)
-    with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
-        return _checked(
+    progress, models = progress_of(progress), (model_of(float_model), model_of(quantized))
+    check_outputs((), *models, pixels, label_path, anchors_path, report=page)
+    with as_file(models[0]) as first, as_file(models[1]) as second:
+        result = _checked(
             (first, second),
             pixels,
             labels=label_path,
             names=names,
-            anchors=input_path(anchors),
+            anchors=anchors_path,
             decoder=decoder,
             fit=fit,
             asked=input_format,
@@ -131,8 +146,12 @@ def check(
             demanded=(min_agreement, max_drop),
             limit=limit,
             threads=threads,
-            progress=progress_of(progress),
+            progress=progress,
         )
+    if page is not None:
+        with progress.stage(f"Writing {page}"):
+            render.write(page, checked_page(result))
+    return result
 
 
 def _checked(

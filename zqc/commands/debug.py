@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from passes.analysis.topology import last_layers
 from zqc.commands import inputs
-from zqc.commands.arguments import ImagesLike, ModelLike, images_of, model_of, progress_of
+from zqc.commands.arguments import (
+    ImagesLike,
+    ModelLike,
+    check_outputs,
+    images_of,
+    model_of,
+    name_of_model,
+    progress_of,
+)
 from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.read_recipe import read_recipe
@@ -31,7 +39,7 @@ from zqc.diagnosis.side_by_side import Observed, observe
 from zqc.diagnosis.transplant import behind_heads
 from zqc.errors import ModelError, OptionError
 from zqc.files.inputs import input_path
-from zqc.files.places import FilePath
+from zqc.files.places import FilePath, to_path
 from zqc.model_io.any_model import split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.batches import Batches
@@ -42,6 +50,8 @@ from zqc.quantization.prepare import prepare
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe, values_of
 from zqc.recipe.toml import to_toml
+from zqc.report.html import render
+from zqc.report.html.from_debug import debugged_page
 from zqc.runtime import session
 
 _PICTURES = 8
@@ -59,6 +69,7 @@ def debug(
     inputs: Mapping[str, Any] | None = None,
     threads: int | None = None,
     progress: Progress | bool | None = None,
+    report: FilePath | None = None,
 ) -> DebugResult:
     """Find the layers of a quantized model that harm its outputs, and what is wrong with them.
 
@@ -82,6 +93,7 @@ def debug(
         inputs: Values of inputs beside the picture by name.
         threads: Threads of ONNX Runtime; all cores by default.
         progress: Where long work reports to: True for bars; nowhere by default.
+        report: The HTML file to write a report to; none by default.
 
     Returns:
         Every layer, the culprit first in ``ranked``; ``print`` shows it as the command does.
@@ -89,35 +101,37 @@ def debug(
     Raises:
         ZqcError: See ``zqc.errors``.
     """
-    pixels, beside = images_of(images)
-    with as_file(model_of(float_model)) as first, as_file(model_of(quantized)) as second:
+    (pixels, beside), anchors_path = images_of(images), input_path(anchors)
+    progress, page = progress_of(progress), to_path(report)
+    models = model_of(float_model), model_of(quantized)
+    check_outputs((), *models, pixels, anchors_path, report=page)
+    with as_file(models[0]) as first, as_file(models[1]) as second:
         asked = Recipe(
             input_format=input_format,
             input_shape=input_shape,
             inputs={**beside, **values_of(inputs)},
         )
-        names = tuple(
-            model.name if isinstance(model, Path) else "the model"
-            for model in map(model_of, (float_model, quantized))
-        )
         made_with = _recipe_in(second)
         result, given = _debugged(
             (first, second),
-            names,
+            (name_of_model(models[0]), name_of_model(models[1])),
             pixels,
-            input_path(anchors),
+            anchors_path,
             replace(_known_format(asked, made_with), samples=_PICTURES, effort="quick"),
             threads,
-            progress_of(progress),
+            progress,
         )
-    models = model_of(float_model), model_of(quantized)
     command, next_command = _commands(result, models, asked, given, anchors)
-    return replace(
+    result = replace(
         result,
         recipe="" if made_with is None else to_toml(made_with),
         command=command,
         next_command=next_command,
     )
+    if page is not None:
+        with progress.stage(f"Writing {page}"):
+            render.write(page, debugged_page(result))
+    return result
 
 
 def _debugged(

@@ -1,5 +1,7 @@
 """Synthesised pictures that are kept, so that compiling again begins with them.
 
+``zqc synthesize``, whose folder has its pictures, keeps only where it stands.
+
 A synthesis is known by all that its pictures depend on, see ``_options``. While it works, where it
 stands is kept as well, so that one that was interrupted, or killed, goes on to the same bytes.
 """
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from zqc.model_io.model_file import LoadedModel
     from zqc.pictures.input_format import InputFormat
     from zqc.progress import Progress
+    from zqc.synthesis.loop import Schedule
     from zqc.synthesis.state import State
 
 _SECONDS, _SHARE = 2.0, 0.01
@@ -83,15 +86,19 @@ def synthesised(
         KeyboardInterrupt: Ctrl-C came; the message says what is kept.
         RuntimeFailure: It diverged, or ONNX Runtime failed.
     """
-    options = {} if store is None else _options(loaded, job, input_format)
-    kept = _Kept(store, options)
+    kept = Kept.of(loaded, job, input_format, store)
     if (found := kept.pictures()) is not None:
         progress.say(f"Taking {len(found.tensors)} pictures from the cache")
         return found
-    state = kept.state(job)
-    if state is not None:
-        done = f"{state.iteration} of {job.schedule.passes}"
-        progress.say(f"Going on where an earlier compilation stopped: {done} steps are done")
+    state = kept.state(progress)
+
+    def keep(state: State, stopped: str | None) -> None:
+        if stopped is None:
+            kept.now_and_then(state)
+            return
+        on = "; the same command goes on from there" if kept.keep_state(state) else ""
+        raise KeyboardInterrupt(f"{stopped}, nothing was written{on}")
+
     made = synthesize(
         loaded.model,
         job.reach.layers,
@@ -104,7 +111,7 @@ def synthesised(
         threads=threads,
         state=state,
         afterwards=afterwards,
-        keep=kept.now_and_then,
+        keep=keep,
     )
     if made.stopped is not None:
         raise RuntimeFailure(made.stopped)
@@ -120,49 +127,73 @@ def synthesised(
     return pictures
 
 
-class _Kept:
-    """What there is of one synthesis, in a store."""
+class Kept:
+    """What there is of one synthesis, in a store.
 
-    def __init__(self, store: Store | None, options: dict[str, Any]) -> None:
-        self._store, self._options = store, options
+    Args:
+        store: The store; None to find nothing and to keep nothing.
+        options: All that its pictures depend on.
+        schedule: Its number of pictures and steps.
+    """
+
+    def __init__(self, store: Store | None, options: dict[str, Any], schedule: Schedule) -> None:
+        self._store, self._options, self._schedule = store, options, schedule
         key = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
         self._pictures, self._state = f"{key}.npz", f"{key}.{checkpoint.NAME}"
         self._kept_at, self._seconds = time.monotonic(), 0.0
+
+    @classmethod
+    def of(
+        cls, loaded: LoadedModel, job: SynthesisJob, input_format: InputFormat, store: Store | None
+    ) -> Kept:
+        """What there is of a synthesis of a model.
+
+        Args:
+            loaded: The model.
+            job: What its pictures are synthesised with.
+            input_format: How pixels become input values.
+            store: See the class.
+        """
+        options = {} if store is None else _options(loaded, job, input_format)
+        return cls(store, options, job.schedule)
 
     def pictures(self) -> Pictures | None:
         """The pictures, where they are finished."""
         return self._store.read(self._pictures, self._read) if self._store else None
 
-    def state(self, job: SynthesisJob) -> State | None:
-        """Where the synthesis stands, if it was begun."""
+    def state(self, progress: Progress) -> State | None:
+        """Where the synthesis stands, if it was begun, which is said then."""
         if self._store is None:
             return None
-        return self._store.read(
-            self._state, lambda path: checkpoint.read(path, self._options, job.schedule)
+        schedule = self._schedule
+        found = self._store.read(
+            self._state, lambda path: checkpoint.read(path, self._options, schedule)
         )
+        if found is not None:
+            done = f"{found.iteration} of {schedule.passes}"
+            progress.say(f"Going on where an earlier command stopped: {done} steps are done")
+        return found
 
-    def now_and_then(self, state: State, stopped: str | None) -> None:
-        """Keep where the synthesis stands, unless that was done a moment ago and it goes on.
-
-        Raises:
-            KeyboardInterrupt: It was stopped; the message says why, and whether it is kept.
-        """
-        if stopped is not None:
-            on = "; the same command goes on from there" if self._keep_state(state) else ""
-            raise KeyboardInterrupt(f"{stopped}, nothing was written{on}")
+    def now_and_then(self, state: State) -> None:
+        """Keep where the synthesis stands, unless that was done a moment ago."""
         began = time.monotonic()
         if began - self._kept_at >= max(_SECONDS, self._seconds / _SHARE):
-            self._keep_state(state)
+            self.keep_state(state)
             self._kept_at = time.monotonic()
             self._seconds = self._kept_at - began
 
-    def _keep_state(self, state: State) -> bool:
+    def keep_state(self, state: State) -> bool:
         """Keep where the synthesis stands; whether that can be found again."""
         if self._store is None:
             return False
         return self._store.write(
             self._state, lambda file: checkpoint.write(file, state, self._options)
         )
+
+    def forget_state(self) -> None:
+        """Forget where a synthesis stands that is finished, or kept elsewhere."""
+        if self._store is not None:
+            self._store.remove(self._state)
 
     def keep_pictures(self, pictures: Pictures, state: State) -> bool:
         """Keep the pictures that a synthesis ended with, in the place of where it stands.
@@ -185,7 +216,7 @@ class _Kept:
 
         there = self._store.write(self._pictures, write)
         if there:
-            self._store.remove(self._state)
+            self.forget_state()
         return there
 
     def _read(self, path: Path) -> Pictures:

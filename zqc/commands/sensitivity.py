@@ -21,6 +21,7 @@ from zqc.commands import inputs
 from zqc.commands.arguments import (
     ImagesLike,
     ModelLike,
+    check_outputs,
     images_of,
     model_of,
     name_of_model,
@@ -52,6 +53,8 @@ from zqc.quantization.prepare import points_of
 from zqc.quantization.quantize import quantize, refit
 from zqc.recipe.plan import Plan
 from zqc.recipe.toml import to_toml
+from zqc.report.html import render
+from zqc.report.html.from_sensitivity import sensitivity_page
 from zqc.runtime import session
 
 _PICTURES = 8
@@ -77,6 +80,7 @@ def sensitivity(
     resume: bool = False,
     progress: Progress | bool | None = None,
     threads: int | None = None,
+    report: FilePath | None = None,
     **fields: Any,
 ) -> SensitivityResult:
     """Find out which layers of a float detector suffer from quantization, and which to spare.
@@ -107,6 +111,7 @@ def sensitivity(
         resume: Whether to go on where the same call was interrupted.
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime outside of the evaluations, which have one each.
+        report: The HTML file to write a report to; none by default.
         **fields: Fields of ``Recipe``, such as ``bits=4``, in the place of those of ``recipe``.
 
     Returns:
@@ -129,6 +134,8 @@ def sensitivity(
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})
     source, plan = model_of(model), Plan.of(asked, threads=threads)
+    page, read = to_path(report), (source, pixels, given.statistics, input_path(anchors))
+    check_outputs((to_path(cache),), *read, report=page)
     kept = cache_path(source, to_path(cache))
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = inputs.begin(source, asked, given, threads)
@@ -184,6 +191,9 @@ def sensitivity(
         recipe=to_toml(recipe),
         command=command_line("sensitivity", source, asked, given, same),
     )
+    if page is not None:
+        with progress.stage(f"Writing {page}"):
+            render.write(page, sensitivity_page(result))
     if cache is None:
         store.remove()
     return result

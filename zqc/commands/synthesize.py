@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from zqc.commands import inputs, task_specific
 from zqc.commands.amounts import noise_count
 from zqc.commands.arguments import ModelLike, model_of, name_of_model, progress_of, recipe_of
 from zqc.commands.inputs import CalibrationSource, begin
+from zqc.commands.kept_pictures import Kept
 from zqc.commands.synthesis_job import synthesis_job
 from zqc.detection.labels.coco import coco_text
 from zqc.errors import OptionError
 from zqc.files.atomic import atomic_directory
 from zqc.files.inputs import input_path
 from zqc.files.places import FilePath, check_directory, check_space, to_path
+from zqc.files.store import user_store
 from zqc.pictures.images import png_names
 from zqc.pictures.model_input import picture_shape
 from zqc.progress import Progress
@@ -37,6 +40,8 @@ from zqc.report.printing import Printable
 from zqc.statistics.input_choice import InputChoice
 from zqc.synthesis import checkpoint
 from zqc.synthesis.generate import synthesize
+from zqc.synthesis.loop import Schedule
+from zqc.synthesis.state import State
 
 LABELS = "labels.json"
 """The file of what task-specific pictures show."""
@@ -92,12 +97,14 @@ def synthesize_to(
     resume: bool = False,
     progress: Progress | bool | None = None,
     threads: int | None = None,
+    cache: bool = True,
     **fields: Any,
 ) -> SynthesisResult:
     """Write synthesised calibration pictures: PNGs to look at, ``pictures.npz`` to calibrate with.
 
     Task-specific ones have their labels in ``labels.json`` beside them, in the format of COCO.
     Ctrl-C does not lose them: the folder then holds the pictures as they are, and a checkpoint.
+    After a crash the same call goes on from what the user's cache has of it.
 
     Example:
         >>> import zqc
@@ -115,6 +122,8 @@ def synthesize_to(
             nothing had happened.
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
+        cache: Whether it is kept in the user's cache folder now and then where the synthesis
+            stands, and taken from it; the pictures are the same.
         **fields: Fields of ``Recipe``, such as ``samples=32``, in the place of those of ``recipe``.
 
     Returns:
@@ -132,16 +141,14 @@ def synthesize_to(
         no_statistics=no_statistics,
         require_statistics=not no_statistics,
     )
-    if resume and no_statistics:
-        raise OptionError("structured noise is made at once; leave out --resume")
     if no_statistics:
-        task_specific.refuse_noise(recipe)
+        _check_noise(recipe, resume=resume)
     check_directory(directory)
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = begin(source, recipe, given, threads)
     picture = picture_shape(loaded.model)
-    job, options, state, text = None, {}, None, ""
-    saved = directory / checkpoint.NAME
+    job, options, state, text, saved = None, {}, None, "", directory / checkpoint.NAME
+    store = user_store("pictures") if cache else None
     if not no_statistics:
         job = synthesis_job(loaded, origin, recipe, progress=progress, threads=threads)
         layers = job.reach.required().layers
@@ -149,7 +156,8 @@ def synthesize_to(
         options = checkpoint.options_of(
             loaded.sha256, layers, picture, input_format, job.schedule, job.objective
         )
-        state = checkpoint.read(saved, options, job.schedule) if resume else None
+        kept = Kept.of(loaded, job, input_format, store)
+        state = _begun(saved if resume else None, options, job.schedule, kept, progress)
     count = noise_count(recipe, picture) if job is None else job.schedule.samples
     replaced = {*REPORT_FILES, *([checkpoint.NAME] if checkpoint.is_checkpoint(saved) else [])}
     written = {*png_names(count), TENSORS, *([LABELS] if recipe.task_specific else [])}
@@ -169,6 +177,7 @@ def synthesize_to(
             detector=job.loss,
             threads=threads,
             state=state,
+            keep=partial(_keep, kept),
         )
         tensors = made.tensors
 
@@ -191,6 +200,8 @@ def synthesize_to(
 
     with progress.stage(f"Writing {directory}"):
         late = _written(directory, replaced, write, draw)
+    if job is not None:
+        kept.forget_state()
     if (made is None or made.stopped is None) and (late or (made and made.interrupted)):
         raise KeyboardInterrupt(f"interrupted; {directory} holds the finished pictures")
     return SynthesisResult(
@@ -207,6 +218,33 @@ def synthesize_to(
         checkpoint=saved if made is not None and made.interrupted else None,
         labels=directory / LABELS if recipe.task_specific else None,
     )
+
+
+def _check_noise(recipe: Recipe, *, resume: bool) -> None:
+    """Refuse what noise cannot be."""
+    if resume:
+        raise OptionError("structured noise is made at once; leave out --resume")
+    task_specific.refuse_noise(recipe)
+
+
+def _begun(
+    saved: Path | None, options: dict[str, Any], schedule: Schedule, kept: Kept, progress: Progress
+) -> State | None:
+    """Where the synthesis stands: as its checkpoint says, or else the user's cache.
+
+    Raises:
+        OptionError: There is a checkpoint, but not of this synthesis, or neither has anything.
+    """
+    if saved is not None and saved.is_file():
+        return checkpoint.read(saved, options, schedule)
+    state = kept.state(progress)
+    return checkpoint.read(saved, options, schedule) if saved and state is None else state
+
+
+def _keep(kept: Kept, state: State, stopped: str | None) -> None:
+    """Keep where the synthesis stands; a checkpoint is written once it has stopped."""
+    if stopped is None:
+        kept.now_and_then(state)
 
 
 def _written(

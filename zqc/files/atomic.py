@@ -8,12 +8,14 @@ run does so, see ``leftovers``. A link stays, and what it leads to is replaced.
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import contextmanager
-from contextvars import ContextVar
+import shutil
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from zqc.files.leftovers import NEW, OLD, temporary
+from zqc.files.outputs import appear
 from zqc.files.places import (
     check_directory,
     check_file,
@@ -26,29 +28,6 @@ from zqc.files.places import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
-
-
-_outputs: ContextVar[list[Path] | None] = ContextVar("outputs", default=None)
-
-
-@contextmanager
-def noting_outputs() -> Iterator[None]:
-    """Note what appears until the context ends, for ``outputs``."""
-    token = _outputs.set([])
-    try:
-        yield
-    finally:
-        _outputs.reset(token)
-
-
-def outputs() -> tuple[Path, ...]:
-    """The files and folders that appeared so far, in that order, if they are noted."""
-    return tuple(_outputs.get() or ())
-
-
-def _note(path: Path) -> None:
-    if (noted := _outputs.get()) is not None:
-        noted.append(path)
 
 
 @contextmanager
@@ -65,8 +44,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        new.replace(place)
-        _note(path)
+        appear(new, place, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -104,8 +82,24 @@ def atomic_directory(path: Path, *, replaced: Collection[str] = ()) -> Iterator[
         new, old = folder / NEW, folder / OLD
         new.mkdir()
         yield new
-        if place.exists():
-            check_foreign(path, entries(place) - entries(new) - set(replaced))
-            place.replace(old)  # back again with the temporary where the next step fails
-        new.replace(place)
-        _note(path)
+        while not _takes_place(new, old, place, path, replaced):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _takes_place(new: Path, old: Path, place: Path, path: Path, replaced: Collection[str]) -> bool:
+    """Put a folder in its place, from where an older one goes.
+
+    Returns:
+        Whether that worked; else another process has put one there meanwhile, and who comes last
+        wins.
+    """
+    with suppress(FileNotFoundError):  # there is none, or another process has just taken it away
+        check_foreign(path, entries(place) - entries(new) - set(replaced))
+        place.replace(old)  # back again with the temporary where the next step fails
+    try:
+        appear(new, place, path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True

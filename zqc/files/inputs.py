@@ -23,7 +23,7 @@ def input_path(path: FilePath | None) -> Path | None:
     """Return the path of what is read; None where there is none.
 
     Raises:
-        OptionError: It is a pipe, a socket or a device.
+        OptionError: It is a pipe, a socket or a device, or ``-`` for the standard input.
     """
     if path is None:
         return None
@@ -32,6 +32,7 @@ def input_path(path: FilePath | None) -> Path | None:
         special = found.exists() and not (found.is_file() or found.is_dir())
     except OSError:  # who reads it says what is the matter
         special = False
-    if special:
-        raise OptionError(f"{found} is a pipe or a device; write what it gives into a file first")
+    if special or (str(found) == "-" and not found.exists()):
+        what = "the standard input" if str(found) == "-" else "a pipe or a device"
+        raise OptionError(f"{found} is {what}; write what it gives into a file first")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from zqc.errors import OutputError
-from zqc.files import leftovers
+from zqc.files import leftovers, outputs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -46,6 +47,7 @@ def check_file(path: Path) -> None:
         place = real_place(path)
         _check_parent(place)
         _check_replaceable(path, place)
+    outputs.plan(path)
 
 
 def check_directory(path: Path, names: Collection[str] | None = None) -> None:
@@ -70,6 +72,7 @@ def check_directory(path: Path, names: Collection[str] | None = None) -> None:
         _check_replaceable(path, place)
         if names is not None and place.exists():
             check_foreign(path, entries(place) - set(names))
+    outputs.plan(path)
 
 
 def check_foreign(path: Path, foreign: Collection[str]) -> None:
@@ -131,7 +134,8 @@ def _check_parent(place: Path) -> None:
     """Raise OutputError if its folder is missing or cannot be written to; OSError likewise."""
     parent = place.parent
     if not parent.exists():
-        raise OutputError(f"folder {parent} does not exist; make it first: mkdir -p {parent}")
+        command = f"mkdir -p {shlex.quote(str(parent))}"
+        raise OutputError(f"folder {parent} does not exist; make it first: {command}")
     if not parent.is_dir():
         raise OutputError(f"{parent} is no folder, so {place.name} cannot be written in it")
     if not os.access(parent, os.W_OK | os.X_OK):

@@ -162,8 +162,7 @@ def run_alone(content: bytes) -> None:
         }
         outputs = runner(feeds, seconds=_SECONDS)
     except (RuntimeFailure, TypeError) as error:
-        if time.monotonic() - started > _SECONDS:
-            _check_ends(graph, error)
+        _took_too_long(graph, started, error)
         logger.debug("it does not run on ones: %s", error)
         return
     for declared in proto.graph.output:
@@ -177,13 +176,20 @@ def _some_sizes(value: ir.Value) -> list[int]:
     return [size if isinstance(size, int) and size > 0 else other for size, other in pairs]
 
 
-def _check_ends(graph: ir.Graph, error: Exception) -> None:
-    """Refuse a model that took too long, if it is not sure that it ends at all."""
+def _took_too_long(graph: ir.Graph, started: float, error: Exception) -> bool:
+    """Refuse a model that took too long, if it is not sure that it ends at all.
+
+    Returns:
+        Whether it took too long.
+    """
+    if time.monotonic() - started <= _SECONDS:
+        return False
     if any(node.op_type in _LOOPS for node in graph.all_nodes()):
         raise ModelError(
             f"its first run takes longer than {_SECONDS:.0f} s; a Loop in it may have no end"
         ) from error
     logger.debug("the model is too slow here to be tried")
+    return True
 
 
 def _picture(model: ir.Model, *, whole: bool) -> NDArray[np.float32]:
@@ -216,8 +222,7 @@ def _run(
         runner: Runner = session.load(model, outputs=names, optimize=False)
         return runner(feeds, seconds=_SECONDS) if names else {}
     except RuntimeFailure as error:
-        if time.monotonic() - started > _SECONDS:
-            _check_ends(graph, error)
+        if _took_too_long(graph, started, error):
             return None
         raise ModelError(f"{error}; export the model again") from error
 

@@ -22,12 +22,13 @@ class ParseError(ValueError):
     """A file or text cannot be used; the message says what it is, behind the name of the file."""
 
 
-def read_text(path: Path, *, most: int = MOST_BYTES) -> str:
+def read_text(path: Path, *, most: int = MOST_BYTES, lenient: bool = False) -> str:
     """Read a text file in UTF-8, with or without a byte order mark.
 
     Args:
         path: The file.
         most: Bytes that it may have.
+        lenient: Whether bytes that are no UTF-8 become question marks, as in comments of old files.
 
     Raises:
         ParseError: It is no regular file, larger than that, or no text.
@@ -39,7 +40,7 @@ def read_text(path: Path, *, most: int = MOST_BYTES) -> str:
     if size > most:
         raise ParseError(f"has {size:,} bytes, but at most {most:,} are read")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig", "replace" if lenient else "strict")
     except UnicodeDecodeError as error:
         raise ParseError(f"is no text in UTF-8: byte {error.start} is none of a letter") from error
 

@@ -13,7 +13,7 @@ from zqc.errors import ImageError, OptionError, OutputError
 from zqc.parsing.arrays import array_of, opened_npz, read_npy
 from zqc.parsing.text import ParseError
 from zqc.pictures.input_format import FitMode, InputFormat
-from zqc.pictures.picture_file import read_picture
+from zqc.pictures.picture_file import picture_size, read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -234,7 +234,7 @@ def open_images(
         input_name: Name of the model's input.
 
     Raises:
-        ImageError: Nothing there, nothing readable, or the wrong shape.
+        ImageError: Nothing there, a file that is no picture, or the wrong shape.
         OptionError: The limit is below 1, or the format does not fit the channels.
     """
     if limit is not None and limit < 1:
@@ -271,6 +271,8 @@ def open_images(
             f"ready tensors of shape N x {channels} x {height} x {width}"
         )
     files = _picture_files(path)[:limit]
+    for file in files:  # one that is none is told before the work, and is not counted
+        picture_size(file)
     return ImageSet(
         tuple(file.name for file in files),
         f"{_count(len(files), 'picture')} from {path}",

@@ -26,6 +26,8 @@ BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
 WEIGHT_BITS = tuple(range(2, 9))
 BITS = (4, 8)
 _REDUCED_BITS = 7
+MOST_SAMPLES = 1_000_000
+"""Pictures. They are held in memory, and no machine holds more of them."""
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 TERMS: tuple[Terms, ...] = get_args(Terms)
 EQUALIZATIONS: tuple[Equalization, ...] = get_args(Equalization)
@@ -197,6 +199,8 @@ class Recipe:
             )
         if self.samples is not None and self.samples < 1:
             raise OptionError(f"samples is {self.samples}, but at least 1 picture is needed")
+        if self.samples is not None and self.samples > MOST_SAMPLES:
+            raise OptionError(f"samples is {self.samples}, but may be {MOST_SAMPLES:,} at most")
         if self.seed < 0:
             raise OptionError(f"seed is {self.seed}, but must be 0 or more")
         if self.input_shape is not None and min(self.input_shape) < 1:

@@ -146,7 +146,8 @@ def test_a_check_that_ends_in_an_error(zqc, tmp_path, model, moved, pictures, op
     (case,) = ElementTree.parse(files[0]).getroot()
     error = case.find("error")
     assert (code, files[1].read_text()) == (1, "before")
-    assert err.splitlines()[-1] == f"Error: {error.get('message')}; {files[0]} was written"
+    told = f"{files[0]} was written, {files[1]} is still the old one"
+    assert err.splitlines()[-1] == f"Error: {error.get('message')}; {told}"
     assert error.get("type") == {"--images": "ImageError", "--labels": "LabelError"}[option]
 
 
@@ -190,15 +191,16 @@ def test_options_reach_the_library(zqc, model, moved, pictures, tmp_path, monkey
     options = (
         "--labels l.json --limit 7 --names cat,dog --anchors a.npy --decoder d.toml --fit stretch "
         "--min-agreement 90 --max-drop 1.5 --input-range=-1:1 --bgr --input-shape 32x48 "
-        "--input factor=1,2 --threads 2"
+        "--input factor=1,2 --threads 2 --report r.html"
     )
     code, _, err = zqc("check", model, moved, "--images", pictures, *options.split())
     assert (code, err.splitlines()[-1]) == (1, "Error: enough")
     assert seen.pop("models") == (model, moved)
-    assert {key: str(seen.pop(key)) for key in ("images", "labels", "anchors")} == {
+    assert {key: str(seen.pop(key)) for key in ("images", "labels", "anchors", "report")} == {
         "images": str(pictures),
         "labels": "l.json",
         "anchors": "a.npy",
+        "report": "r.html",
     }
     del seen["progress"]
     assert seen == {

@@ -1,6 +1,5 @@
 """``zqc sensitivity`` and ``zqc debug`` on the command line."""
 
-import importlib
 import json
 
 import numpy as np
@@ -91,9 +90,8 @@ def test_reports(zqc, files, tmp_path):
 def test_reports_that_cannot_be_written(zqc, files, tmp_path, monkeypatch):
     """They are refused before any work."""
     path, pictures, output = files
-    for name in ("debug", "sensitivity"):
-        module = importlib.import_module(f"zqc.commands.{name}")
-        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("worked"))
+    for work in ("debug._debugged", "sensitivity.inputs.begin"):
+        monkeypatch.setattr(f"zqc.commands.{work}", lambda *_, **__: pytest.fail("worked"))
     missing = tmp_path / "missing" / "report.html"
     code, _, err = zqc("debug", path, output, "--report", missing)
     assert (code, "does not exist" in err) == (1, True)

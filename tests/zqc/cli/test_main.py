@@ -465,6 +465,18 @@ def test_interrupted_for_real(tmp_path):
     assert entries(tmp_path) == ["detector.onnx"]
 
 
+def test_too_little_memory(zqc, detector_file, monkeypatch):
+    """It is no defect: one line says what was too much, and what helps."""
+
+    def fail(*arguments, **options):
+        raise MemoryError("Unable to allocate 824. GiB")
+
+    monkeypatch.setattr(compiler, "compile_model", fail)
+    code, _, err = zqc("compile", detector_file)
+    said = "Error: not enough memory: Unable to allocate 824. GiB; take fewer pictures or a smaller"
+    assert (code, err.splitlines()[-1].startswith(said)) == (1, True)
+
+
 def test_unexpected_error(zqc, detector_file, monkeypatch):
     """A defect is one line with its type and a hint; --verbose shows where it is."""
 

@@ -12,6 +12,12 @@ def test_an_error_is_one_line(capsys):
     assert "first second" in capsys.readouterr().err
 
 
+def test_an_error_moves_no_cursor(capsys):
+    """What a file says cannot colour the terminal, or write over what stands there."""
+    fail(ValueError(), "node \x1b[2Ja\x07\x9b of größe.onnx", EXIT_ERROR, as_json=False)
+    assert capsys.readouterr().err == "Error: node �[2Ja�� of größe.onnx\n"
+
+
 def test_an_error_is_an_object(capsys):
     """With its type, where JSON is asked for."""
     fail(ValueError(), "wrong", EXIT_ERROR, as_json=True)

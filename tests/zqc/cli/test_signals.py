@@ -1,5 +1,6 @@
 """SIGTERM ends a command as Ctrl-C does, with an exit code of its own."""
 
+import json
 import signal
 import sys
 
@@ -12,12 +13,17 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 WORK = """
 import time, zqc.cli.main as main
 from zqc.files.atomic import write_text
+from zqc.files.places import check_file
 from pathlib import Path
 import click
 
 @main.cli.command()
 @click.argument("files", nargs=-1)
-def work(files):
+@click.option("--report")
+@click.option("--json", is_flag=True)
+def work(files, report, json):
+    if report:
+        check_file(Path(report))
     for name in files:
         write_text(Path(name), "")
     print("ready", flush=True)
@@ -33,8 +39,16 @@ def test_a_command_that_works(number, code, tmp_path):
     nothing = "Error: interrupted, nothing was written"
     assert ended(number, WORK, "work") == (code, [], [nothing])
     files = [tmp_path / name for name in "abc"]
-    said = f"Error: interrupted; {files[0]}, {files[1]} and {files[2]} were written"
-    assert ended(number, WORK, "work", *files) == (code, [], [said])
+    said = f"interrupted; {files[0]}, {files[1]} and {files[2]} were written"
+    report = tmp_path / "r.html"
+    for more in (" was not", " is still the old one"):
+        command = ("work", *files, "--report", report)
+        assert ended(number, WORK, *command) == (code, [], [f"Error: {said}, {report}{more}"])
+        report.touch()
+    found = ended(number, WORK, "work", *files, "--json")
+    name = "Interrupted" if code == 130 else "Terminated"
+    error = {"error": {"type": name, "message": said}}
+    assert (found[0], json.loads("\n".join(found[1])), found[2]) == (code, error, [])
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])

@@ -26,15 +26,21 @@ class Result:
 
 @main.cli.command()
 @click.option("--json", "as_json", is_flag=True)
-def work(as_json):
+@click.option("--fail", is_flag=True)
+def work(as_json, fail):
     print("working", file=sys.stderr)
     write_text(Path("größe.txt"), "whole")
+    if fail:
+        raise main.ZqcError("no model")
     print_result(Result("größe → 1\\n" * 3), lambda result: Text(result.text), as_json=as_json)
     return 3
 
 main.main()
 """
 """A command that writes a file, prints a result and finds that a limit does not hold."""
+
+
+FULL = "No space left on device"
 
 
 def run(folder, redirection, *options, **environment):
@@ -80,10 +86,25 @@ def test_a_result_that_cannot_be_shown(tmp_path, redirection, code, out, err):
     assert found == (code, out, said)
 
 
-def test_a_result_as_json_that_cannot_be_shown(tmp_path):
-    """Where there is no place for an object, the error is a line."""
-    code, _, err = run(tmp_path, ">/dev/full", "--json")
-    assert (code, err.count("größe.txt was written")) == (1, 1)
+@pytest.mark.parametrize(
+    ("redirection", "options", "code", "said"),
+    [
+        (">/dev/full", ["--json"], 1, f"the result cannot be printed: {FULL}; {{written}}"),
+        (
+            ">/dev/full",
+            ["--json", "--fail"],
+            1,
+            f"no model; {{written}}; nor can that be printed as JSON: {FULL}",
+        ),
+        (">&-", ["--json"], 3, ""),
+        (">&-", ["--json", "--fail"], 1, "no model; {written}"),
+        (">/dev/null", ["--json", "--fail"], 1, ""),
+    ],
+)
+def test_json_that_cannot_be_shown(tmp_path, redirection, options, code, said):
+    """Where there is no place for an object, the error is a line, and says why it is one."""
+    expected = said and f"Error: {said.format(written='größe.txt was written')}\n"
+    assert run(tmp_path, redirection, *options) == (code, "", f"working\n{expected}")
 
 
 def test_a_help_that_cannot_be_shown():

@@ -155,6 +155,10 @@ def test_a_report_destroys_nothing(tmp_path, monkeypatch):
     model.touch()
     with pytest.raises(OptionError, match="give each a name of its own"):
         check_outputs((output, output), model)
+    with pytest.raises(OptionError, match="give each a name of its own"):
+        check_outputs((output,), model, report=output)
+    with pytest.raises(OptionError, match=r"r\.html cannot stand in .*out\.onnx, which is a file"):
+        check_outputs((output,), model, report=output / "r.html")
     with pytest.raises(OptionError, match="is the input"):
         check_outputs((model, output), model)
     with pytest.raises(OutputError, match="does not exist; make it first"):

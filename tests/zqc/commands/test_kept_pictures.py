@@ -175,7 +175,7 @@ def test_a_kill_goes_on(model, store, tmp_path, monkeypatch, capsys):
     assert alike(made(model, store, progress=Lines(stream)), reference)
     stream.close()
     said = (tmp_path / "err").read_text()
-    assert "Going on where an earlier compilation stopped: 2 of 4 steps are done\n" in said
+    assert "Going on where an earlier command stopped: 2 of 4 steps are done\n" in said
 
 
 def test_it_is_not_kept_too_often(model, store, monkeypatch):

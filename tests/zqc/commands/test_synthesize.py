@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests import nets
 from zqc.commands import compile as compiler
+from zqc.commands import kept_pictures
 from zqc.commands.compile import compile_model
 from zqc.commands.synthesize import synthesize_to
 from zqc.errors import (
@@ -102,7 +103,9 @@ def recipe(**options):
 
 def made(model, directory, *, threads=1, **options):
     """Synthesise into a folder."""
-    places = {name: options.pop(name) for name in ("resume", "progress") if name in options}
+    places = {
+        name: options.pop(name) for name in ("resume", "progress", "cache") if name in options
+    }
     return synthesize_to(model, directory, recipe=recipe(**options), threads=threads, **places)
 
 
@@ -290,6 +293,33 @@ def test_ctrl_c_while_files_are_written(detector_file, tmp_path, interrupt_at, m
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_kill_goes_on(detector_file, tmp_path, monkeypatch, resume):
+    """Where it stands is kept elsewhere, and forgotten once there are pictures: the same bytes."""
+    folder, reference = tmp_path / "out", tmp_path / "reference"
+    made(detector_file, reference, cache=False)
+    monkeypatch.setattr(kept_pictures, "_SECONDS", 0.0)
+    monkeypatch.setattr(kept_pictures, "_SHARE", 1e9)
+    step, begun = Loop._stepped, []
+
+    def killed(self, state, *arguments):
+        begun.append(state.iteration)
+        if len(begun) == 15:
+            raise SystemExit  # as little is done about it as about a kill
+        return step(self, state, *arguments)
+
+    monkeypatch.setattr(Loop, "_stepped", killed)
+    with pytest.raises(SystemExit):
+        made(detector_file, folder)
+    assert not folder.exists()
+    begun.append(None)
+    made(detector_file, folder, resume=resume)
+    assert begun[begun.index(None) + 1] == 2
+    assert contents(folder) == contents(reference)
+    with pytest.raises(OptionError, match="nothing to resume"):
+        made(detector_file, tmp_path / "again", resume=True)
+
+
 def test_begun_anew_over_an_interrupted_run(detector_file, tmp_path, interrupt_at):
     """Without --resume, an old checkpoint is no obstacle; one of somebody else's is."""
     folder = tmp_path / "out"
@@ -391,7 +421,7 @@ def test_interrupted_on_the_command_line(zqc, detector_file, tmp_path, interrupt
         assert (code, out, err.splitlines()[-1]) == (130, "", said + goes_on)
     interrupt_at(None)
     code, out, err = zqc(*compile_other)
-    assert (code, "earlier compilation stopped: 1 of 4 steps" in err) == (0, True)
+    assert (code, "earlier command stopped: 1 of 4 steps" in err) == (0, True)
 
 
 def test_stopped_as_json(zqc, detector_file, overflowing_file, tmp_path, interrupt_at):
@@ -403,7 +433,7 @@ def test_stopped_as_json(zqc, detector_file, overflowing_file, tmp_path, interru
     assert code == 130
     assert result["stopped"] == "interrupted after 1 of 4 steps"
     assert result["checkpoint"] == str(tmp_path / "out" / "checkpoint.npz")
-    assert result["error"]["type"] == "KeyboardInterrupt"
+    assert result["error"]["type"] == "Interrupted"
     assert "--resume" in result["error"]["message"]
     interrupt_at(None)
     result = json.loads(zqc(*command, "--resume")[1])

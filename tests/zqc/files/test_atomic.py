@@ -2,7 +2,11 @@
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -179,6 +183,30 @@ def test_directory_interrupted_while_it_takes_its_place(step, before, tmp_path, 
     assert entries(path) == (["a", "b"] if (step, before) == (2, False) else ["a"])
 
 
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("older", [True, False])
+def test_directory_of_which_another_process_is_faster(step, older, tmp_path, monkeypatch):
+    """Whoever comes last wins, also where the other comes right before a rename."""
+    path = tmp_path / "pictures"
+    if older:
+        fill(path, ["a"])
+    replace, calls = Path.replace, iter(range(1, 100))
+
+    def late(self, target):
+        if next(calls) == step:
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "replace", replace)
+                shutil.rmtree(path, ignore_errors=True)
+                if step == 2 or not older:
+                    fill(path, ["b"])
+        replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    fill(path, ["a", "b", "c"])
+    assert entries(tmp_path) == ["pictures"]
+    assert entries(path) == ["a", "b", "c"]
+
+
 def test_names_that_are_no_text_can_be_written_about(tmp_path):
     """A byte of a file name that is no UTF-8 becomes a question mark; the rest is as it was."""
     write_text(tmp_path / "a.txt", "größe\udc80層\n")
@@ -218,3 +246,37 @@ def test_the_permissions_are_those_of_any_new_file(tmp_path):
     finally:
         os.umask(mask)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
+WRITER = """
+import pathlib, sys
+from zqc.files.atomic import atomic_directory, write_text
+folder, text = pathlib.Path(sys.argv[1]), sys.argv[2] * 1000
+sys.stdin.readline()
+for _ in range(60):
+    write_text(folder / "out.txt", text)
+    with atomic_directory(folder / "pictures") as new:
+        for name in "ab":
+            (new / name).write_text(text)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files are in the way there")
+def test_two_processes_that_write_the_same(tmp_path):
+    """Each of them succeeds, what stands there is always that of one, and nothing else is left."""
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, tmp_path, text], stdin=subprocess.PIPE)
+        for text in "12"
+    ]
+    whole = {text * 1000 for text in "12"}
+    for writer in writers:
+        writer.stdin.write(b"begin\n")
+        writer.stdin.close()
+    while any(writer.poll() is None for writer in writers):
+        with suppress(FileNotFoundError):
+            assert (tmp_path / "out.txt").read_text() in whole
+        with suppress(FileNotFoundError):
+            assert (tmp_path / "pictures" / "a").read_text() in whole
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert entries(tmp_path) == ["out.txt", "pictures"]
+    assert len({(tmp_path / "pictures" / name).read_text() for name in "ab"} & whole) == 1

@@ -24,3 +24,5 @@ def test_pipes_and_devices(tmp_path):
     for path in (tmp_path / "pipe", tmp_path / "link", "/dev/null"):
         with pytest.raises(OptionError, match=f"{path} is a pipe or a device"):
             input_path(path)
+    with pytest.raises(OptionError, match="- is the standard input; write what"):
+        input_path("-")

@@ -77,6 +77,48 @@ def test_only_what_nobody_uses(tmp_path):
     assert names(tmp_path) == sorted([*others, ".e.0123456789ab.zqc"])
 
 
+LIVING = """
+import pathlib, sys
+from zqc.files.atomic import atomic_directory, atomic_write
+folder = pathlib.Path(sys.argv[1])
+with atomic_directory(folder / "pictures") as new, atomic_write(folder / "out.onnx") as file:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    (new / "a").write_text("whole")
+    file.write(b"whole")
+"""
+
+
+def test_of_a_living_process(tmp_path):
+    """What another process works on stays, whatever is written beside it or in its place."""
+    command = [sys.executable, "-c", LIVING, tmp_path]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        process.stdout.readline()
+        in_work = names(tmp_path)
+        with atomic_write(tmp_path / "out.onnx") as file:
+            file.write(b"of this one")
+        check_directory(tmp_path / "pictures")
+        assert names(tmp_path) == [*in_work, "out.onnx"]
+        process.communicate("go on\n")
+    assert process.returncode == 0
+    assert names(tmp_path) == ["out.onnx", "pictures"]
+    assert (tmp_path / "out.onnx").read_bytes() == b"whole"
+    assert names(tmp_path / "pictures") == ["a"]
+
+
+def test_without_locks(tmp_path, monkeypatch):
+    """Where the system has none, as on Windows, outputs are written, and nothing is removed."""
+    (tmp_path / ".out.0123456789ab.zqc").touch()
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr("zqc.files.leftovers.fcntl")
+    with atomic_write(tmp_path / "out") as file:
+        file.write(b"whole")
+    with atomic_directory(tmp_path / "pictures") as new:
+        (new / "a").touch()
+    assert names(tmp_path) == [".out.0123456789ab.zqc", "out", "pictures"]
+
+
 def test_of_another_user(tmp_path, monkeypatch):
     """What another user has left is left."""
     (tmp_path / ".out.0123456789ab.zqc").touch()

@@ -195,6 +195,15 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, array, message):
         open_small(tmp_path / "x.npy")
 
 
+def test_a_file_that_is_no_picture_is_not_counted(tmp_path):
+    """Whatever its name says, it is refused before any of the others is read."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("none")
+    assert len(open_small(tmp_path, limit=1)) == 1
+    with pytest.raises(ImageError, match=r"b\.png as a picture"):
+        open_small(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["x.npz", "x.npy"])
 def test_a_damaged_array_file_is_an_image_error(tmp_path, name):
     """Foreign bytes, pickles and archives of something else are translated."""

@@ -45,6 +45,7 @@ def test_precisions_have_their_usual_names(bits, act_bits, name):
         ("min_runtime", "newest", "min_runtime is 'newest'"),
         ("samples", 0, "samples is 0"),
         ("samples", -3, "samples is -3"),
+        ("samples", 10**15, "may be 1,000,000 at most"),
         ("seed", -1, "seed is -1"),
         ("input_shape", (0, 640), "input_shape is .0, 640."),
         ("input_shape", (640, -1), "input_shape is .640, -1."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,10 +15,7 @@ from zqc.detection.labels.labels import LabelledObject, Labels, Outline, Truth
 from zqc.detection.labels.names import read_text
 from zqc.detection.losses.assignment import Objects
 from zqc.errors import LabelError
-from zqc.parsing.text import ParseError, is_number, parsed_json, shown
-
-# What comes of a file that is JSON, but not this.
-_MISTAKES = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+from zqc.parsing.text import ParseError, is_number, is_whole, parsed_json, shown
 
 
 def read_coco(path: Path) -> Labels:
@@ -40,17 +38,7 @@ def read_coco(path: Path) -> Labels:
             raise LabelError(
                 f"{path} is not a COCO label file: it has no list of objects called {key!r}"
             )
-    try:
-        return _parse(content, path)
-    except _MISTAKES as error:
-        raise LabelError(f"{path} is not a COCO label file: {_mistake(error)}") from error
-
-
-def _mistake(error: Exception) -> str:
-    """What is wrong with the values of an entry, in words."""
-    if isinstance(error, KeyError):
-        return f"an entry has no {error}"
-    return f"a value is of another kind than it must be ({str(error)[:80]})"
+    return _parse(content, path)
 
 
 def coco_text(
@@ -99,29 +87,31 @@ def coco_text(
 
 
 def _parse(content: Any, path: Path) -> Labels:
-    categories = {int(c["id"]): str(c.get("name", c["id"])) for c in content["categories"]}
+    categories = {
+        _id(category, "id", where): str(category.get("name", category["id"]))
+        for where, category in _entries(content, "categories", "category", path)
+    }
     if len(categories) != len(content["categories"]):
         raise LabelError(f"{path} has two categories with the same id; give each its own")
     index_of = {number: index for index, number in enumerate(sorted(categories))}
     names: dict[int, str] = {}
-    for image in content["images"]:
-        names[int(image["id"])] = PurePosixPath(str(image["file_name"]).replace("\\", "/")).name
+    for where, image in _entries(content, "images", "image", path):
+        name = str(_value(image, "file_name", where)).replace("\\", "/")
+        names[_id(image, "id", where)] = PurePosixPath(name).name
     if len(set(names.values())) != len(content["images"]):
         raise LabelError(f"{path} has two pictures with the same id or file name; rename them")
     objects: dict[str, list[LabelledObject]] = {name: [] for name in names.values()}
-    points = max((len(a.get("keypoints") or ()) for a in content["annotations"]), default=0)
-    for annotation in content["annotations"]:
-        where = f"annotation {annotation.get('id')} of {path}"
-        image_id, category = int(annotation["image_id"]), int(annotation["category_id"])
+    annotations = _entries(content, "annotations", "annotation", path)
+    points = max((len(_keypoints(a, where)) for where, a in annotations), default=0)
+    for where, annotation in annotations:
+        image_id = _id(annotation, "image_id", where)
+        category = _id(annotation, "category_id", where)
         if image_id not in names or category not in index_of:
             raise LabelError(
                 f"{where} is about image {image_id} and category {category}, but the file does "
                 "not list both"
             )
-        try:
-            labelled = _object(annotation, index_of[category], points, where)
-        except _MISTAKES as error:
-            raise LabelError(f"{where} is not a COCO annotation: {_mistake(error)}") from error
+        labelled = _object(annotation, index_of[category], points, where)
         objects[names[image_id]].append(labelled)
     return Labels(
         path,
@@ -131,14 +121,40 @@ def _parse(content: Any, path: Path) -> Labels:
     )
 
 
+def _entries(content: Any, key: str, noun: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The entries of a list, each with what messages call it: by its id, else by its place."""
+
+    def called(place: int, entry: dict[str, Any]) -> str:
+        named = is_whole(entry.get("id"))
+        return f"{noun} {entry['id']} of {path}" if named else f"{key}[{place}] of {path}"
+
+    return [(called(place, entry), entry) for place, entry in enumerate(content[key])]
+
+
+def _value(entry: dict[str, Any], field: str, where: str) -> Any:
+    if field not in entry:
+        raise LabelError(f"{where} has no {field!r}")
+    return entry[field]
+
+
+def _id(entry: dict[str, Any], field: str, where: str) -> int:
+    """A whole number; some tools write its digits as text, or a point behind it."""
+    value = _value(entry, field, where)
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value) else value
+    number = int(number) if is_number(number) and int(number) == number else number
+    if not is_whole(number):
+        raise LabelError(f"{where} has the {field} {shown(value)}; expected a whole number")
+    return int(number)
+
+
 def _object(annotation: dict[str, Any], label: int, points: int, where: str) -> LabelledObject:
-    box = annotation["bbox"]
+    box = _value(annotation, "bbox", where)
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
-        raise LabelError(f"{where} has the box {shown(box)}; expected x, y, width and height")
+        raise LabelError(f"{where} has the bbox {shown(box)}; expected x, y, width and height")
     x, y, w, h = map(float, box)
     if min(w, h) < 0:
         raise LabelError(
-            f"{where} has the box {shown(box)}; expected x, y, width and height in pixels"
+            f"{where} has the bbox {shown(box)}; expected x, y, width and height in pixels"
         )
     area, crowd = annotation.get("area", w * h), annotation.get("iscrowd", 0)
     if not is_number(area) or area < 0:
@@ -151,7 +167,7 @@ def _object(annotation: dict[str, Any], label: int, points: int, where: str) -> 
         crowd=bool(crowd),
         area=float(area),
         outline=_outline(annotation.get("segmentation"), where),
-        keypoints=_keypoints(annotation.get("keypoints") or [0] * points, points, where)
+        keypoints=_placed(_keypoints(annotation, where) or [0] * points, points, where)
         if points
         else None,
     )
@@ -161,20 +177,30 @@ def _outline(segmentation: Any, where: str) -> Outline:
     """The polygons of an annotation; none where it has run lengths."""
     if not isinstance(segmentation, list):
         return ()
-    polygons = [np.array(polygon, np.float64) for polygon in segmentation]
-    for polygon in polygons:
-        if polygon.ndim != 1 or len(polygon) % 2 or len(polygon) < 6:
-            raise LabelError(f"{where} has a polygon that is not x, y of three points or more")
-        if not np.isfinite(polygon).all():
-            raise LabelError(f"{where} has a polygon with NaN or infinity")
-    return tuple(polygon.reshape(-1, 2) for polygon in polygons)
+    for polygon in segmentation:
+        if not isinstance(polygon, list) or len(polygon) % 2 or len(polygon) < 6:
+            raise LabelError(
+                f"{where} has a segmentation whose polygon is not x, y of three points or more"
+            )
+        if not all(map(is_number, polygon)):
+            raise LabelError(
+                f"{where} has a segmentation with a polygon of {shown(polygon)}; expected numbers"
+            )
+    return tuple(np.array(polygon, np.float64).reshape(-1, 2) for polygon in segmentation)
 
 
-def _keypoints(values: Any, count: int, where: str) -> NDArray[np.float64]:
-    keypoints = np.array(values, np.float64)
-    if keypoints.shape != (count,) or count % 3 or not np.isfinite(keypoints).all():
+def _keypoints(annotation: dict[str, Any], where: str) -> list[Any]:
+    """The numbers of its keypoints; none where it has none."""
+    values = annotation.get("keypoints") or []
+    if not isinstance(values, list) or not all(map(is_number, values)):
+        raise LabelError(f"{where} has the keypoints {shown(values)}; expected a list of numbers")
+    return values
+
+
+def _placed(values: list[Any], count: int, where: str) -> NDArray[np.float64]:
+    if len(values) != count or count % 3:
         raise LabelError(
-            f"{where} has {keypoints.size} numbers of keypoints; expected x, y and visibility of "
+            f"{where} has {len(values)} numbers of keypoints; expected x, y and visibility of "
             f"each of {count // 3}"
         )
-    return keypoints.reshape(-1, 3)
+    return np.array(values, np.float64).reshape(-1, 3)

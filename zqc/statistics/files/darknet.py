@@ -6,6 +6,7 @@ BatchNorm β, γ, mean, variance and the kernel; without, the bias and the kerne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Never
@@ -13,9 +14,13 @@ from typing import Never
 import numpy as np
 
 from zqc.errors import StatisticsError
+from zqc.parsing.text import ParseError, read_text, shown
 from zqc.statistics.files.weights import Floats, Weights
 
 Section = dict[str, str]
+
+_MOST = 10**9
+"""Channels. No network has as many, and their product stays a number that can be worked with."""
 
 _AS_BEFORE = frozenset(
     {"maxpool", "avgpool", "upsample", "dropout", "shortcut", "sam", "scale_channels", "yolo"}
@@ -33,7 +38,7 @@ def read_darknet(path: Path) -> Weights:
     """
     description = path.with_suffix(".cfg")
     try:
-        text = description.read_text(encoding="utf-8", errors="replace")
+        text = read_text(description, lenient=True)
     except FileNotFoundError as error:
         raise StatisticsError(
             f"{path} holds numbers alone: what they are stands in its .cfg; put that beside it as "
@@ -41,6 +46,8 @@ def read_darknet(path: Path) -> Weights:
         ) from error
     except OSError as error:
         raise StatisticsError(f"cannot read {description}: {error.strerror or error}") from error
+    except ParseError as error:
+        raise StatisticsError(f"{description} {error}") from error
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -54,15 +61,17 @@ def read_darknet(path: Path) -> Weights:
             f"{description} is no description of Darknet: it begins with no [net]"
         )
     try:
-        first = int(sections[0][1].get("channels", "3"))
+        first = _number(sections[0][1], "channels", 3)
         for index, (kind, section) in enumerate(sections[1:]):
             before = channels[-1] if channels else first
             if kind in ("convolutional", "conv"):
                 after = _convolution(section, before, f"layers.{index}", numbers.take, arrays)
             else:
                 after = _channels(kind, section, before, channels, description)
+            if after > _MOST:
+                raise ValueError(f"it has {after:,} channels")
             channels.append(after)
-    except (ValueError, IndexError, KeyError, ZeroDivisionError) as error:
+    except ValueError as error:
         raise StatisticsError(f"{description}, layer {len(channels)}: {error}") from error
     numbers.check_end()
     return Weights(arrays)
@@ -87,8 +96,6 @@ class _Numbers:
         """The next numbers, in this shape."""
         count = 1
         for size in shape:
-            if size < 1:
-                raise ValueError(f"an array of shape {shape}")
             count *= size
         if self.at + count > len(self.values):
             self._other(f"it has only {len(self.values)} numbers")
@@ -126,11 +133,11 @@ def _convolution(
     take: Callable[[tuple[int, ...]], Floats],
     arrays: dict[str, Floats],
 ) -> int:
-    filters, groups = int(section.get("filters", "1")), int(section.get("groups", "1"))
-    size = int(section.get("size", "1"))
+    filters, groups = _number(section, "filters", 1), _number(section, "groups", 1)
+    size = _number(section, "size", 1)
     if before % groups:
         raise ValueError(f"{before} channels in {groups} groups")
-    if int(section.get("batch_normalize", "0")):
+    if _number(section, "batch_normalize", 0, least=0):
         for array in ("bias", "weight", "running_mean", "running_var"):
             arrays[f"{name}.bn.{array}"] = take((filters,))
     else:
@@ -146,12 +153,32 @@ def _channels(
     if kind in _AS_BEFORE:
         return before
     if kind == "route":
-        sources = [int(each) for each in section["layers"].split(",")]
+        sources = [_whole("layers", each) for each in section.get("layers", "").split(",")]
+        if not all(-len(channels) <= each < len(channels) for each in sources):
+            raise ValueError(f"layers={shown(sources)} are not all before it")
         joined = sum(channels[each if each >= 0 else len(channels) + each] for each in sources)
-        return joined // int(section.get("groups", "1"))
+        return joined // _number(section, "groups", 1)
     if kind in ("reorg", "reorg3d"):
-        return before * int(section.get("stride", "2")) ** 2
+        return before * _number(section, "stride", 2) ** 2
     raise StatisticsError(
-        f"{description} has a layer [{kind}], and zqc reads convolutional networks of Darknet "
+        f"{description} has a layer [{kind[:60]}], and zqc reads convolutional networks of Darknet "
         "alone; give the statistics as a twin or a card"
     )
+
+
+def _number(section: Section, key: str, default: int, least: int = 1) -> int:
+    """A whole number of a section that is not too small.
+
+    Raises:
+        ValueError: It is none.
+    """
+    number = _whole(key, section.get(key, str(default)))
+    if number < least:
+        raise ValueError(f"{key} is {number}, but must be at least {least}")
+    return number
+
+
+def _whole(key: str, text: str) -> int:
+    if not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", text):
+        raise ValueError(f"{key} is {shown(text)}, but must be a whole number")
+    return int(text)

@@ -59,6 +59,13 @@ class _DamagedError(Exception):
     """The pickle is none."""
 
 
+_DAMAGES = (
+    *(_DamagedError, ValueError, IndexError, KeyError, TypeError, OverflowError),
+    *(EOFError, AssertionError, struct.error, RecursionError),
+)
+"""What comes of a damaged pickle, here or in ``pickletools``."""
+
+
 def read_pickle(
     stream: Stream,
     source: str,
@@ -86,11 +93,11 @@ def read_pickle(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pickletools decodes escapes, which may be strange
             return machine.run(stream)
-    except (_DamagedError, ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+    except _DAMAGES as error:
         detail = str(error) or type(error).__name__
-    except (EOFError, AssertionError, struct.error, RecursionError) as error:
-        detail = str(error) or type(error).__name__
-    raise StatisticsError(f"the pickle in {source} is damaged: {detail}; save or download it again")
+        raise StatisticsError(
+            f"the pickle in {source} is damaged: {detail}; save or download it again"
+        ) from error
 
 
 class _Machine:

@@ -83,12 +83,12 @@ def test_categories_without_names_have_numbers(tmp_path):
         ({**LABELS, "images": [{"id": i, "file_name": f"{i}/a.jpg"} for i in (7, 9)]}, "same id"),
         ({**LABELS, "annotations": [{**FIRST, "bbox": [1, 2]}]}, "annotation 1"),
         ({**LABELS, "annotations": [{**FIRST, "bbox": [1, 2, -3, 4]}]}, "annotation 1"),
-        ('{"images": [], "categories": [{"id": 1e999}], "annotations": []}', "of another kind"),
+        ('{"images": [], "categories": [{"id": 1e999}], "annotations": []}', "the id Infinity"),
         ({**LABELS, "annotations": [{**FIRST, "area": -1}]}, "the area -1"),
         ({**LABELS, "annotations": [{**FIRST, "segmentation": [[1, 2, 3]]}]}, "polygon"),
         ({**LABELS, "annotations": [{**FIRST, "keypoints": [1, 2]}]}, "keypoints"),
         ({**LABELS, "annotations": [1]}, "no list of objects called 'annotations'"),
-        ({**LABELS, "annotations": [{**FIRST, "bbox": "1234"}]}, 'has the box "1234"'),
+        ({**LABELS, "annotations": [{**FIRST, "bbox": "1234"}]}, 'has the bbox "1234"'),
         ({**LABELS, "annotations": [{**FIRST, "iscrowd": "no"}]}, 'the iscrowd "no"'),
         ({**LABELS, "annotations": [{"id": 1, "image_id": 7}]}, "has no 'category_id'"),
         ("[" * 100_000, "nested without end"),
@@ -102,6 +102,52 @@ def test_bad_label_files_are_named(tmp_path, content, message):
     with pytest.raises(LabelError, match=message) as error:
         read_coco(path)
     assert "l.json" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(
+            (field, value)
+            for field in ("image_id", "category_id")
+            for value in ("x", 1.5, None, [])
+        ),
+        *(("bbox", value) for value in ("x", None, 3, [1, 2, 3, "x"], [[1, 2, 3, 4]], {})),
+        *(("area", value) for value in ("x", [], True, -1)),
+        *(("iscrowd", value) for value in ("x", 2, [])),
+        *(("segmentation", value) for value in (["x"], [3], [[1, 2, 3, 4, 5, "x"]], [[1, 2]])),
+        *(("keypoints", value) for value in ("x", {"a": 1}, [1, 2, "x"], [[1, 2, 2]])),
+    ],
+)
+def test_a_value_of_another_kind_is_named(tmp_path, field, value):
+    """By the annotation, or its place where it has no id, and by the field."""
+    other = {**FIRST, field: value}
+    anonymous = {name: value for name, value in other.items() if name != "id"}
+    for annotation, name in ((other, "annotation 1 of"), (anonymous, r"annotations\[1\] of")):
+        content = {**LABELS, "annotations": [LABELS["annotations"][1], annotation]}
+        with pytest.raises(LabelError, match=rf"^{name} .*l\.json .*\b{field}\b"):
+            read_coco(write(tmp_path / "l.json", content))
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "message"),
+    [
+        ("categories", {"id": "x"}, r'categories\[0\] of .* has the id "x"'),
+        ("categories", {}, r"categories\[0\] of .* has no 'id'"),
+        ("images", {"id": 1.5, "file_name": "a"}, r"images\[0\] of .* has the id 1\.5"),
+        ("images", {"id": 7}, "image 7 of .* has no 'file_name'"),
+    ],
+)
+def test_other_entries_are_named_likewise(tmp_path, key, entry, message):
+    """Categories and images by id or place, with the field."""
+    with pytest.raises(LabelError, match=message):
+        read_coco(write(tmp_path / "l.json", {**LABELS, key: [entry]}))
+
+
+def test_ids_may_be_text(tmp_path):
+    """Some tools write them as digits in quotes, or with a point behind."""
+    content = {**LABELS, "annotations": [{**FIRST, "image_id": "7", "category_id": 44.0}]}
+    assert len(read_coco(write(tmp_path / "l.json", content)).pictures["a.jpg"]) == 1
 
 
 def test_a_missing_label_file_is_named(tmp_path):

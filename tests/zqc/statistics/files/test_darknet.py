@@ -87,9 +87,18 @@ def test_order(tmp_path, version):
         ({"count": COUNT - 1}, f"only {COUNT - 1} numbers"),
         ({"count": COUNT + 3}, "3 are left"),
         ({"cfg": "hello"}, r"begins with no \[net\]"),
-        ({"cfg": CFG.replace("filters=5", "filters=five")}, "layer 4"),
-        ({"cfg": CFG.replace("filters=5", "filters=-5")}, "layer 4"),
-        ({"cfg": CFG.replace("layers=-1, 0", "layers=-9")}, "layer 3"),
+        ({"cfg": CFG.replace("filters=5", "filters=five")}, 'layer 4: filters is "five", but'),
+        ({"cfg": CFG.replace("filters=5", "filters=-5")}, "layer 4: filters is -5, but must be"),
+        (
+            {"cfg": CFG.replace("filters=5", f"filters={'9' * 5000}")},
+            "layer 4: filters is .9{56}…,",
+        ),
+        ({"cfg": CFG.replace("groups=4", "groups=0")}, "layer 2: groups is 0"),
+        ({"cfg": CFG.replace("layers=-1, 0", "layers=-9")}, "layer 3: layers=.-9. are not all"),
+        ({"cfg": CFG.replace("layers=-1, 0", "")}, 'layer 3: layers is ""'),
+        ({"cfg": CFG.replace("stride=2", "stride=999999999")}, "layer 8: it has .* channels"),
+        ({"cfg": CFG.replace("[upsample]", f"[{'a' * 5000}]")}, r"layer \[a{60}\], and"),
+        ({"cfg": "[net]\n" + "#" * 2**20}, "at most 1,048,576 are read"),
         ({"cfg": CFG.replace("[upsample]", "[connected]")}, r"layer \[connected\]"),
     ],
 )
@@ -105,3 +114,10 @@ def test_a_missing_description(tmp_path):
     (tmp_path / "net.cfg").unlink()
     with pytest.raises(StatisticsError, match=r"put that beside it as net.cfg"):
         read_darknet(path)
+
+
+def test_a_comment_in_any_encoding(tmp_path):
+    """What stands behind # is nobody's business."""
+    path, cfg = written(tmp_path), tmp_path / "net.cfg"
+    cfg.write_bytes("# Größe\n".encode("latin-1") + cfg.read_bytes())
+    assert len(read_darknet(path).arrays) == len(SHAPES)
