@@ -41,7 +41,7 @@ from tools.study.cases import EXAMPLE, Case, shared_cases, zoo_cases
 from zqc import pipeline
 from zqc.errors import ZqcError
 from zqc.recipe.recipe import EFFORTS
-from zqc.tuning.distillation import USUAL, Objective
+from zqc.tuning.objective import USUAL, Objective
 from zqc.tuning.tune import tune
 
 
@@ -67,8 +67,8 @@ ROWS: Mapping[str, Row] = {
     ),
     "compensated": Row({**_UNIFORM, "rounding": "compensated"}),
     "sequential": Row({**_UNIFORM, "rounding": "refitted"}),
-    "learned": Row(_LEARNED, Objective(fisher=False, detections=0.0)),
-    "+ Fisher": Row(_LEARNED, Objective(detections=0.0)),
+    "learned": Row(_LEARNED, Objective(fisher=False, agreement=0.0)),
+    "+ Fisher": Row(_LEARNED, Objective(agreement=0.0)),
     "+ detections": Row(_LEARNED, Objective(filtered=False)),
     "+ filter": Row(_LEARNED),
     "+ mixed bits": Row({"rounding": "learned"}),

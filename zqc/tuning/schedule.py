@@ -30,6 +30,18 @@ _RATE = 0.2
 """Of the weights, times the root of the steps: how far a weight strays that is drawn nowhere."""
 
 
+_MEMORY = 100
+"""Steps over which parameters are averaged."""
+
+
+def average_step(step: int) -> float:
+    """How far a moving average goes towards the parameters in a step; the first step is 0.
+
+    The fewer there are so far, the fewer the average is over.
+    """
+    return max(1 / _MEMORY, 9 / (10 + step))
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast.

@@ -4,7 +4,7 @@ import pytest
 
 import zqc
 from tools.study.learning import _LEARNED, ROWS, _bits
-from zqc.tuning.distillation import USUAL
+from zqc.tuning.objective import USUAL
 
 
 @pytest.mark.parametrize("name", ROWS)
