@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from zqc.recipe.recipe import Recipe
 
 Part = Literal["features", "agreement", "detection", "heads"]
 
@@ -49,6 +52,12 @@ class Objective:
     filtered: bool = True
     dampening: float = 0.0
     average: bool = False
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Objective:
+        """What a recipe asks for."""
+        weights: dict[str, Any] = dict(recipe.loss_weights)
+        return replace(USUAL, **weights, average=recipe.ema)
 
     def counts(self, part: Part) -> bool:
         """Whether a part is computed: the features are what the others are measured by."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from zqc.recipe.recipe import TUNED, Recipe
 from zqc.tuning.objective import PARTS, USUAL, Objective, total
 
 
@@ -19,6 +20,13 @@ def test_parts_count_in_multiples_of_the_features():
 def test_a_part_that_is_zero_at_the_beginning_counts_nothing():
     """There is nothing to measure it by."""
     assert Objective().weights(("features", "agreement"), (4.0, 0.0)) == (1.0, 0.0)
+
+
+def test_a_recipe_says_what_counts():
+    """What it does not name counts what it usually does."""
+    recipe = Recipe(loss_weights={"detection": 0.2, "agreement": 0.0}, ema=True)
+    assert Objective.of(recipe) == Objective(detection=0.2, agreement=0.0, average=True)
+    assert Objective.of(Recipe(effort="thorough")) == Objective.of(TUNED) == USUAL
 
 
 def test_features_are_always_computed_and_others_where_they_count():
