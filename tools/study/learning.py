@@ -113,12 +113,12 @@ def main(
             for name in rows.split(","):
                 cells = []
                 for column in columns:
-                    options = {"effort": effort, **_bits(column)}
-                    cells.append(_cell(_measured(case, ROWS[name], options, made, threads)))
+                    options = {"effort": effort, **bits_of(column)}
+                    cells.append(cell(_measured(case, ROWS[name], options, made, threads)))
                 print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def _bits(precision: str) -> dict[str, int]:
+def bits_of(precision: str) -> dict[str, int]:
     """``W4A8`` as options."""
     weights, activations = precision.removeprefix("W").split("A")
     return {"bits": int(weights), "act_bits": int(activations)}
@@ -143,19 +143,23 @@ def _measured(
         except ZqcError as error:
             click.echo(f"{case.name}: {error}", err=True)
             return []
-        found = {"seconds": time.perf_counter() - started}
-        checked = case.check(output)
-        if checked.accuracy_quantized is not None:
-            found["mAP"] = 100 * checked.accuracy_quantized.ap
-        if checked.agreement is None:
-            found["dB"] = min(part.sqnr_db for part in checked.parts)
-        else:
-            found |= {"AP": 100 * checked.agreement.ap, "AP50": 100 * checked.agreement.ap50}
-        measured.append(found)
+        seconds = time.perf_counter() - started
+        measured.append({"seconds": seconds, **scores(case, output)})
     return measured
 
 
-def _cell(found: list[dict[str, float]]) -> str:
+def scores(case: Case, quantized: Path) -> dict[str, float]:
+    """MAP where there are labels, and AP against the float model or the SQNR."""
+    checked, found = case.check(quantized), {}
+    if checked.accuracy_quantized is not None:
+        found["mAP"] = 100 * checked.accuracy_quantized.ap
+    if checked.agreement is None:
+        return found | {"dB": min(part.sqnr_db for part in checked.parts)}
+    return found | {"AP": 100 * checked.agreement.ap, "AP50": 100 * checked.agreement.ap50}
+
+
+def cell(found: list[dict[str, float]]) -> str:
+    """What was measured with each seed, as text."""
     if not found:
         return "–"
     values = [

@@ -3,7 +3,7 @@
 import pytest
 
 import zqc
-from tools.study.learning import _LEARNED, ROWS, _bits
+from tools.study.learning import _LEARNED, ROWS, bits_of
 from zqc.tuning.objective import USUAL
 
 
@@ -11,7 +11,7 @@ from zqc.tuning.objective import USUAL
 def test_every_row_is_a_recipe(name):
     """Those that begin to learn learn, at any number of bits, and those before do not."""
     row = ROWS[name]
-    recipe = zqc.Recipe(**row.options, **_bits("W2A4"))
+    recipe = zqc.Recipe(**row.options, **bits_of("W2A4"))
     assert (recipe.bits, recipe.act_bits) == (2, 4)
     assert recipe.learns == (name == "learned" or name.startswith("+"))
 
