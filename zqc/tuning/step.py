@@ -48,6 +48,7 @@ class Graphs:
         parts: The parts of the loss that there are. Where the detector's own is among them, both
             graphs need ``zqc.detection.losses.loss.GOALS``, too.
         detector: How the outputs are read, where that is needed; else None.
+        detached: Names of the nodes that no gradient goes through.
     """
 
     step: ir.Model
@@ -55,6 +56,7 @@ class Graphs:
     parameters: tuple[Parameter, ...]
     parts: tuple[Part, ...]
     detector: DetectorLoss | None = None
+    detached: tuple[str, ...] = ()
 
 
 def weight_name(part: Part) -> str:
@@ -140,7 +142,8 @@ def graphs(
     graph.inputs[:] = [value for value in graph.inputs if value not in idle]
     measure = opened.model.clone()
     _differentiate(opened, parameters, parts, around, objective)
-    return Graphs(opened.model, measure, parameters, tuple(parts), detector)
+    detached = tuple(node.name or "" for node in around)
+    return Graphs(opened.model, measure, parameters, tuple(parts), detector, detached)
 
 
 def _differentiate(

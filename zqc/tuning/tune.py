@@ -130,7 +130,7 @@ def tune(
         pictures, source, key = batches.pictures, input_name(model), ""
         goals = None
         if built.detector is not None and "detection" in built.parts:
-            read = reader(_fixed(model, size), built.detector)
+            read = reader(fixed_copy(model, size), built.detector)
             goals = Goals(read, built.detector, source, size, pictures.labels, threads)
         training = Training.of(built, pictures, source, size, schedule, objective, goals, threads)
     if store is not None:
@@ -174,8 +174,8 @@ def training_graphs(
         threads=threads,
     )
     return graphs(
-        _fixed(model, size),
-        _fixed(quantized, size),
+        fixed_copy(model, size),
+        fixed_copy(quantized, size),
         bits_of,
         counts,
         detector,
@@ -183,7 +183,7 @@ def training_graphs(
     )
 
 
-def _fixed(model: ir.Model, size: int) -> ir.Model:
+def fixed_copy(model: ir.Model, size: int) -> ir.Model:
     """A copy for batches of one size, its shapes inferred."""
     copy = model.clone()
     FixedBatch(size)(copy)
