@@ -2,6 +2,7 @@
 
     python -m tools.study.qat MODELS PICTURES [--detectors detector] [--precision W4A4]
         [--sources noise,batchnorm,task,real] [--rows …] [--seeds 0] [--effort standard]
+        [--jobs 4 | --dask ADDRESS] [--threads 1]
 
 MODELS and PICTURES are as in ``tools.study.models``. Sources of the pictures that a network is
 calibrated with and trained on:
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,8 @@ ROWS: Mapping[str, Fields] = {
 @click.option("--effort", default="standard", type=click.Choice(EFFORTS))
 @click.option("--pictures-seen", type=int, help="As the option of zqc tune.")
 @click.option("--seeds", default="0", help="Those of each cell.")
+@click.option("--jobs", default=1, help="Cells at once, each in a process of its own.")
+@click.option("--dask", metavar="ADDRESS", help="Let the workers of this Dask scheduler do them.")
 @click.option("--threads", type=int, help="Of ONNX Runtime; all cores by default.")
 def main(
     models: Path,
@@ -84,23 +88,46 @@ def main(
     effort: str,
     pictures_seen: int | None,
     seeds: str,
+    jobs: int,
+    dask: str | None,
     threads: int | None,
 ) -> None:
     """Print one table per detector."""
-    asked = sources.split(",")
+    from joblib import Parallel, delayed
+
+    asked, numbers, chosen = sources.split(","), list(map(int, seeds.split(","))), rows.split(";")
+    base = {**bits_of(precision), "effort": effort, "pictures_seen": pictures_seen}
     for case in (EXAMPLE, *shared_cases(models, pictures)):
         if detectors not in case.name or not case.model.exists():
             continue
         print(f"\n**{case.name}, {precision}, {effort}**\n\n| | {' | '.join(asked)} |")
         print("|---|" + "---|" * len(asked))
-        for row in rows.split(";"):
-            fields = {**bits_of(precision), **ROWS[row], "effort": effort}
-            fields["pictures_seen"] = pictures_seen
-            cells = [
-                cell(measured(case, source, fields, list(map(int, seeds.split(","))), threads))
-                for source in asked
-            ]
-            print(f"| {row} | {' | '.join(cells)} |", flush=True)
+        work = (
+            delayed(measured)(case, source, base | ROWS[row], numbers, threads)
+            for row in chosen
+            for source in asked
+        )
+        with workers(dask):
+            found = Parallel(jobs, return_as="generator")(work)
+            for row in chosen:
+                cells = [cell(each) for each in islice(found, len(asked))]
+                print(f"| {row} | {' | '.join(cells)} |", flush=True)
+
+
+@contextmanager
+def workers(dask: str | None) -> Iterator[None]:
+    """Let the workers of a Dask scheduler do what joblib is asked for, where there is an address.
+
+    They need this repository, and see its files where they are here.
+    """
+    if dask is None:
+        yield
+        return
+    from distributed import Client
+    from joblib import parallel_config
+
+    with Client(dask), parallel_config("dask"):
+        yield
 
 
 def measured(
