@@ -189,6 +189,7 @@ def test_public_names_of_zqc():
         "sensitivity",
         "stats",
         "synthesize",
+        "tune",
     ]
     assert all(getattr(zqc, name) for name in zqc.__all__)
     with pytest.raises(AttributeError, match="quantise"):

@@ -6,9 +6,9 @@
     print(result)                                # what it cost and gained
     print(zqc.check("model.onnx", result.output, images="pictures"))
 
-``compile``, ``synthesize``, ``stats``, ``inspect``, ``check``, ``bench``, ``sensitivity`` and
-``debug`` do what the commands of the same names do. Models are paths, ``onnx.ModelProto`` or
-``onnx_ir.Model``; ``help(zqc.compile)`` says what else they take.
+``compile``, ``tune``, ``synthesize``, ``stats``, ``inspect``, ``check``, ``bench``,
+``sensitivity`` and ``debug`` do what the commands of the same names do. Models are paths,
+``onnx.ModelProto`` or ``onnx_ir.Model``; ``help(zqc.compile)`` says what else they take.
 """
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to read than all that is read here
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zqc.commands.stats import StatsResult, stats
     from zqc.commands.synthesize import SynthesisResult
     from zqc.commands.synthesize import synthesize_to as synthesize
+    from zqc.commands.tune import tune_model as tune
     from zqc.diagnosis.results import DebugResult, SensitivityResult
     from zqc.errors import ZqcError
     from zqc.pictures.input_format import InputFormat
@@ -53,6 +54,7 @@ __all__ = [
     "sensitivity",
     "stats",
     "synthesize",
+    "tune",
 ]
 
 # Loaded on first use (PEP 562): `zqc --help` must not wait for ONNX Runtime.
@@ -77,6 +79,7 @@ _HOMES = {
     "sensitivity": ("zqc.commands.sensitivity", "sensitivity"),
     "stats": ("zqc.commands.stats", "stats"),
     "synthesize": ("zqc.commands.synthesize", "synthesize_to"),
+    "tune": ("zqc.commands.tune", "tune_model"),
 }
 
 

@@ -31,6 +31,7 @@ from zqc.quantization.prepare import excluded_nodes, prepare, single_bits
 from zqc.quantization.quantize import bits_by_layer, quantize, refit
 from zqc.recipe.plan import Plan
 from zqc.statistics.batchnorm import LayerStatistics, with_sums
+from zqc.tuning.objective import Objective
 from zqc.tuning.schedule import Schedule
 from zqc.tuning.tune import Tuned, counted_tensors, tune
 
@@ -188,7 +189,8 @@ def _tuned(
         bits_by_layer(model, recipe, bits_of),
         counted_tensors(model, plan),
         batches,
-        schedule=Schedule.of(recipe.effort, height * width),
+        schedule=Schedule.of(recipe, height * width),
+        objective=Objective.of(recipe),
         detector=detector,
         known=candidate.ranges.sensitivities,
         store=store,

@@ -22,9 +22,21 @@ CONVOLUTIONS = {1: (F.conv1d, F.conv_transpose1d), 2: (F.conv2d, F.conv_transpos
 
 
 class TorchTwin:
-    """The graph of an ONNX model on PyTorch tensors."""
+    """The graph of an ONNX model on PyTorch tensors.
 
-    def __init__(self, model: ir.Model, dtype: torch.dtype = torch.float32) -> None:
+    Args:
+        model: The model.
+        dtype: Of the numbers.
+        detached: Names of nodes that no gradient goes through.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        dtype: torch.dtype = torch.float32,
+        detached: Collection[str] = (),
+    ) -> None:
+        self._detached = [node.name in detached for node in model.graph]
         self._nodes = list(model.graph)
         self._attributes = [
             {name: attribute.value for name, attribute in node.attributes.items()}
@@ -54,14 +66,14 @@ class TorchTwin:
         variables of a PyTorch module are.
         """
         values: dict[str, Any] = {**self._constants, **feeds}
-        steps = zip(self._nodes, self._attributes, self._done, strict=True)
-        for node, attributes, done in steps:
+        steps = zip(self._nodes, self._attributes, self._done, self._detached, strict=True)
+        for node, attributes, done, detached in steps:
             inputs = [None if value is None else values[value.name] for value in node.inputs]
             results = OPERATORS[node.op_type](*inputs, **attributes)
             if not isinstance(results, tuple):
                 results = (results,)
             for output, result in zip(node.outputs, results, strict=True):
-                values[output.name] = result
+                values[output.name] = result.detach() if detached else result
             if keep is not None:
                 for name in done:
                     if name not in keep:
@@ -169,6 +181,20 @@ def _reduce_mean(x, axes=None, *, keepdims=1):
     return x.mean()
 
 
+def _reduce_sum(x, axes=None, *, keepdims=1):
+    over = range(x.ndim) if axes is None else axes.tolist()
+    return x.sum(tuple(over), keepdim=bool(keepdims))
+
+
+def _reduce_max(x, axes=None, *, keepdims=1):
+    given = axes.tolist() if hasattr(axes, "tolist") else axes
+    return x.amax(tuple(range(x.ndim) if given is None else given), keepdim=bool(keepdims))
+
+
+def _cast(x, *, to):
+    return x.to({1: torch.float32, 7: torch.int64, 9: torch.bool}[to])
+
+
 def _halves(pads):
     half = len(pads) // 2
     return tuple(pads[:half]), tuple(pads[half:])
@@ -184,26 +210,40 @@ def _padded(x, pads, fill=0.0):
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
+    "Abs": torch.abs,
     "Add": torch.add,
+    "And": torch.logical_and,
+    "Atan": torch.atan,
     "BatchNormalization": _batch_norm,
+    "Cast": _cast,
     "Clip": torch.clamp,
     "Concat": lambda *xs, axis: torch.cat(xs, axis),
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Div": torch.div,
+    "Equal": torch.eq,
     "Exp": torch.exp,
     "Flatten": lambda x, *, axis=1: x.flatten(axis) if axis == 1 else x.flatten(0, axis - 1),
     "Gather": lambda x, index, *, axis=0: x.index_select(axis, index.reshape(-1)).reshape(
         [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]
     ),
     "GlobalAveragePool": lambda x: x.mean((2, 3), keepdim=True),
+    "Greater": torch.gt,
     "HardSigmoid": _hard_sigmoid,
     "Identity": lambda x: x,
     "LeakyRelu": lambda x, *, alpha=0.01: F.leaky_relu(x, alpha),
+    "Less": torch.lt,
+    "LogSoftmax": lambda x, *, axis=-1: x.log_softmax(axis),
     "MatMul": torch.matmul,
+    "Max": torch.maximum,
     "MaxPool": _max_pool,
+    "Min": torch.minimum,
     "Mul": torch.mul,
+    "Neg": torch.neg,
+    "Not": torch.logical_not,
+    "ReduceMax": _reduce_max,
     "ReduceMean": _reduce_mean,
+    "ReduceSum": _reduce_sum,
     "Relu": torch.relu,
     "Reshape": _reshape,
     "Resize": _resize,
@@ -212,6 +252,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Sigmoid": torch.sigmoid,
     "Slice": _slice,
     "Softmax": lambda x, *, axis=-1: x.softmax(axis),
+    "Softplus": F.softplus,
     "Split": _split,
     "Sub": torch.sub,
     "Swish": _swish,

@@ -165,7 +165,7 @@ def calibration_set(
         work = Path(folder)
         started = time.perf_counter()
         if source == "real":
-            made = _real(case, work / "real")
+            made = real_pictures(case, work / "real")
         elif source == "uniform":
             made = write_noise(work / "uniform.npz", seed=seed)
         else:
@@ -173,7 +173,8 @@ def calibration_set(
         yield made, round(time.perf_counter() - started, 1)
 
 
-def _real(case: Case, folder: Path) -> Path:
+def real_pictures(case: Case, folder: Path) -> Path:
+    """Links in a folder to the real pictures that a detector is calibrated with."""
     of_scenes = case.pictures.is_relative_to(SCENES)
     files = sorted((SCENES / "training" if of_scenes else case.pictures).iterdir())
     folder.mkdir()

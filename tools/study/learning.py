@@ -42,7 +42,7 @@ from tools.study.cases import EXAMPLE, Case, shared_cases, zoo_cases
 from zqc import pipeline
 from zqc.errors import ZqcError
 from zqc.recipe.recipe import EFFORTS
-from zqc.tuning.distillation import USUAL, Objective
+from zqc.tuning.objective import USUAL, Objective
 from zqc.tuning.tune import tune
 
 
@@ -68,12 +68,12 @@ ROWS: Mapping[str, Row] = {
     ),
     "compensated": Row({**_UNIFORM, "rounding": "compensated"}),
     "sequential": Row({**_UNIFORM, "rounding": "refitted"}),
-    "learned": Row(_LEARNED, Objective(fisher=False, detections=0.0)),
-    "+ Fisher": Row(_LEARNED, Objective(detections=0.0)),
+    "learned": Row(_LEARNED, Objective(fisher=False, agreement=0.0)),
+    "+ Fisher": Row(_LEARNED, Objective(agreement=0.0)),
     "+ detections": Row(_LEARNED, Objective(filtered=False)),
     "+ filter": Row(_LEARNED),
     "+ mixed bits": Row({"rounding": "learned", "weight_levels": "uniform"}),
-    "+ log-affine": Row({"rounding": "learned", "weight_levels": "log-affine"}),
+    "+ log-affine": Row({"rounding": "learned"}),
 }
 
 
@@ -115,12 +115,12 @@ def main(
             for name in rows.split(","):
                 cells = []
                 for column in columns:
-                    options = {"effort": effort, **_bits(column)}
-                    cells.append(_cell(_measured(case, ROWS[name], options, made, threads)))
+                    options = {"effort": effort, **bits_of(column)}
+                    cells.append(cell(_measured(case, ROWS[name], options, made, threads)))
                 print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def _bits(precision: str) -> dict[str, int]:
+def bits_of(precision: str) -> dict[str, int]:
     """``W4A8`` as options."""
     weights, activations = precision.removeprefix("W").split("A")
     return {"bits": int(weights), "act_bits": int(activations)}
@@ -145,19 +145,23 @@ def _measured(
         except ZqcError as error:
             click.echo(f"{case.name}: {error}", err=True)
             return []
-        found = {"seconds": time.perf_counter() - started}
-        checked = case.check(output)
-        if checked.accuracy_quantized is not None:
-            found["mAP"] = 100 * checked.accuracy_quantized.ap
-        if checked.agreement is None:
-            found["dB"] = min(part.sqnr_db for part in checked.parts)
-        else:
-            found |= {"AP": 100 * checked.agreement.ap, "AP50": 100 * checked.agreement.ap50}
-        measured.append(found)
+        seconds = time.perf_counter() - started
+        measured.append({"seconds": seconds, **scores(case, output)})
     return measured
 
 
-def _cell(found: list[dict[str, float]]) -> str:
+def scores(case: Case, quantized: Path) -> dict[str, float]:
+    """MAP where there are labels, and AP against the float model or the SQNR."""
+    checked, found = case.check(quantized), {}
+    if checked.accuracy_quantized is not None:
+        found["mAP"] = 100 * checked.accuracy_quantized.ap
+    if checked.agreement is None:
+        return found | {"dB": min(part.sqnr_db for part in checked.parts)}
+    return found | {"AP": 100 * checked.agreement.ap, "AP50": 100 * checked.agreement.ap50}
+
+
+def cell(found: list[dict[str, float]]) -> str:
+    """What was measured with each seed, as text."""
     if not found:
         return "–"
     values = [

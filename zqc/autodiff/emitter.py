@@ -83,13 +83,18 @@ class Emitter:
         return output
 
     def mean(self, value: ir.Value, axes: Sequence[int], base: str) -> ir.Value:
-        """Append the mean over axes, which are kept with size 1.
+        """Append the mean over axes, which are kept with size 1."""
+        return self._reduced("ReduceMean", value, axes, base)
 
-        Axes are an attribute until opset 17 and an input from 18 on.
-        """
+    def largest(self, value: ir.Value, axes: Sequence[int], base: str) -> ir.Value:
+        """Append the largest value over axes, which are kept with size 1."""
+        return self._reduced("ReduceMax", value, axes, base)
+
+    def _reduced(self, op_type: str, value: ir.Value, axes: Sequence[int], base: str) -> ir.Value:
+        """Axes are an attribute until opset 17 and an input from 18 on."""
         if self.opset < 18:
-            return self.op("ReduceMean", [value], {"axes": list(axes), "keepdims": 1}, base)
-        return self.op("ReduceMean", [value, list(axes)], {"keepdims": 1}, base)
+            return self.op(op_type, [value], {"axes": list(axes), "keepdims": 1}, base)
+        return self.op(op_type, [value, list(axes)], {"keepdims": 1}, base)
 
     def array(self, data: NDArray[np.generic], name: str) -> ir.Value:
         """Return a constant; equal arrays share one initializer."""

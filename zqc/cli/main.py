@@ -24,6 +24,7 @@ from zqc.cli.outcome import (
 )
 from zqc.cli.recipe_options import recipe_of
 from zqc.cli.sections import WIDTH, SectionedCommand, SectionedGroup
+from zqc.cli.tune import tune_command
 from zqc.errors import RuntimeFailure, ZqcError
 from zqc.files.outputs import noting_outputs
 from zqc.recipe.toml import to_table, to_toml
@@ -341,6 +342,7 @@ def bench(
     print_result(result, partial(benched, top=named), as_json=as_json)
 
 
+cli.add_command(tune_command)
 cli.add_command(check_command)
 cli.add_command(sensitivity_command)
 cli.add_command(debug_command)

@@ -67,6 +67,19 @@ def layer_bits(value: str) -> tuple[str, int]:
     return pattern, int(bits)
 
 
+def weights(value: str) -> dict[str, float]:
+    """Names and numbers with commas between them."""
+    if not value:
+        return {}
+    pairs = [part.partition("=") for part in value.split(",")]
+    try:
+        return {name.strip(): float(number) for name, _, number in pairs}
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r}: write NAME=WEIGHT, with commas between them, such as detection=0.1,heads=0"
+        ) from error
+
+
 def size(value: str) -> tuple[int, int]:
     """``HxW``, ``H,W`` or the whole ``NxCxHxW``."""
     parts = value.lower().replace(",", "x").split("x")

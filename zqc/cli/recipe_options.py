@@ -13,7 +13,7 @@ from zqc.cli.options import F, group
 from zqc.cli.sections import option_of
 from zqc.commands.read_recipe import read_recipe
 from zqc.pictures.input_format import InputFormat, is_bgr
-from zqc.recipe.recipe import BITS, CHOICES, PRESETS, WEIGHT_BITS, Recipe
+from zqc.recipe.recipe import BITS, CHOICES, PRESETS, TUNED, WEIGHT_BITS, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _DEFAULT = Recipe()
 """What the help calls the defaults."""
 
-_precision, _quantization, _pictures, _target = map(
-    option_of, ("Precision", "Quantization", "Calibration pictures", "Target")
+_precision, _quantization, _pictures, _target, _learning = map(
+    option_of, ("Precision", "Quantization", "Calibration pictures", "Target", "Learning")
 )
 
 PRESET_TABLE = {
@@ -128,7 +128,7 @@ precision_options = group(
     ),
 )
 
-quantization_options = group(
+threshold_options = group(
     _one_of(
         _quantization,
         "equalization",
@@ -163,11 +163,15 @@ quantization_options = group(
         metavar="Z",
         help="Leave out values beyond Z deviations; usual: 5–20.",
     ),
-    _one_of(
-        _quantization,
-        "rounding",
-        "How weights are rounded; auto: learned below 8-bit activations, else compensated.",
-    ),
+)
+
+rounding_option = _one_of(
+    _quantization,
+    "rounding",
+    "How weights are rounded; auto: learned below 8-bit activations, else compensated.",
+)
+
+correction_options = group(
     _one_of(_quantization, "weight_levels", "Levels of weights of 3 and 4 bits."),
     _one_of(
         _quantization,
@@ -183,6 +187,36 @@ quantization_options = group(
         "--channel-outputs/--no-channel-outputs",
         default=_DEFAULT.channel_outputs,
         help="Steps by channel for outputs of the last layers.",
+    ),
+)
+
+quantization_options = group(threshold_options, rounding_option, correction_options)
+
+learning_options = group(
+    _learning(
+        "--loss-weights",
+        type=options.weights,
+        metavar="NAME=W,…",
+        default="",
+        help="What terms of the loss count, such as detection=0.1,heads=0.1: features,"
+        " agreement, detection, heads and dampening.",
+    ),
+    _learning(
+        "--pictures-seen",
+        type=int,
+        metavar="N",
+        help="Pictures to look at, each as often as it takes.  [default: by effort]",
+    ),
+    _learning(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="First step size of the weights, in their steps.  [default: by pictures]",
+    ),
+    _learning(
+        "--ema/--no-ema",
+        default=_DEFAULT.ema,
+        help="Try the moving average of the weights, too.",
     ),
 )
 
@@ -213,7 +247,7 @@ runtime_options = group(
     ),
 )
 
-synthesis_options = group(
+_picture_options = (
     _pictures(
         "--samples",
         type=int,
@@ -228,7 +262,6 @@ synthesis_options = group(
         show_default=True,
         help="Seed of the synthesis.",
     ),
-    _one_of(_pictures, "effort", "How long to synthesise."),
     _one_of(_pictures, "bn_terms", "Statistics to match."),
     _pictures(
         "--tie-channels/--no-tie-channels",
@@ -241,6 +274,28 @@ synthesis_options = group(
         help="Let the pictures show objects, with labels.",
     ),
 )
+
+synthesis_options = group(
+    *_picture_options[:2],
+    _one_of(_pictures, "effort", "How long to synthesise."),
+    *_picture_options[2:],
+)
+
+tuning_options = group(
+    *_picture_options[:2],
+    _pictures(
+        "--effort",
+        type=_choice(CHOICES["effort"]),
+        default=TUNED.effort,
+        show_default=True,
+        help="How long to synthesise and to learn.",
+    ),
+    *_picture_options[2:],
+)
+"""Those of the command that learns longer by default."""
+
+_BASES = {"tune": TUNED}
+"""What a command begins with, where that is not the default recipe."""
 
 
 def recipe_of(
@@ -259,8 +314,10 @@ def recipe_of(
     Raises:
         OptionError: See ``read_recipe``, ``options.input_format`` and ``Recipe``.
     """
-    base = Recipe() if recipe is None else read_recipe(recipe)
-    source_of = click.get_current_context().get_parameter_source
+    context = click.get_current_context()
+    usual = _BASES.get(context.command.name or "", _DEFAULT)
+    base = usual if recipe is None else read_recipe(recipe)
+    source_of = context.get_parameter_source
     given = {
         name: value
         for name, value in same_names.items()

@@ -33,9 +33,10 @@ from zqc.commands.detector import Detector, detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.judged import Judged, is_better, judge_compiled
 from zqc.commands.origin import Origin
+from zqc.commands.task_specific import learning_loss
+from zqc.commands.training_labels import weighing_labels, with_labels
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
-from zqc.detection.losses.known import loss_of
 from zqc.detection.pairing import Pairing
 from zqc.detection.verdict import Verdict
 from zqc.files.atomic import atomic_write
@@ -181,6 +182,7 @@ def compile_model(
     *,
     recipe: Recipe | FilePath | None = None,
     images: ImagesLike | None = None,
+    labels: FilePath | None = None,
     statistics: FilePath | None = None,
     no_statistics: bool = False,
     require_statistics: bool = False,
@@ -208,6 +210,8 @@ def compile_model(
         images: Pictures to calibrate with instead of synthesised ones: a folder, an ``.npz``, an
             array of tensors (float N,C,H,W) or pixels (uint8 N,H,W,C), arrays or dicts of them one
             after another, or ONNX Runtime's ``CalibrationDataReader``.
+        labels: What these pictures show, where weights are learned: COCO's .json, or a folder of
+            YOLO's .txt or Pascal VOC's .xml. The detector's own loss counts then.
         statistics: Trained weights (.pt, .safetensors, .weights), a twin of the model with
             BatchNorm, or a statistics card, to synthesise from.
         no_statistics: Whether structured noise is wanted even where there are statistics. Without
@@ -235,14 +239,17 @@ def compile_model(
     pixels, beside = images_of(images)
     given = CalibrationSource(
         images=pixels,
+        labels=input_path(labels),
         statistics=input_path(statistics),
         no_statistics=no_statistics,
         require_statistics=require_statistics,
     )
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})
+    asked = weighing_labels(asked, given.labels)
     job = _begin(model, output, asked, given, threads, progress, to_path(report))
     detector = detector_of(job.loaded, anchors=input_path(anchors), decoder=decoder)
+    loss = learning_loss(job.loaded, detector, job.plan.recipe)
     pictures = inputs.gather(
         job.loaded,
         job.origin,
@@ -253,6 +260,9 @@ def compile_model(
         store=user_store("pictures") if cache else None,
         progress=progress,
     )
+    if given.labels is not None:
+        with progress.stage(f"Reading {given.labels}"):
+            pictures = with_labels(pictures, given.labels, detector)
     outcome = pipeline.run(
         job.loaded,
         job.prepared,
@@ -261,7 +271,7 @@ def compile_model(
         job.plan,
         metadata=_metadata(job, pictures),
         progress=progress,
-        detector=(loss_of(detector.convention, detector.facts) if job.plan.recipe.learns else None),
+        detector=loss,
         store=user_store("learning") if cache else None,
     )
     with progress.stage("Loading the result in ONNX Runtime, and timing it"):
@@ -357,7 +367,7 @@ def _begin(
 ) -> _Job:
     """Read what the user gave, and refuse what cannot work before any long work begins."""
     plan, source, path = Plan.of(recipe, threads=threads), model_of(model), to_path(output)
-    read = source, given.images, given.statistics
+    read = source, given.images, given.labels, given.statistics
     check_outputs((path,), *read, report=report)
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = inputs.begin(source, recipe, given, threads)

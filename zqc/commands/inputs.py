@@ -44,16 +44,19 @@ class CalibrationSource:
 
     Attributes:
         images: A folder of pictures, an array file or an array to calibrate with as they are.
+        labels: What they show, for weights that are learned.
         statistics: Trained weights (.pt, .safetensors, .weights), a twin of the model with
             BatchNorm, or a statistics card, to synthesise from.
         no_statistics: Whether structured noise is wanted, statistics or not.
         require_statistics: Whether it is an error that pictures cannot be synthesised.
 
     Raises:
-        OptionError: More than one is given, or statistics are required where none are used.
+        OptionError: More than one is given, labels are without pictures, or statistics are required
+            where none are used.
     """
 
     images: Path | NDArray[Any] | None = None
+    labels: Path | None = None
     statistics: Path | None = None
     no_statistics: bool = False
     require_statistics: bool = False
@@ -69,6 +72,8 @@ class CalibrationSource:
         ]
         if len(given) > 1:
             raise OptionError(f"{' and '.join(given)} exclude each other; give one of them")
+        if self.labels is not None and self.images is None:
+            raise OptionError("--labels are those of --images; give the pictures, too")
         if self.require_statistics and given and self.statistics is None:
             raise OptionError(
                 f"{given[0]} and --require-statistics exclude each other; give one of them"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zqc.pictures.input_format import InputFormat, is_bgr
-from zqc.recipe.recipe import Recipe
+from zqc.recipe.recipe import LEARNING, TUNED, Recipe
 
 if TYPE_CHECKING:
     from zqc.commands.inputs import CalibrationSource
@@ -36,23 +36,36 @@ def command_line(
         more: Further options, quoted already.
         beside: What follows the model: the paths of other models.
     """
+    default = Recipe()
+    if command == "compile" and (given.labels is not None or _learns_otherwise(recipe)):
+        command, default = "tune", TUNED
     models = [shlex.quote(str(m)) if isinstance(m, Path) else "MODEL" for m in (model, *beside)]
     parts = ["zqc", command, *models]
     if given.images is not None:
         images = given.images if isinstance(given.images, Path) else "DIR"
         parts += ["--images", shlex.quote(str(images))]
+    if given.labels is not None and command == "tune":
+        parts += ["--labels", shlex.quote(str(given.labels))]
     if given.statistics is not None:
         parts += ["--statistics", shlex.quote(str(given.statistics))]
     if given.no_statistics:
         parts.append("--no-statistics")
     if given.require_statistics:
         parts.append("--require-statistics")
-    default = Recipe()
+    left_out = ("rounding",) if command == "tune" else LEARNING
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
-        if value != getattr(default, field.name):
+        if value != getattr(default, field.name) and field.name not in left_out:
             parts += _option(field.name, value)
     return " ".join([*parts, *more])
+
+
+def _learns_otherwise(recipe: Recipe) -> bool:
+    """Whether weights are learned in a way that ``zqc compile`` has no options for."""
+    default = Recipe()
+    return recipe.learns and any(
+        getattr(recipe, name) != getattr(default, name) for name in LEARNING
+    )
 
 
 def layer_options(floats: Iterable[str], bits_of: Mapping[str, int]) -> tuple[str, ...]:
@@ -76,6 +89,8 @@ def _option(field: str, value: Any) -> list[str]:
         return [f"{option} {shlex.quote(pattern)}" for pattern in value]
     if field == "bits_of":
         return [f"{option} {shlex.quote(f'{name}={bits}')}" for name, bits in value.items()]
+    if field == "loss_weights":
+        return [f"{option} {','.join(f'{name}={weight:g}' for name, weight in value.items())}"]
     if field == "inputs":
         texts = [f"{name}={','.join(f'{v:g}' for v in values)}" for name, values in value.items()]
         return [f"--input {shlex.quote(text)}" for text in texts]

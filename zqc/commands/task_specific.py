@@ -31,8 +31,28 @@ def refuse_noise(recipe: Recipe, why: str = "--no-statistics asks for noise") ->
         )
 
 
-def loss_of_detector(loaded: LoadedModel, detector: Detector) -> DetectorLoss:
-    """The loss that task-specific pictures are made with.
+def learning_loss(loaded: LoadedModel, detector: Detector, recipe: Recipe) -> DetectorLoss | None:
+    """How the outputs are read where weights are learned; None where that is not known or asked.
+
+    Raises:
+        OptionError: The detector's own loss is to count, and none is known.
+    """
+    if not recipe.learns:
+        return None
+    if recipe.loss_weights.get("detection", 0) > 0:
+        return loss_of_detector(loaded, detector, "a weight of detection in the loss")
+    return loss_of(detector.convention, detector.facts)
+
+
+def loss_of_detector(
+    loaded: LoadedModel, detector: Detector, option: str = "--task-specific"
+) -> DetectorLoss:
+    """The loss that task-specific pictures are made with, and weights can be learned with.
+
+    Args:
+        loaded: The model.
+        detector: How its outputs are read.
+        option: What needs the loss.
 
     Raises:
         OptionError: The detector has none that is known.
@@ -47,7 +67,7 @@ def loss_of_detector(loaded: LoadedModel, detector: Detector) -> DetectorLoss:
             else f"the outputs of this model are of the convention {convention.name}"
         )
         raise OptionError(
-            f"--task-specific needs the loss of the detector, and {what}; conventions with a loss "
-            f"are {KNOWN}; leave --task-specific out"
+            f"{option} needs the loss of the detector, and {what}; conventions with a loss are "
+            f"{KNOWN}; leave {option.removeprefix('a ')} out"
         )
     return loss

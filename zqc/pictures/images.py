@@ -80,7 +80,8 @@ class ImageSet:
         losses: Loss of the whole set before the first and after each pass of the synthesis that
             made them; empty where none did.
         caution: What speaks against relying on them, in one line; empty where nothing does.
-        labels: What each picture shows, where the synthesis was told; else empty.
+        labels: What each picture shows, None where that is not known; empty where it is of none,
+            and shorter where it is not of the last ones.
         kept: Whether they were synthesised by an earlier compilation.
     """
 
@@ -92,7 +93,7 @@ class ImageSet:
     files: tuple[Path, ...] = ()
     losses: tuple[float, ...] = ()
     caution: str = ""
-    labels: tuple[Objects, ...] = ()
+    labels: tuple[Objects | None, ...] = ()
     kept: bool = False
 
     @classmethod
@@ -105,7 +106,7 @@ class ImageSet:
         noise: int = 0,
         losses: tuple[float, ...] = (),
         caution: str = "",
-        labels: tuple[Objects, ...] = (),
+        labels: tuple[Objects | None, ...] = (),
         kept: bool = False,
     ) -> ImageSet:
         """Wrap ready input tensors N,C,H,W."""

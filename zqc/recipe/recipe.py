@@ -22,6 +22,7 @@ Threshold = Literal["auto", "none", "mse", "mae", "lp", "kl", "sensitivity"]
 Rounding = Literal["auto", "nearest", "compensated", "refitted", "learned"]
 WeightLevels = Literal["auto", "uniform", "log-affine"]
 BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
+LossTerm = Literal["features", "agreement", "detection", "heads", "dampening"]
 
 WEIGHT_BITS = tuple(range(2, 9))
 BITS = (4, 8)
@@ -37,6 +38,7 @@ THRESHOLDS: tuple[Threshold, ...] = get_args(Threshold)
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 WEIGHT_LEVELS: tuple[WeightLevels, ...] = get_args(WeightLevels)
 BIAS_CORRECTIONS: tuple[BiasCorrection, ...] = get_args(BiasCorrection)
+LOSS_TERMS: tuple[LossTerm, ...] = get_args(LossTerm)
 
 CHOICES: Mapping[str, tuple[object, ...]] = MappingProxyType(
     {
@@ -110,6 +112,13 @@ class Recipe:
             stretched. Auto is as the detector's family usually has it.
         inputs: Values of inputs beside the picture by name, row by row, or one for all; those that
             are not there have the usual ones.
+        loss_weights: Where weights are learned, what terms of the loss count, by their names; those
+            that are not there count what they usually do, see ``zqc.tuning.objective``.
+        pictures_seen: How many pictures are looked at, each as often as it takes; None leaves it to
+            the effort.
+        rate: The first step size of the weights, in their steps, for one picture at a time; None
+            for one that goes by the pictures.
+        ema: Whether the moving average of what is learned is tried, too.
         target: Name of what the output is lowered for, see ``zqc.targets``.
         min_runtime: The oldest ONNX Runtime that has to run the output, such as ``1.16``; None for
             those that zqc itself works with.
@@ -153,6 +162,10 @@ class Recipe:
     input_shape: tuple[int, int] | None = None
     fit: Fit = "auto"
     inputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
+    loss_weights: Mapping[str, float] = field(default_factory=dict, hash=False)
+    pictures_seen: int | None = None
+    rate: float | None = None
+    ema: bool = False
     target: str = "ort-x86"
     min_runtime: str | None = None
     reduce_range: bool = False
@@ -179,35 +192,42 @@ class Recipe:
             )
         object.__setattr__(self, "inputs", values_of(self.inputs))
         object.__setattr__(self, "bits_of", _checked_bits(self.bits_of))
+        object.__setattr__(self, "loss_weights", _checked_weights(self.loss_weights))
+        self._check_target()
+        for name in ("target_size", "target_latency"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share < 1:
+                raise OptionError(f"{name} is {share:g}, but must be between 0 and 1")
+        self._check_numbers()
+        if self.input_shape is not None and min(self.input_shape) < 1:
+            raise OptionError(f"input_shape is {self.input_shape}, but both must be 1 or more")
+
+    def _check_numbers(self) -> None:
+        if self.lp < 1:
+            raise OptionError(f"lp is {self.lp}, but must be 1 or more")
+        for name, usual in (("z_score", "5 to 20"), ("rate", "0.002 to 0.02")):
+            number = getattr(self, name)
+            if number is not None and not (number > 0 and math.isfinite(number)):
+                raise OptionError(f"{name} is {number:g}, but must be above 0; usual are {usual}")
+        for name in ("samples", "pictures_seen"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise OptionError(f"{name} is {count}, but at least 1 picture is needed")
+            if count is not None and count > MOST_SAMPLES:
+                raise OptionError(f"{name} is {count}, but may be {MOST_SAMPLES:,} at most")
+        if self.seed < 0:
+            raise OptionError(f"seed is {self.seed}, but must be 0 or more")
+
+    def _check_target(self) -> None:
         targets.check_name(self.target)
-        if self.min_runtime is not None:
-            self._check_runtime(self.min_runtime)
         if self.weight_levels == "log-affine" and not targets.find(self.target).packed:
             raise OptionError(
                 f"weight_levels is log-affine, but the target {self.target} takes no codes of "
                 "weights; leave it out, or take ort-x86 or ort-arm"
             )
-        for name in ("target_size", "target_latency"):
-            share = getattr(self, name)
-            if share is not None and not 0 < share < 1:
-                raise OptionError(f"{name} is {share:g}, but must be between 0 and 1")
-        if self.lp < 1:
-            raise OptionError(f"lp is {self.lp}, but must be 1 or more")
-        if self.z_score is not None and not (self.z_score > 0 and math.isfinite(self.z_score)):
-            raise OptionError(
-                f"z_score is {self.z_score:g}, but must be above 0; usual are 5 to 20"
-            )
-        if self.samples is not None and self.samples < 1:
-            raise OptionError(f"samples is {self.samples}, but at least 1 picture is needed")
-        if self.samples is not None and self.samples > MOST_SAMPLES:
-            raise OptionError(f"samples is {self.samples}, but may be {MOST_SAMPLES:,} at most")
-        if self.seed < 0:
-            raise OptionError(f"seed is {self.seed}, but must be 0 or more")
-        if self.input_shape is not None and min(self.input_shape) < 1:
-            raise OptionError(f"input_shape is {self.input_shape}, but both must be 1 or more")
-
-    def _check_runtime(self, version: str) -> None:
-        versions.check(version)
+        if self.min_runtime is None:
+            return
+        versions.check(self.min_runtime)
         if not self.target.startswith("ort-"):
             raise OptionError(
                 f"min_runtime is a version of ONNX Runtime, but the target is {self.target}; "
@@ -309,6 +329,23 @@ def _checked_bits(bits_of: Mapping[str, int]) -> dict[str, int]:
     return dict(bits_of)
 
 
+def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """What terms of the loss count, if there are such terms, and something is left to learn by."""
+    for name, weight in weights.items():
+        if name not in LOSS_TERMS:
+            known = ", ".join(LOSS_TERMS)
+            raise OptionError(f"loss_weights has {name!r}, but the terms of the loss are {known}")
+        if not (weight >= 0 and math.isfinite(weight)):
+            raise OptionError(f"loss_weights gives {name} {weight:g}, but must give 0 or more")
+    if weights.get("features") == 0 and not any(
+        weights.get(name, 0) for name in ("agreement", "detection", "heads")
+    ):
+        raise OptionError(
+            "loss_weights leaves out the features; give agreement, detection or heads a weight then"
+        )
+    return {name: float(weight) for name, weight in weights.items()}
+
+
 def values_of(inputs: Mapping[str, object] | None) -> dict[str, tuple[float, ...]]:
     """Return values of inputs as a recipe has them: numbers, row by row.
 
@@ -335,6 +372,12 @@ def _flat(values: object) -> Iterable[float]:
     else:
         yield float(values)  # type: ignore[arg-type]
 
+
+TUNED = Recipe(effort="thorough", rounding="learned")
+"""What ``zqc tune`` begins with: ``--effort thorough`` of ``zqc compile``, whatever the bits."""
+
+LEARNING = ("loss_weights", "pictures_seen", "rate", "ema")
+"""The fields that only say how weights are learned."""
 
 PRESETS: Mapping[str, Recipe] = MappingProxyType(
     {

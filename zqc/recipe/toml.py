@@ -5,11 +5,11 @@ written differently from Python:
 
 - ``preset = "hptq"``: the fields that the file does not set are those of this preset.
 - ``inputs = { scale_factor = [1, 1] }``: the values of inputs beside the picture, on one line; and
-  ``bits_of = { "/stem/*" = 8 }`` likewise.
+  ``bits_of = { "/stem/*" = 8 }`` and ``loss_weights = { heads = 0.1 }`` likewise.
 - The input format: ``input_range = [-1, 1]``, or ``[[…], […]]`` with a number per channel, or
   ``mean = […]`` and ``std = […]``; and ``bgr``.
 
-A field that is None has no line, and ``inputs`` and ``bits_of`` have none without values.
+A field that is None has no line, and these three have none without values.
 """
 
 from __future__ import annotations
@@ -116,6 +116,9 @@ def _typed(key: str, value: Any) -> Any:
         if get_args(hint)[-1] is int:
             said = "a table of whole numbers, by patterns of names"
             return _checked(key, value, all(map(is_whole, tables)), said)
+        if get_args(hint)[-1] is float:
+            said = "a table of numbers, by terms of the loss"
+            return _checked(key, value, all(map(is_number, tables)), said)
         said = "a table of numbers, or lists of them, by the names of inputs"
         fits = all(is_number(each) or _is_numbers(each) for each in tables)
         return _checked(key, value, fits, said)

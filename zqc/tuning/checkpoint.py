@@ -17,13 +17,15 @@ from zqc.runtime import machine
 from zqc.version import __version__
 
 if TYPE_CHECKING:
+    from zqc.detection.losses.assignment import Objects
     from zqc.files.store import Store
+    from zqc.tuning.objective import Objective
     from zqc.tuning.schedule import Schedule
     from zqc.tuning.step import Graphs
 
 Arrays = dict[str, NDArray[np.float32]]
 
-_NUMBERS = ("step", "first", "least", "weight")
+_LOSSES = ("first", "least")
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,15 @@ class Standing:
         step: Steps that are done.
         state: The parameters and their moments, by name.
         best: The parameters with the least loss so far, by name.
-        first: The loss on the pictures that are held out, before the first step.
+        first: Each part of the loss on the pictures that are held out, before the first step.
         least: The same with ``best``.
-        weight: What the errors of detections count beside those of the tensors.
     """
 
     step: int
     state: Arrays
     best: Arrays
-    first: float
-    least: float
-    weight: float
+    first: tuple[float, ...]
+    least: tuple[float, ...]
 
 
 class Checkpoint:
@@ -81,25 +81,31 @@ class Checkpoint:
 def key_of(
     graphs: Graphs,
     schedule: Schedule,
+    objective: Objective,
     size: int,
-    detections: float,
     seed: int,
     pictures: Iterable[NDArray[np.float32]],
+    labels: Iterable[Objects | None] = (),
 ) -> str:
     """Return a hash of all that a training depends on."""
-    options = asdict(schedule) | machine.fingerprint()
-    options |= {"version": __version__, "size": size, "detections": detections, "seed": seed}
+    options = asdict(schedule) | asdict(objective) | machine.fingerprint()
+    options |= {"version": __version__, "size": size, "seed": seed}
+    if graphs.detector is not None:
+        options["gains"] = asdict(graphs.detector.gains)
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     for model in (graphs.step, graphs.measure):
         digest.update(ir.to_proto(model).SerializeToString(deterministic=True))
     for array in (*(parameter.start for parameter in graphs.parameters), *pictures):
         digest.update(np.ascontiguousarray(array).tobytes())
+    for one in labels:
+        digest.update(b"?" if one is None else one.boxes.tobytes() + one.classes.tobytes())
     return digest.hexdigest()
 
 
 def _write(file: BinaryIO, standing: Standing) -> None:
     arrays: dict[str, NDArray[np.generic]] = {
-        "numbers": np.array([getattr(standing, name) for name in _NUMBERS], np.float64)
+        "step": np.array(standing.step),
+        **{name: np.array(getattr(standing, name), np.float64) for name in _LOSSES},
     }
     for part in ("state", "best"):
         named: Mapping[str, NDArray[np.float32]] = getattr(standing, part)
@@ -110,9 +116,9 @@ def _write(file: BinaryIO, standing: Standing) -> None:
 
 def _read(path: Path) -> Standing:
     with np.load(path, allow_pickle=False) as archive:
-        step, first, least, weight = map(float, archive["numbers"])
+        first, least = (tuple(archive[name].tolist()) for name in _LOSSES)
         state, best = (_named(archive, part) for part in ("state", "best"))
-    return Standing(int(step), state, best, first, least, weight)
+        return Standing(int(archive["step"]), state, best, first, least)
 
 
 def _named(archive: Mapping[str, NDArray[np.float32]], part: str) -> Arrays:

@@ -18,29 +18,6 @@ _TEACHER = "float/"
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What the loss of training is made of.
-
-    Attributes:
-        fisher: Whether the error of a channel counts by what the outputs lose by it, too; else by
-            the variance of its tensor alone.
-        detections: What the errors of detections count at the beginning, beside those of the
-            tensors; 0 leaves them out. Measured: as much as them costs the example 2 AP, and a
-            tenth does nothing for YOLOv3-tiny.
-        filtered: Whether boxes of a low score or overlap count nothing among the detections, see
-            ``agreement_loss``.
-    """
-
-    fisher: bool = True
-    detections: float = 0.3
-    filtered: bool = True
-
-
-USUAL = Objective()
-"""What is best of what was tried, see docs/results.md."""
-
-
-@dataclass(frozen=True)
 class Importance:
     """What errors of the tensors of a float model count.
 

@@ -11,7 +11,7 @@ from zqc.synthesis.rates import cosine
 from zqc.tuning.step import BETA1, BETA2, SCALARS
 
 if TYPE_CHECKING:
-    from zqc.recipe.recipe import Effort
+    from zqc.recipe.recipe import Effort, Recipe
 
 _WARM_UP = 10
 """Steps in which the rates rise to what they are."""
@@ -30,6 +30,18 @@ _RATE = 0.2
 """Of the weights, times the root of the steps: how far a weight strays that is drawn nowhere."""
 
 
+_MEMORY = 100
+"""Steps over which parameters are averaged."""
+
+
+def average_step(step: int) -> float:
+    """How far a moving average goes towards the parameters in a step; the first step is 0.
+
+    The fewer there are so far, the fewer the average is over.
+    """
+    return max(1 / _MEMORY, 9 / (10 + step))
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast.
@@ -46,11 +58,11 @@ class Schedule:
     bias_rate: float = 0.002
 
     @classmethod
-    def of(cls, effort: Effort, pixels: int) -> Schedule:
-        """By effort, for pictures of so many pixels."""
-        least, most, budget = _EFFORTS[effort]
-        pictures = min(max(least, round(budget / pixels)), most)
-        return cls(pictures, _RATE / math.sqrt(pictures))
+    def of(cls, recipe: Recipe, pixels: int) -> Schedule:
+        """As a recipe asks for or else by its effort, for pictures of so many pixels."""
+        least, most, budget = _EFFORTS[recipe.effort]
+        pictures = recipe.pictures_seen or min(max(least, round(budget / pixels)), most)
+        return cls(pictures, recipe.rate or _RATE / math.sqrt(pictures))
 
     def steps(self, size: int) -> int:
         """How many steps there are with so many pictures in each."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import onnx_ir as ir
 
 from passes.graph import name_of, remove_unused, values_by_name
-from zqc.autodiff.emitter import Emitter, float_input
+from zqc.autodiff.emitter import Emitter, dims, float_input
 from zqc.autodiff.engine import backward, refusals
 from zqc.autodiff.optimizer import adam_step
 from zqc.autodiff.shapes import infer_shapes
 from zqc.detection.losses.agreement_loss import agreement_loss
 from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.tuning import distillation
+from zqc.tuning.heads import head_divergence, head_tensors
+from zqc.tuning.objective import USUAL, Objective, Part
+from zqc.tuning.oscillation import dampening
 from zqc.tuning.trainable import Parameter, Trainable, trainable
 
 MOMENTS = ("first_moment", "second_moment")
@@ -24,13 +28,12 @@ MOMENTS = ("first_moment", "second_moment")
 SCALARS = ("weight_step", "bias_step", "second_correction", "floor")
 """What a step needs from the host, see ``zqc.autodiff.optimizer``."""
 
+AVERAGE, AVERAGE_STEP = "average", "average_step"
+"""Where the moving average of a parameter is kept, behind its name; and how far it moves towards
+the parameter in a step. Both only where it is asked for."""
 
-LOSSES = ("tensors", "detections")
-"""The parts of the loss: of the quantized tensors, and of what a detector finds, where it is known
-how its outputs are read."""
-
-DETECTIONS = "detection_weight"
-"""What the step needs besides where there is the second of them: its weight."""
+DAMPENING = "dampening_weight"
+"""What the step needs where weights are dampened."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,27 @@ class Graphs:
     """The graphs of a training.
 
     Attributes:
-        step: Maps pictures, parameters, their moments and ``SCALARS`` to ``new_`` + each parameter
-            and moment, and ``loss``.
-        measure: Maps pictures and parameters to each of ``LOSSES`` that there is.
+        step: Maps pictures, parameters, their moments, ``SCALARS`` and the weight of each part of
+            the loss (``weight_name``) to ``new_`` + each parameter and moment, and ``loss``.
+        measure: Maps pictures and parameters to each part of the loss, in the order of ``parts``.
         parameters: The parameters.
+        parts: The parts of the loss that there are. Where the detector's own is among them, both
+            graphs need ``zqc.detection.losses.loss.GOALS``, too.
+        detector: How the outputs are read, where that is needed; else None.
+        detached: Names of the nodes that no gradient goes through.
     """
 
     step: ir.Model
     measure: ir.Model
     parameters: tuple[Parameter, ...]
+    parts: tuple[Part, ...]
+    detector: DetectorLoss | None = None
+    detached: tuple[str, ...] = ()
+
+
+def weight_name(part: Part) -> str:
+    """The input of the step that says what a part of the loss is multiplied with."""
+    return f"loss_weight_of_{part}"
 
 
 def graphs(
@@ -55,8 +70,7 @@ def graphs(
     bits_of: Mapping[str, int],
     importance: distillation.Importance,
     detector: DetectorLoss | None = None,
-    *,
-    filtered: bool = True,
+    objective: Objective = USUAL,
 ) -> Graphs | None:
     """Build the graphs of a training.
 
@@ -68,8 +82,9 @@ def graphs(
         quantized: The canonical quantized model, its batch fixed to the same number.
         bits_of: Bits of the weights of each layer, by its name.
         importance: What counts.
-        detector: How the outputs are read; None where that is not known.
-        filtered: See ``agreement_loss``.
+        detector: How the outputs are read; None where that is not known: then there is neither
+            agreement nor detection.
+        objective: Which parts the loss has.
 
     Returns:
         None where no parameter has anything to do with a tensor that counts.
@@ -87,21 +102,38 @@ def graphs(
     if not weights or not opened.parameters:
         return None
     students = {**values_by_name(graph), **opened.tensors}
-    if detector is not None and not (
-        _are_fixed(detector.outputs, students)
-        and _are_fixed(detector.outputs, values_by_name(model.graph))
+    floats = values_by_name(model.graph)
+    if not (objective.counts("agreement") or objective.counts("detection")) or (
+        detector is not None
+        and not all(_are_fixed(detector.outputs, side) for side in (students, floats))
     ):
         detector = None
+    heads = head_tensors(model.graph) if objective.counts("heads") else []
+    heads = [name for name in heads if _are_fixed([name], students) and _are_fixed([name], floats)]
     read = () if detector is None else detector.outputs
-    teachers = distillation.beside(graph, model, [*weights, *read])
+    teachers = distillation.beside(graph, model, [*weights, *read, *heads])
     emitter = Emitter(graph)
-    parts = {LOSSES[0]: distillation.loss(emitter, students, teachers, weights)}
+    parts: dict[Part, ir.Value] = {
+        "features": distillation.loss(emitter, students, teachers, weights)
+    }
     around: list[ir.Node] = []
+    goal: dict[str, ir.Value] = {}
     if detector is not None:
-        sides = ({name: each[name] for name in read} for each in (students, teachers))
-        student, teacher = (detector.read(emitter, side) for side in sides)
-        parts[LOSSES[1]], around = agreement_loss(emitter, student, teacher, filtered=filtered)
-    graph.outputs[:] = [emitter.named(part, name) for name, part in parts.items()]
+        student = detector.read(emitter, {name: students[name] for name in read})
+        if objective.counts("agreement"):
+            teacher = detector.read(emitter, {name: teachers[name] for name in read})
+            parts["agreement"], nodes = agreement_loss(
+                emitter, student, teacher, filtered=objective.filtered
+            )
+            around += nodes
+        if objective.counts("detection"):
+            goal = detector.inputs(_count(students[read[0]]))
+            parts["detection"], nodes = detector.loss(emitter, student, goal)
+            around += nodes
+    if heads:
+        parts["heads"] = head_divergence(emitter, students, teachers, heads)
+    graph.inputs.extend(goal.values())
+    graph.outputs[:] = [emitter.named(value, part) for part, value in parts.items()]
     remove_unused(opened.model)
     parameters = tuple(p for p in opened.parameters if p.value.uses())
     if not parameters:
@@ -109,22 +141,33 @@ def graphs(
     idle = {p.value for p in opened.parameters} - {p.value for p in parameters}
     graph.inputs[:] = [value for value in graph.inputs if value not in idle]
     measure = opened.model.clone()
-    _differentiate(opened, parameters, around)
-    return Graphs(opened.model, measure, parameters)
+    _differentiate(opened, parameters, parts, around, objective)
+    detached = tuple(node.name or "" for node in around)
+    return Graphs(opened.model, measure, parameters, tuple(parts), detector, detached)
 
 
 def _differentiate(
-    opened: Trainable, parameters: tuple[Parameter, ...], around: Sequence[ir.Node]
+    opened: Trainable,
+    parameters: tuple[Parameter, ...],
+    parts: Iterable[Part],
+    around: Sequence[ir.Node],
+    objective: Objective,
 ) -> None:
     """Append gradients and the steps of all parameters."""
     model, graph = opened.model, opened.model.graph
     emitter = Emitter(graph)
-    total, *detections = graph.outputs
-    for each in detections:
-        weight = float_input(DETECTIONS, ())
+    weighted = []
+    for part, value in zip(parts, list(graph.outputs), strict=True):
+        weight = float_input(weight_name(part), ())
         graph.inputs.append(weight)
-        weighted = emitter.op("Mul", [each, weight], {}, "loss")
-        total = emitter.op("Add", [total, weighted], {}, "loss")
+        weighted.append(emitter.op("Mul", [value, weight], {}, "loss"))
+    total = reduce(lambda one, other: emitter.op("Add", [one, other], {}, "loss"), weighted)
+    if objective.dampening > 0:
+        far, nodes = dampening(emitter, parameters)
+        around = [*around, *nodes]
+        weight = float_input(DAMPENING, ())
+        graph.inputs.append(weight)
+        total = emitter.op("Add", [total, emitter.op("Mul", [far, weight], {}, "loss")], {}, "loss")
     total = emitter.named(total, "loss")
     total.shape = ir.Shape([])
     graph.outputs[:] = [total]
@@ -134,6 +177,9 @@ def _differentiate(
     gradients = backward(model, {total: seed}, wrt, around=around)
     scalars = {name: float_input(name, ()) for name in SCALARS}
     graph.inputs.extend(scalars.values())
+    average_step = float_input(AVERAGE_STEP, ()) if objective.average else None
+    if average_step is not None:
+        graph.inputs.append(average_step)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         name = name_of(parameter.value)
         first, second = (
@@ -151,7 +197,14 @@ def _differentiate(
             scalars["floor"],
             beta2=BETA2,
         )
-        for old, new in zip([parameter.value, first, second], stepped, strict=True):
+        pairs = list(zip([parameter.value, first, second], stepped, strict=True))
+        if average_step is not None:
+            old = float_input(f"{name}_{AVERAGE}", parameter.start.shape)
+            graph.inputs.append(old)
+            apart = emitter.op("Sub", [stepped[0], old], {}, old.name or "")
+            moved = emitter.op("Mul", [apart, average_step], {}, old.name or "")
+            pairs.append((old, emitter.op("Add", [old, moved], {}, old.name or "")))
+        for old, new in pairs:
             new.name = f"new_{old.name}"
             graph.outputs.append(new)
     remove_unused(model)
@@ -168,6 +221,13 @@ def _obstacles(model: ir.Model, total: ir.Value, wrt: list[ir.Value]) -> list[ir
     refused = refusals(copy, [values[name_of(total)]], [values[name_of(value)] for value in wrt])
     names = {node.name for node in refused}
     return [node for node in model.graph if node.name in names]
+
+
+def _count(output: ir.Value) -> int:
+    """The pictures of a batch, which is fixed."""
+    count = dims(output)[0]
+    assert isinstance(count, int)
+    return count
 
 
 def _are_fixed(names: Sequence[str], values: Mapping[str, ir.Value]) -> bool:

@@ -15,12 +15,16 @@ from passes.graph import name_of
 from zqc.progress import estimate
 from zqc.runtime import session
 from zqc.tuning.checkpoint import Arrays, Checkpoint, Standing
-from zqc.tuning.step import DETECTIONS, MOMENTS, Graphs
+from zqc.tuning.objective import Objective, total
+from zqc.tuning.oscillation import dampening_share
+from zqc.tuning.schedule import average_step
+from zqc.tuning.step import AVERAGE, AVERAGE_STEP, DAMPENING, MOMENTS, Graphs, weight_name
 from zqc.tuning.trainable import Parameter
 
 if TYPE_CHECKING:
     from zqc.pictures.images import ImageSet
     from zqc.progress import Progress
+    from zqc.tuning.goals import Goals
     from zqc.tuning.schedule import Schedule
 
 _HELD_OUT = 8
@@ -33,15 +37,18 @@ _LOOKS = 8
 """How often the loss on the pictures that are held out is measured on the way."""
 
 State = dict[str, session.DeviceArray]
+Feeds = dict[str, NDArray[np.generic]]
 Pictures = NDArray[np.float32]
 
 
-def first_state(parameters: Sequence[Parameter]) -> Arrays:
-    """The parameters and their moments before the first step, by name."""
+def first_state(parameters: Sequence[Parameter], *, average: bool = False) -> Arrays:
+    """The parameters, their moments and, if asked for, averages before the first step, by name."""
     arrays: Arrays = {}
     for parameter in parameters:
         name = name_of(parameter.value)
         arrays[name] = parameter.start
+        if average:
+            arrays[f"{name}_{AVERAGE}"] = parameter.start
         arrays |= {f"{name}_{moment}": np.zeros_like(parameter.start) for moment in MOMENTS}
     return arrays
 
@@ -57,6 +64,8 @@ class Training:
     source: str
     size: int
     schedule: Schedule
+    objective: Objective
+    goals: Goals | None = None
 
     @classmethod
     def of(
@@ -66,6 +75,8 @@ class Training:
         source: str,
         size: int,
         schedule: Schedule,
+        objective: Objective,
+        goals: Goals | None,
         threads: int | None,
     ) -> Training:
         """Load the graphs.
@@ -76,32 +87,30 @@ class Training:
             source: Name of the input.
             size: Pictures of a step.
             schedule: How long and how fast.
+            objective: What the parts of the loss count.
+            goals: What candidates are to predict; None where the detector's own loss is no part.
             threads: Threads of ONNX Runtime.
         """
         stepper, meter = (session.load(m, threads=threads) for m in (built.step, built.measure))
-        return cls(built, stepper, meter, pictures, source, size, schedule)
+        return cls(built, stepper, meter, pictures, source, size, schedule, objective, goals)
 
-    def run(
-        self, detections: float, seed: int, progress: Progress, kept: Checkpoint
-    ) -> tuple[Arrays, float]:
+    def run(self, seed: int, progress: Progress, kept: Checkpoint) -> Standing:
         """Train, from where an earlier training stopped; Ctrl-C ends it early.
 
         Args:
-            detections: What the errors of detections count at the beginning, beside those of the
-                tensors.
             seed: Of the order of the pictures, and of which are mirrored.
             progress: Gets one step per step.
             kept: Where it is kept now and then how far the training is.
 
         Returns:
-            The best parameters by name, and what is left of the error with them.
+            Where it stands at the end, with the best parameters.
         """
         kinds = _kinds(self.pictures)
         steps = self.schedule.steps(self.size)
         look = max(1, steps // _LOOKS)
         standing = kept.read()
         if standing is None:
-            standing = self._begun(detections, kinds)
+            standing = self._begun(kinds)
         else:
             done = f"{standing.step} of {steps} steps are done"
             progress.say(f"Going on where learning stopped earlier: {done}")
@@ -113,8 +122,8 @@ class Training:
             task.advance(steps=standing.step)
             try:
                 for step, (indices, mirrored) in batches:
-                    batch = self._batch(indices, mirrored)
-                    state = self._stepped(state, batch, step, standing.weight)
+                    feeds = self._feeds(indices, mirrored)
+                    state = self._stepped(state, feeds, step, standing.first)
                     if step == 0:
                         rest = (time.monotonic() - began) * (steps - 1)
                         estimate(progress, rest, f"{steps} steps of learning")
@@ -122,43 +131,73 @@ class Training:
                         standing = self._looked(standing, step + 1, state, kinds)
                         if step + 1 < steps:
                             kept.write(standing)
-                    task.advance(note=f"error {standing.least / standing.first:.0%}")
+                    task.advance(note=self._told(standing))
                 kept.remove()
             except KeyboardInterrupt:
                 on = "; the same command goes on" if standing.step and kept.write(standing) else ""
                 progress.say(f"Learning is interrupted: the best so far is kept{on}")
-        return standing.best, standing.least / standing.first
+        return standing
 
-    def _begun(self, detections: float, kinds: Sequence[_Kind]) -> Standing:
+    def left(self, standing: Standing) -> float:
+        """What the best parameters leave of the loss that it began with."""
+        return self._loss(standing.least, standing.first) / (
+            self._loss(standing.first, standing.first) or 1.0
+        )
+
+    def _told(self, standing: Standing) -> str:
+        """The loss and its parts, as shares of what they began with."""
+        shares = [
+            f"{part} {now / before:.0%}"
+            for part, now, before in zip(
+                self.graphs.parts, standing.least, standing.first, strict=True
+            )
+            if before > 0
+        ]
+        parts = f" ({', '.join(shares)})" if len(shares) > 1 else ""
+        return f"error {self.left(standing):.0%}{parts}"
+
+    def _loss(self, parts: Sequence[float], first: Sequence[float]) -> float:
+        """The loss of its parts, from what they began with."""
+        return total(parts, self.objective.weights(self.graphs.parts, first))
+
+    def _begun(self, kinds: Sequence[_Kind]) -> Standing:
         """Where it stands before the first step."""
-        state = first_state(self.graphs.parameters)
+        state = first_state(self.graphs.parameters, average=self.objective.average)
         best = self._parameters(state)
         parts = self._measured(best, kinds)
-        weight = detections * parts[0] / parts[1] if parts[1:] > [0.0] else 0.0
-        first = _total(parts, weight) or 1.0
-        return Standing(0, state, best, first, first, weight)
+        return Standing(0, state, best, parts, parts)
 
     def _looked(
         self, before: Standing, step: int, state: State, kinds: Sequence[_Kind]
     ) -> Standing:
         """Where it stands after a step."""
         arrays = {name: value.numpy() for name, value in state.items()}
-        now = self._parameters(arrays)
-        loss = _total(self._measured(now, kinds), before.weight)
         found = replace(before, step=step, state=arrays)
-        return replace(found, best=now, least=loss) if loss < before.least else found
+        for behind in ("", f"_{AVERAGE}") if self.objective.average else ("",):
+            now = self._parameters(arrays, behind)
+            parts = self._measured(now, kinds)
+            if self._loss(parts, found.first) < self._loss(found.least, found.first):
+                found = replace(found, best=now, least=parts)
+        return found
 
-    def _parameters(self, state: Arrays) -> Arrays:
+    def _parameters(self, state: Arrays, behind: str = "") -> Arrays:
+        """The parameters, or what is kept of them under a name that goes on so."""
         names = [name_of(parameter.value) for parameter in self.graphs.parameters]
-        return {name: state[name] for name in names}
+        return {name: state[f"{name}{behind}"] for name in names}
 
-    def _stepped(self, state: State, batch: Pictures, step: int, weight: float) -> State:
+    def _stepped(self, state: State, feeds: Feeds, step: int, first: Sequence[float]) -> State:
         numbers = self.schedule.scalars(step, self.size)
-        if len(self.meter.outputs) > 1:
-            numbers[DETECTIONS] = weight
-        feeds = {name: np.array(number, np.float32) for name, number in numbers.items()}
+        parts = self.graphs.parts
+        weights = self.objective.weights(parts, first)
+        numbers |= {weight_name(p): weight for p, weight in zip(parts, weights, strict=True)}
+        if self.objective.average:
+            numbers[AVERAGE_STEP] = average_step(step)
+        if self.objective.dampening > 0:
+            share = dampening_share(step, self.schedule.steps(self.size))
+            numbers[DAMPENING] = self.objective.dampening * share * first[0]
+        scalars = {name: np.array(number, np.float32) for name, number in numbers.items()}
         new = [f"new_{name}" for name in state]
-        found, _ = self.stepper.keeping(state, {self.source: batch, **feeds}, new)
+        found, _ = self.stepper.keeping(state, {**feeds, **scalars}, new)
         return dict(zip(state, found.values(), strict=True))
 
     def _drawn(
@@ -170,33 +209,33 @@ class Training:
             indices = list(islice(drawn, self.size))
             yield indices, generator.random(len(indices)) < 0.5
 
-    def _batch(self, indices: Sequence[int], mirrored: NDArray[np.bool_]) -> Pictures:
+    def _feeds(self, indices: Sequence[int], mirrored: NDArray[np.bool_]) -> Feeds:
+        """Pictures, mirrored or not, and what their candidates are to predict."""
         found = [self._read(index) for index in indices]
         turned = [p[..., ::-1] if m else p for p, m in zip(found, mirrored, strict=True)]
-        return np.ascontiguousarray(np.concatenate(turned))
+        batch = np.ascontiguousarray(np.concatenate(turned))
+        if self.goals is None:
+            return {self.source: batch}
+        pictures = zip(indices, mirrored.tolist(), strict=True)
+        return {self.source: batch, **self.goals(pictures, batch)}
 
     def _read(self, index: int) -> Pictures:
         return self.pictures.read(index, index + 1)[0]
 
-    def _measured(self, parameters: Arrays, kinds: Sequence[_Kind]) -> list[float]:
+    def _measured(self, parameters: Arrays, kinds: Sequence[_Kind]) -> tuple[float, ...]:
         """The mean of each part of the loss over the pictures that are held out.
 
         Each kind counts the same.
         """
-        total = np.zeros(len(self.meter.outputs))
+        means = np.zeros(len(self.graphs.parts))
+        straight = np.zeros(self.size, np.bool_)
         for kind in kinds:
             count = -(-len(kind.held_out) // self.size)
             for taken in np.resize(kind.held_out, (count, self.size)):
-                batch = np.concatenate([self._read(index) for index in taken])
-                parts = self.meter({self.source: batch, **parameters})
-                total += np.array([float(part) for part in parts.values()]) / count
-        return list(total / len(kinds))
-
-
-def _total(parts: Sequence[float], weight: float) -> float:
-    """The loss of its parts: of tensors and, with a weight, of detections."""
-    tensors, *detections = parts
-    return tensors + weight * sum(detections)
+                feeds = self._feeds(taken.tolist(), straight)
+                parts = self.meter({**feeds, **parameters})
+                means += np.array([float(part) for part in parts.values()]) / count
+        return tuple((means / len(kinds)).tolist())
 
 
 @dataclass(frozen=True)

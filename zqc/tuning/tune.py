@@ -17,7 +17,9 @@ from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
 from zqc.pictures.model_input import fixed_batch, input_name
 from zqc.quantization.prepare import points_of
 from zqc.tuning.checkpoint import Checkpoint, key_of
-from zqc.tuning.distillation import USUAL, Objective, importance
+from zqc.tuning.distillation import importance
+from zqc.tuning.goals import Goals, reader
+from zqc.tuning.objective import USUAL, Objective
 from zqc.tuning.step import Graphs, graphs
 from zqc.tuning.trainable import with_integers
 from zqc.tuning.training import Training
@@ -74,9 +76,10 @@ def tune(
     Every step runs the float model and the quantized one on the same pictures, mirrored at random;
     synthesised pictures and structured noise in turn, however many there are of each.
     The loss sums up the errors of quantized tensors (``distillation.loss``), so that a layer
-    learns to make up for those before it and is told at once what its own errors are. Gradients go
-    straight through the roundings; Adam steps along a cosine to 0. Scales, zero points and the
-    number of bits stay as they are: the file is as large, and as fast.
+    learns to make up for those before it and is told at once what its own errors are; what else it
+    has, ``zqc.tuning.objective`` says. Gradients go straight through the roundings; Adam steps
+    along a cosine to 0. Scales, zero points and the number of bits stay as they are: the file is as
+    large, and as fast.
 
     What comes out is the best state on the pictures that are held out, which may be the one that
     it begins with. Ctrl-C ends it early. Where there is no way from any weight to a tensor that
@@ -91,7 +94,8 @@ def tune(
         schedule: How long and how fast.
         objective: What the loss is made of.
         detector: How the outputs are read, where that is known: then the errors of what is found
-            count as well (``agreement_loss``).
+            count as well (``agreement_loss``), and the detector's own loss can, against the labels
+            of the pictures or, where these are not known, what the float model is sure of.
         known: Sensitivities of the float model; without any they are measured.
         store: Where it is kept now and then where the training stands, from where one that is cut
             short goes on; None for nowhere.
@@ -112,7 +116,7 @@ def tune(
                 tensors,
                 batches,
                 size,
-                detector if objective.detections > 0 else None,
+                detector,
                 objective,
                 known=known,
                 seed=seed,
@@ -121,15 +125,19 @@ def tune(
         except (UnsupportedOperatorError, InputShapeError) as error:
             progress.say(f"Weights are not learned, only rounded: {error}")
             built = None
-    if built is None:
-        return Tuned(quantized, None)
-    pictures, key = batches.pictures, ""
+        if built is None:
+            return Tuned(quantized, None)
+        pictures, source, key = batches.pictures, input_name(model), ""
+        goals = None
+        if built.detector is not None and "detection" in built.parts:
+            read = reader(fixed_copy(model, size), built.detector)
+            goals = Goals(read, built.detector, source, size, pictures.labels, threads)
+        training = Training.of(built, pictures, source, size, schedule, objective, goals, threads)
     if store is not None:
         arrays = (pictures.read(i, i + 1)[0] for i in range(len(pictures)))
-        key = key_of(built, schedule, size, objective.detections, seed, arrays)
-    training = Training.of(built, pictures, input_name(model), size, schedule, threads)
-    best, left = training.run(objective.detections, seed, progress, Checkpoint(store, key))
-    return Tuned(with_integers(quantized, built.parameters, best), left)
+        key = key_of(built, schedule, objective, size, seed, arrays, pictures.labels)
+    ended = training.run(seed, progress, Checkpoint(store, key))
+    return Tuned(with_integers(quantized, built.parameters, ended.best), training.left(ended))
 
 
 def training_graphs(
@@ -166,16 +174,16 @@ def training_graphs(
         threads=threads,
     )
     return graphs(
-        _fixed(model, size),
-        _fixed(quantized, size),
+        fixed_copy(model, size),
+        fixed_copy(quantized, size),
         bits_of,
         counts,
         detector,
-        filtered=objective.filtered,
+        objective,
     )
 
 
-def _fixed(model: ir.Model, size: int) -> ir.Model:
+def fixed_copy(model: ir.Model, size: int) -> ir.Model:
     """A copy for batches of one size, its shapes inferred."""
     copy = model.clone()
     FixedBatch(size)(copy)

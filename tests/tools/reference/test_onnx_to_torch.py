@@ -5,6 +5,7 @@ import onnx_ir as ir
 import pytest
 import torch
 
+from tests.passes.helpers import build_model
 from tools.paths import DETECTOR
 from tools.reference.onnx_to_torch import TorchTwin
 from zqc.model_io import model_file
@@ -31,3 +32,14 @@ def test_an_unknown_operator_is_an_error():
     graph = ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": 17})
     with pytest.raises(NotImplementedError, match="Riddle"):
         TorchTwin(ir.Model(graph, ir_version=8))
+
+
+def test_no_gradient_goes_through_detached_nodes():
+    """x·y with y = x + 1 detached has the slope y."""
+    model = build_model(
+        "(float[3] x) => (float[3] z) { y = Add(x, one)\n z = Mul(x, y) }", one=np.float32(1)
+    )
+    (node,) = (n for n in model.graph if n.op_type == "Add")
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    TorchTwin(model, detached=[node.name])({"x": x})["z"].sum().backward()
+    assert x.grad.tolist() == [2.0, 3.0, 4.0]

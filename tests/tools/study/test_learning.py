@@ -3,21 +3,23 @@
 import pytest
 
 import zqc
-from tools.study.learning import _LEARNED, ROWS, _bits
-from zqc.tuning.distillation import USUAL
+from tools.study.learning import _LEARNED, ROWS, bits_of
+from zqc.tuning.objective import USUAL
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_is_a_recipe(name):
     """Those that begin to learn learn, at any number of bits, and those before do not."""
     row = ROWS[name]
-    recipe = zqc.Recipe(**row.options, **_bits("W2A4"))
+    recipe = zqc.Recipe(**row.options, **bits_of("W2A4"))
     assert (recipe.bits, recipe.act_bits) == (2, 4)
     assert recipe.learns == (name == "learned" or name.startswith("+"))
 
 
 def test_the_last_rows_are_what_compile_does():
-    """With the usual loss: before the last one with the same bits everywhere."""
-    *_, last, mixed = ROWS.values()
-    assert last.objective == mixed.objective == USUAL
-    assert {**mixed.options, "uniform_bits": True} == last.options == _LEARNED
+    """With the usual loss: those before it with uniform levels, and the same bits everywhere."""
+    *_, last, mixed, levels = ROWS.values()
+    assert last.objective == mixed.objective == levels.objective == USUAL
+    assert levels.options == {"rounding": "learned"}
+    assert mixed.options == {**levels.options, "weight_levels": "uniform"}
+    assert last.options == {**mixed.options, "uniform_bits": True} == _LEARNED

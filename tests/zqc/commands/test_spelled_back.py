@@ -15,7 +15,7 @@ from zqc.recipe.recipe import Recipe
 
 OTHER = {
     *("model", "output", "images", "statistics", "no_statistics", "dry_run", "threads"),
-    *("report", "as_json", "verbose", "help"),
+    *("labels", "report", "as_json", "verbose", "help"),
 }
 """Options that are none of a recipe."""
 
@@ -47,6 +47,8 @@ def recipe_in(recipe, more=()):
         {"inputs": {"factor": (1.0, 2.5), "an image's size": (640.0,)}},
         {"target": "portable"},
         {"min_runtime": "1.16"},
+        {"rounding": "learned", "loss_weights": {"detection": 0.1}, "effort": "quick"},
+        {"rounding": "learned", "effort": "thorough", "pictures_seen": 7, "rate": 0.5, "ema": True},
         {"keep_float": ("head*", "a b/[c]"), "bits_of": {"stem's *": 4, "neck": 2}},
     ],
 )

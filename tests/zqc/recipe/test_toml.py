@@ -60,6 +60,12 @@ FIELDS = {
     "input_shape": st.none() | st.tuples(COUNTS, COUNTS),
     "fit": st.sampled_from(FITS),
     "inputs": st.dictionaries(TEXTS, st.lists(NUMBERS, min_size=1).map(tuple)),
+    "loss_weights": st.dictionaries(
+        st.sampled_from(recipe.LOSS_TERMS), st.floats(0, 9, exclude_min=True)
+    ),
+    "pictures_seen": st.none() | COUNTS,
+    "rate": st.none() | st.floats(0, 9, exclude_min=True),
+    "ema": st.booleans(),
     "target": st.sampled_from(targets.BUILT_IN),
     "min_runtime": st.none() | st.sampled_from(["1.16", "1.23", "1.40"]),
     "reduce_range": st.booleans(),

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from tests.zqc.tuning.nets import BITS, GRIDS, networks
+from zqc.detection.losses.assignment import Objects
 from zqc.files.store import Store
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
 from zqc.tuning.checkpoint import Checkpoint, Standing, key_of
+from zqc.tuning.objective import USUAL, Objective
 from zqc.tuning.schedule import Schedule
 from zqc.tuning.tune import training_graphs
 
@@ -17,9 +19,8 @@ STANDING = Standing(
     step=7,
     state={"/a.weight": np.ones((2, 3), np.float32), "file": np.zeros((), np.float32)},
     best={"/a.weight": np.full((2, 3), 0.1, np.float32)},
-    first=0.3,
-    least=1 / 3,
-    weight=0.7,
+    first=(0.3, 0.7),
+    least=(1 / 3, 0.1),
 )
 
 
@@ -69,10 +70,11 @@ def trained():
     return {
         "graphs": built,
         "schedule": Schedule(),
+        "objective": USUAL,
         "size": 1,
-        "detections": 0.3,
         "seed": 0,
         "pictures": [x[:1], x[1:2]],
+        "labels": [Objects(np.ones((1, 4), np.float32), np.zeros(1, np.int64)), None],
     }
 
 
@@ -81,7 +83,9 @@ def test_the_same_training_has_the_same_key(trained):
     assert key_of(**trained) == key_of(**trained)
 
 
-@pytest.mark.parametrize("change", ["seed", "size", "detections", "schedule", "pictures", "graphs"])
+@pytest.mark.parametrize(
+    "change", ["seed", "size", "objective", "schedule", "pictures", "labels", "graphs"]
+)
 def test_another_training_has_another_key(trained, change):
     """Seed, batch, loss, schedule, pictures or weights."""
     graphs = trained["graphs"]
@@ -89,7 +93,8 @@ def test_another_training_has_another_key(trained, change):
     others = {
         "seed": 1,
         "size": 2,
-        "detections": 0.0,
+        "objective": Objective(agreement=0.0),
+        "labels": [None, None],
         "schedule": Schedule(pictures=7),
         "pictures": [trained["pictures"][0], trained["pictures"][0]],
         "graphs": replace(graphs, parameters=(replace(first, start=first.start + 1), *rest)),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from zqc.recipe.recipe import TUNED, Recipe
 from zqc.tuning.schedule import Schedule
 from zqc.tuning.step import SCALARS
 
@@ -17,7 +18,15 @@ from zqc.tuning.step import SCALARS
 )
 def test_the_effort_says_how_many_pictures(effort, pixels, pictures):
     """A budget of pixels, and no fewer pictures than it takes to learn anything."""
-    assert Schedule.of(effort, pixels).pictures == pictures
+    assert Schedule.of(Recipe(effort=effort), pixels).pictures == pictures
+
+
+def test_a_recipe_has_priority_over_the_effort():
+    """Pictures and rate; without a rate it goes by the pictures."""
+    asked = Schedule.of(Recipe(pictures_seen=70, rate=0.03), 192 * 192)
+    assert (asked.pictures, asked.weight_rate) == (70, 0.03)
+    assert Schedule.of(Recipe(pictures_seen=100), 1).weight_rate == pytest.approx(0.02)
+    assert Schedule.of(TUNED, 192 * 192) == Schedule.of(Recipe(effort="thorough"), 192 * 192)
 
 
 def test_rates_rise_and_fall():

@@ -1,17 +1,21 @@
 """One step of training as a graph."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.zqc.tuning.nets import BITS, GRIDS, networks
 from zqc.autodiff.shapes import infer_shapes
-from zqc.detection.losses.candidates import Candidates
+from zqc.detection.losses.assignment import Objects, task_aligned
+from zqc.detection.losses.candidates import Candidates, Places
+from zqc.detection.losses.detector_loss import DetectorLoss
+from zqc.detection.losses.loss import Gains, goals
 from zqc.detection.losses.writing import Pen
 from zqc.runtime import session
 from zqc.tuning.distillation import Importance
-from zqc.tuning.step import BETA2, DETECTIONS, LOSSES, MOMENTS, SCALARS, graphs
+from zqc.tuning.objective import PARTS, Objective
+from zqc.tuning.step import BETA2, MOMENTS, SCALARS, graphs, weight_name
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -75,6 +79,7 @@ def started(found, rng):
     """Inputs of the step: parameters a little beside their integers, moments of 0, the scalars."""
     numbers = zip(SCALARS, (0.01, 0.002, 1.0, 1e-12), strict=True)
     feeds = {name: np.asarray(number, np.float32) for name, number in numbers}
+    feeds |= {weight_name(part): np.asarray(1.0, np.float32) for part in found.parts}
     for parameter in found.parameters:
         name, start = parameter.value.name, parameter.start
         feeds[name] = start + rng.uniform(-0.4, 0.4, start.shape).astype(np.float32)
@@ -114,7 +119,7 @@ def test_a_step_goes_down():
         feeds |= {n: new[f"new_{n}"] for n in feeds if f"new_{n}" in new}
     last = float(step({"x": x, **feeds})["loss"])
     seen = {p.value.name: feeds[p.value.name] for p in found.parameters}
-    assert float(session.load(found.measure, threads=1)({"x": x, **seen})["tensors"]) == last
+    assert float(session.load(found.measure, threads=1)({"x": x, **seen})["features"]) == last
     assert last < 0.9 * first
 
 
@@ -140,20 +145,39 @@ def read(emitter, outputs):
     return Candidates(pen.shaped(boxes, 2, 64, 4), pen.shaped(logits, 2, 64, 2))
 
 
-def test_detections_count_by_their_weight():
-    """Where it is known how outputs are read, the loss is that of tensors and w times theirs."""
-    detector = SimpleNamespace(outputs=("d",), read=read)
+PLACES = Places(np.arange(128, dtype=np.float32).reshape(64, 2) + 2, np.ones((64, 1), np.float32))
+DETECTOR = DetectorLoss(
+    outputs=("d",),
+    classes=2,
+    size=(128, 128),
+    places=PLACES,
+    gains=Gains(),
+    assign=task_aligned,
+    read=read,
+)
+OBJECTS = Objects(np.array([[1, 2, 9, 11], [40, 40, 60, 50]], np.float32), np.array([0, 1]))
+
+
+def test_every_part_counts_by_its_weight():
+    """Features, agreement, detection and heads: the loss is their weighted sum."""
     model, quantized, pictures = networks()
     for each in (model, quantized):
         infer_shapes(each)
-    found = graphs(model, quantized, BITS, Importance(WEIGHTS, DEVIATIONS), detector)
-    feeds = started(found, np.random.default_rng(3)) | {DETECTIONS: np.asarray(0.3, np.float32)}
-    got = session.load(found.step, threads=1)({"x": pictures[:2], **feeds})
+    objective = Objective(detection=0.1, heads=0.1)
+    counts = Importance(WEIGHTS, DEVIATIONS)
+    found = graphs(model, quantized, BITS, counts, DETECTOR, objective)
+    assert found.parts == PARTS
+    feeds, x = started(found, np.random.default_rng(3)), pictures[:2]
+    weights = {weight_name(p): np.array(0.3 + i, np.float32) for i, p in enumerate(PARTS)}
+    objects = (OBJECTS, OBJECTS.mirrored(128))
+    zeros = np.zeros((2, 64, 4)), np.ones((2, 64, 2))
+    goal = goals(objects, DETECTOR.assigned(*zeros, objects))
+    got = session.load(found.step, threads=1)({"x": x, **feeds, **weights, **goal})
     seen = {p.value.name: feeds[p.value.name] for p in found.parameters}
-    parts = session.load(found.measure, threads=1)({"x": pictures[:2], **seen})
-    assert list(parts) == list(LOSSES)
-    assert parts["detections"] > 0
-    total = float(parts["tensors"] + 0.3 * parts["detections"])
+    parts = session.load(found.measure, threads=1)({"x": x, **seen, **goal})
+    assert min(parts.values()) > 0
+    rows = zip(parts.values(), weights.values(), strict=True)
+    total = sum(float(part) * float(weight) for part, weight in rows)
     assert float(got["loss"]) == pytest.approx(total, rel=1e-5)
 
 
@@ -162,6 +186,7 @@ def test_a_detector_whose_outputs_are_not_there_does_not_count():
     model, quantized, _ = networks()
     for each in (model, quantized):
         infer_shapes(each)
-    detector = SimpleNamespace(outputs=("gone",), read=read)
+    detector = replace(DETECTOR, outputs=("gone",))
     found = graphs(model, quantized, BITS, Importance(WEIGHTS, DEVIATIONS), detector)
-    assert [value.name for value in found.measure.graph.outputs] == [LOSSES[0]]
+    assert found.parts == ("features",)
+    assert found.detector is None

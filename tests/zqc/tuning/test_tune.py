@@ -11,13 +11,14 @@ from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
 from zqc.progress import Lines, Silent
 from zqc.tuning import tune as module
+from zqc.tuning.objective import USUAL
 from zqc.tuning.schedule import Schedule
 from zqc.tuning.tune import tune
 
 SCHEDULE = Schedule(pictures=400, weight_rate=0.02)
 
 
-def tuned(*, seed=0, pictures=32, progress=None, schedule=SCHEDULE, store=None):
+def tuned(*, seed=0, pictures=32, progress=None, schedule=SCHEDULE, objective=USUAL, store=None):
     """A float model, the same quantized before and after training, and pictures it never saw."""
     model, quantized, x = networks()
     batches = Batches.of(ImageSet.of_tensors(x[:pictures], "noise"), model)
@@ -28,6 +29,7 @@ def tuned(*, seed=0, pictures=32, progress=None, schedule=SCHEDULE, store=None):
         list(GRIDS),
         batches,
         schedule=schedule,
+        objective=objective,
         store=store,
         seed=seed,
         threads=1,

@@ -43,7 +43,7 @@ def agreement_loss(
         ``complete_iou``.
     """
     pen = Pen(emitter, "agreement")
-    score = pen("ReduceMax", teacher.scores(emitter), [-1], keepdims=1)
+    score = emitter.largest(teacher.scores(emitter), [-1], "agreement")
     classes = pen.sum(_divergence(pen, student.logits, teacher.logits), [-1], keep=True)
     terms = classes
     if student.objectness is not None and teacher.objectness is not None:

@@ -34,6 +34,17 @@ class Objects:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def mirrored(self, width: int) -> Objects:
+        """The same in the mirror image of a picture that is so many pixels wide."""
+        turned = np.concatenate([width - self.boxes[:, [2, 0]], self.boxes[:, [1, 3]]], axis=1)
+        return Objects(turned[:, [0, 2, 1, 3]].astype(np.float32), self.classes)
+
+    def inside(self, height: int, width: int) -> Objects:
+        """What of them lies in a picture of so many pixels."""
+        boxes = np.clip(self.boxes, 0, np.array([width, height] * 2, np.float32))
+        left = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        return Objects(boxes[left].astype(np.float32), self.classes[left])
+
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
@@ -42,12 +53,24 @@ class Assignment:
     Attributes:
         owner: Index of the object that a candidate answers for, -1 for none, (A,).
         target: How much it is to be one, and how much its box counts, in 0…1, (A,).
-        counted: Whether its objectness counts, 0 or 1, (A,).
+        counted: Whether its objectness counts, or its classes where it has none, 0 or 1, (A,).
     """
 
     owner: NDArray[np.int64]
     target: NDArray[np.float32]
     counted: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, candidates: int) -> Assignment:
+        """Of a picture with nothing in it."""
+        none, ones = np.zeros(candidates, np.float32), np.ones(candidates, np.float32)
+        return cls(np.full(candidates, -1, np.int64), none, ones)
+
+    @classmethod
+    def ignoring(cls, candidates: int) -> Assignment:
+        """Of a picture that counts nothing."""
+        none = np.zeros(candidates, np.float32)
+        return cls(np.full(candidates, -1, np.int64), none, none)
 
 
 def task_aligned(boxes: Floats, scores: Floats, objects: Objects, places: Places) -> Assignment:

@@ -67,4 +67,7 @@ class DetectorLoss:
     ) -> tuple[Assignment, ...]:
         """Assign picture by picture, from boxes (N, A, 4) and scores (N, A, C)."""
         rows = zip(boxes, scores, objects, strict=True)
-        return tuple(self.assign(b, s, one, self.places) for b, s, one in rows)
+        return tuple(
+            self.assign(b, s, one, self.places) if len(one) else Assignment.empty(len(b))
+            for b, s, one in rows
+        )

@@ -20,6 +20,9 @@ GOALS = ("goal_boxes", "goal_classes", "goal_targets", "goal_counted")
 target and counted as in ``Assignment``; (N, A, 4), and (N, A, 1) the others."""
 
 
+_A_PIXEL = Objects(np.array([[0, 0, 1, 1]], np.float32), np.zeros(1, np.int64))
+
+
 @dataclass(frozen=True)
 class Gains:
     """Weights of the parts of the loss.
@@ -53,7 +56,11 @@ def goal_inputs(count: int, candidates: int) -> dict[str, ir.Value]:
 def goals(
     objects: Sequence[Objects], assigned: Sequence[Assignment]
 ) -> dict[str, NDArray[np.generic]]:
-    """The arrays for ``GOALS``. A candidate without an object has the box of the first."""
+    """The arrays for ``GOALS``. A candidate without an object has the box of the first.
+
+    Where there is none, it has one of a pixel.
+    """
+    objects = [one if len(one) else _A_PIXEL for one in objects]
     places = [np.maximum(one.owner, 0) for one in assigned]
     boxes = [one.boxes[place] for one, place in zip(objects, places, strict=True)]
     classes = [
@@ -82,11 +89,12 @@ def detection_loss(
         (1/T) Σ [ g_box · t (1 − CIoU) + g_class · BCE(class) + g_dist · t · DFL ].
 
     Ultralytics takes T over the batch; by picture, what a picture is worth does not depend on
-    which others are in its batch. Without objectness the classes of all candidates count, with
-    the target for the object's class (Feng et al., TOOD). With it those of the candidates that have
-    an object count, with a 1 for its class, and g_obj · BCE(objectness, t) is added where it is
-    counted (Redmon & Farhadi, YOLOv3). DFL is the cross entropy of a distribution against the two
-    bins next to the distance, mean over the sides (Li et al., Generalized Focal Loss, 2020).
+    which others are in its batch. Without objectness the classes of all candidates that are counted
+    count, with the target for the object's class (Feng et al., TOOD). With it those of the
+    candidates that have an object count, with a 1 for its class, and g_obj · BCE(objectness, t) is
+    added where it is counted (Redmon & Farhadi, YOLOv3). DFL is the cross entropy of a distribution
+    against the two bins next to the distance, mean over the sides (Li et al., Generalized Focal
+    Loss, 2020).
 
     Args:
         emitter: Appends to the graph.
@@ -107,6 +115,7 @@ def detection_loss(
     terms = [pen("Mul", pen("Mul", pen("Sub", 1.0, overlap), target), gains.box)]
     if found.objectness is None:
         entropy = _cross_entropy(pen, found.logits, pen("Mul", one_hot, target))
+        entropy = pen("Mul", entropy, goal["goal_counted"])
     else:
         taken = pen.float(pen("Greater", label, pen.array(-1, np.int64)))
         entropy = pen("Mul", _cross_entropy(pen, found.logits, one_hot), taken)
