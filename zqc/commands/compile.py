@@ -508,6 +508,7 @@ def _write_report(
         ranges=input_ranges(outcome.candidate),
         given={
             "--images": given.images if isinstance(given.images, Path) else None,
+            "--labels": given.labels,
             "--statistics": given.statistics,
             "--no-statistics": given.no_statistics,
             "--require-statistics": given.require_statistics,

@@ -38,7 +38,7 @@ def test_version(zqc):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["compile"], ["synthesize"], ["inspect"], ["check"], ["bench"]]
+    "command", [[], ["compile"], ["tune"], ["synthesize"], ["inspect"], ["check"], ["bench"]]
 )
 def test_help(zqc, command):
     """Every command explains itself."""

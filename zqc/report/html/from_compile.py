@@ -170,7 +170,8 @@ def _command(result: CompileResult, given: Mapping[str, Path | bool | None]) -> 
     """The command line that makes the same again: the recipe is in the output."""
     if result.output is None or not result.source:
         return ""
-    words = ["zqc", "compile", result.source, "--recipe", str(result.output)]
+    name = "tune" if given.get("--labels") else "compile"
+    words = ["zqc", name, result.source, "--recipe", str(result.output)]
     for option, value in given.items():
         if value is True:
             words.append(option)

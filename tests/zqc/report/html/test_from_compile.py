@@ -86,6 +86,9 @@ def test_what_a_page_says():
         "zqc compile models/detector.onnx --recipe 'out dir/detector.w4a8.onnx' "
         "--images 'my photos' --no-statistics"
     )
+    labelled = compiled_page(RESULT, given={"--images": Path("a"), "--labels": Path("a.json")})
+    assert labelled.command.startswith("zqc tune models/detector.onnx --recipe ")
+    assert labelled.command.endswith("--images a --labels a.json")
     render(page)
 
 
