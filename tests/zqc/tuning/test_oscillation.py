@@ -1,15 +1,18 @@
 """The remedy against weights that swing."""
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
+from passes.analysis.log_affine import level_sets
 from tests.zqc.tuning.nets import BITS, networks
-from zqc.autodiff.emitter import Emitter
+from zqc.autodiff.emitter import Emitter, float_input
 from zqc.autodiff.engine import backward
 from zqc.autodiff.shapes import infer_shapes
 from zqc.runtime import session
+from zqc.tuning.levels import Levels
 from zqc.tuning.oscillation import dampening, dampening_share
-from zqc.tuning.trainable import trainable
+from zqc.tuning.trainable import Parameter, trainable
 
 
 def test_weights_are_pulled_to_the_middle_of_their_bins(rng):
@@ -33,6 +36,27 @@ def test_weights_are_pulled_to_the_middle_of_their_bins(rng):
     assert float(got) == pytest.approx(12 * sum(np.square(a).sum() for a in apart) / count)
     for slope, each in zip(found, apart, strict=True):
         np.testing.assert_allclose(slope, 24 * each / count, rtol=1e-4, atol=1e-6)
+
+
+def test_on_levels_a_weight_is_pulled_to_its_level(rng):
+    """The distance is that to the nearest level, in steps of a grid of so many bits."""
+    integers = level_sets(4)[5][rng.integers(0, 16, (3, 80))].astype(np.float64)
+    levels = Levels.of(integers, 0, 4)
+    value = float_input("w", (3, 80))
+    start = (integers / levels.stretch).astype(np.float32)
+    one = Parameter("w_q", ("layer",), value, start, None, np.ones(()), (-8, 7), levels)
+    graph = ir.Graph([value], [], nodes=[], opset_imports={"": 18}, name="levels")
+    model = ir.Model(graph, ir_version=9)
+    emitter = Emitter(graph)
+    far, around = dampening(emitter, [one])
+    seed = emitter.array(np.ones((), np.float32), "seed")
+    (slope,) = backward(model, {far: seed}, [value], around=around)
+    graph.outputs[:] = [far, slope]
+    moved = start + rng.uniform(-1, 1, start.shape).astype(np.float32)
+    got, found = session.load(model, threads=1)({"w": moved}).values()
+    apart = moved - levels.nearest(moved.astype(np.float64)) / levels.stretch
+    assert float(got) == pytest.approx(12 * np.square(apart).mean())
+    np.testing.assert_allclose(found, 24 * apart / apart.size, rtol=1e-4, atol=1e-6)
 
 
 def test_it_begins_in_the_middle_and_grows_to_the_end():
