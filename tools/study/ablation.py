@@ -23,6 +23,7 @@ from zqc.recipe.recipe import (
     ROUNDINGS,
     SHIFTS,
     THRESHOLDS,
+    WEIGHT_LEVELS,
 )
 
 Changes = Mapping[str, object]
@@ -37,6 +38,7 @@ NOTHING: Changes = {
     "lp": 2,
     "z_score": None,
     "rounding": "nearest",
+    "weight_levels": "uniform",
     "bias_correction": "none",
     "second_moments": False,
     "channel_outputs": False,
@@ -56,6 +58,7 @@ CHANGES: tuple[Changes, ...] = (
     *({"threshold": value} | ({"lp": 3} if value == "lp" else {}) for value in THRESHOLDS),
     *({"z_score": value} for value in (None, 8.0)),
     *({"rounding": value} for value in ROUNDINGS),
+    *({"weight_levels": value} for value in WEIGHT_LEVELS),
     *({"bias_correction": value} for value in BIAS_CORRECTIONS),
     *({"second_moments": value} for value in (False, True)),
     *({"channel_outputs": value} for value in (False, True)),
