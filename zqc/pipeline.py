@@ -208,7 +208,12 @@ def with_other_bits(
     They are rounded to the nearest, as that takes seconds: enough to see what bits would gain.
     """
     recipe = replace(
-        plan.recipe, bits=bits, first_last_bits=8, rounding="nearest", second_moments=False
+        plan.recipe,
+        bits=bits,
+        first_last_bits=8,
+        rounding="nearest",
+        weight_levels="auto",
+        second_moments=False,
     )
     other, candidate = replace(plan, recipe=recipe, bits_of={}), outcome.candidate
     batches = outcome.written.batches

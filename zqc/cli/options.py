@@ -72,6 +72,10 @@ def weights(value: str) -> dict[str, float]:
     if not value:
         return {}
     pairs = [part.partition("=") for part in value.split(",")]
+    names = [name.strip() for name, _, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise click.BadParameter(f"{value!r} has {twice} twice")
     try:
         return {name.strip(): float(number) for name, _, number in pairs}
     except ValueError as error:

@@ -35,12 +35,13 @@ def learning_loss(loaded: LoadedModel, detector: Detector, recipe: Recipe) -> De
     """How the outputs are read where weights are learned; None where that is not known or asked.
 
     Raises:
-        OptionError: The detector's own loss is to count, and none is known.
+        OptionError: A term of the loss that needs it is to count, and it is not known.
     """
     if not recipe.learns:
         return None
-    if recipe.loss_weights.get("detection", 0) > 0:
-        return loss_of_detector(loaded, detector, "a weight of detection in the loss")
+    for term in ("detection", "agreement"):
+        if recipe.loss_weights.get(term, 0) > 0:
+            return loss_of_detector(loaded, detector, f"--loss-weights {term}=…")
     return loss_of(detector.convention, detector.facts)
 
 
@@ -68,6 +69,6 @@ def loss_of_detector(
         )
         raise OptionError(
             f"{option} needs the loss of the detector, and {what}; conventions with a loss are "
-            f"{KNOWN}; leave {option.removeprefix('a ')} out"
+            f"{KNOWN}; leave {option} out"
         )
     return loss

@@ -32,10 +32,14 @@ def weighing_labels(recipe: Recipe, labels: Path | None) -> Recipe:
     if labels is None:
         return recipe
     weights = {"detection": _WEIGHT, **recipe.loss_weights}
-    if not recipe.learns or weights["detection"] == 0:
+    if not recipe.learns:
         raise OptionError(
-            f"{labels} would not be used: labels count where weights are learned, and detection "
-            "has a weight in the loss; leave them out, or say zqc tune"
+            f"{labels} would not be used: labels count where weights are learned; leave them out, "
+            "or say zqc tune"
+        )
+    if weights["detection"] == 0:
+        raise OptionError(
+            f"{labels} would not be used: --loss-weights gives detection 0; leave one of them out"
         )
     return replace(recipe, loss_weights=weights)
 

@@ -45,5 +45,7 @@ def tune_model(
         ZqcError: See ``zqc.compile``.
         TypeError: There is no such option, or it is ``rounding``.
     """
+    if "rounding" in options:
+        raise TypeError("there is no option 'rounding': zqc.tune learns weights in any case")
     base = TUNED if recipe is None else recipe
     return compile_model(model, output, recipe=base, rounding=TUNED.rounding, **options)

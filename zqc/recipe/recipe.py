@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -26,7 +27,12 @@ LossTerm = Literal["features", "agreement", "detection", "heads", "dampening"]
 
 WEIGHT_BITS = tuple(range(2, 9))
 BITS = (4, 8)
+LEVEL_WIDTHS = (3, 4)
+"""Bits of weights that can be on levels, see ``passes.analysis.log_affine``."""
 _REDUCED_BITS = 7
+_MOST_RATE = 10.0
+_MOST_WEIGHT = 1e6
+"""What is larger overflows sooner or later."""
 MOST_SAMPLES = 1_000_000
 """Pictures. They are held in memory, and no machine holds more of them."""
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -178,6 +184,7 @@ class Recipe:
     bits_of: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
@@ -202,13 +209,27 @@ class Recipe:
         if self.input_shape is not None and min(self.input_shape) < 1:
             raise OptionError(f"input_shape is {self.input_shape}, but both must be 1 or more")
 
+    def _check_kinds(self) -> None:
+        """Numbers are numbers, and switches true or false."""
+        for name, kind, said in _KINDS:
+            value = getattr(self, name)
+            fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+            if not fits and not (value is None and name in _OPEN):
+                raise OptionError(f"{name} is {value!r}, but must be {said}")
+
     def _check_numbers(self) -> None:
         if self.lp < 1:
             raise OptionError(f"lp is {self.lp}, but must be 1 or more")
-        for name, usual in (("z_score", "5 to 20"), ("rate", "0.002 to 0.02")):
+        for name, most, usual in (
+            ("z_score", math.inf, "5 to 20"),
+            ("rate", _MOST_RATE, "0.002 to 0.05"),
+        ):
             number = getattr(self, name)
-            if number is not None and not (number > 0 and math.isfinite(number)):
-                raise OptionError(f"{name} is {number:g}, but must be above 0; usual are {usual}")
+            if number is not None and not (0 < number <= most and math.isfinite(number)):
+                limit = "a finite number" if most == math.inf else f"at most {most:g}"
+                raise OptionError(
+                    f"{name} is {number:g}, but must be above 0 and {limit}; usual are {usual}"
+                )
         for name in ("samples", "pictures_seen"):
             count = getattr(self, name)
             if count is not None and count < 1:
@@ -225,6 +246,11 @@ class Recipe:
                 f"weight_levels is log-affine, but the target {self.target} takes no codes of "
                 "weights; leave it out, or take ort-x86 or ort-arm"
             )
+        if self.weight_levels == "log-affine" and not self._may_have_levels():
+            raise OptionError(
+                f"weight_levels is log-affine, but levels are for weights of 3 and 4 bits, and "
+                f"these have {self.weight_bits}; ask for 4 bits, or leave it out"
+            )
         if self.min_runtime is None:
             return
         versions.check(self.min_runtime)
@@ -233,6 +259,13 @@ class Recipe:
                 f"min_runtime is a version of ONNX Runtime, but the target is {self.target}; "
                 "leave one of them out"
             )
+
+    def _may_have_levels(self) -> bool:
+        """Whether any weights may have so few bits that they have levels."""
+        bits = {self.weight_bits, self.reduced(self.first_last_bits), *self.bits_of.values()}
+        if self.chooses_bits or self.may_mix_bits:
+            bits |= set(range(self.least_bits, self.most_bits + 1))
+        return not bits.isdisjoint(LEVEL_WIDTHS)
 
     @property
     def weight_bits(self) -> int:
@@ -331,12 +364,21 @@ def _checked_bits(bits_of: Mapping[str, int]) -> dict[str, int]:
 
 def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """What terms of the loss count, if there are such terms, and something is left to learn by."""
+    if not isinstance(weights, Mapping):
+        raise OptionError(
+            f"loss_weights is {weights!r}, but must have a number for each term, such as "
+            '{"detection": 0.1}'
+        )
     for name, weight in weights.items():
         if name not in LOSS_TERMS:
             known = ", ".join(LOSS_TERMS)
             raise OptionError(f"loss_weights has {name!r}, but the terms of the loss are {known}")
-        if not (weight >= 0 and math.isfinite(weight)):
-            raise OptionError(f"loss_weights gives {name} {weight:g}, but must give 0 or more")
+        known_number = isinstance(weight, Real) and not isinstance(weight, bool)
+        if not (known_number and 0 <= weight <= _MOST_WEIGHT):
+            raise OptionError(
+                f"loss_weights gives {name} {weight!r}, but must give a number from 0 to "
+                f"{_MOST_WEIGHT:,.0f}"
+            )
     if weights.get("features") == 0 and not any(
         weights.get(name, 0) for name in ("agreement", "detection", "heads")
     ):
@@ -372,6 +414,15 @@ def _flat(values: object) -> Iterable[float]:
     else:
         yield float(values)  # type: ignore[arg-type]
 
+
+_OPEN = ("z_score", "target_size", "target_latency", "samples", "pictures_seen", "rate")
+"""Numbers that may be None."""
+
+_KINDS: tuple[tuple[str, type, str], ...] = (
+    *((name, Integral, "a whole number") for name in ("lp", "samples", "seed", "pictures_seen")),
+    *((n, Real, "a number") for n in ("z_score", "rate", "target_size", "target_latency")),
+    *((f.name, bool, "True or False") for f in fields(Recipe) if isinstance(f.default, bool)),
+)
 
 TUNED = Recipe(effort="thorough", rounding="learned")
 """What ``zqc tune`` begins with: ``--effort thorough`` of ``zqc compile``, whatever the bits."""

@@ -140,9 +140,8 @@ class Training:
 
     def left(self, standing: Standing) -> float:
         """What the best parameters leave of the loss that it began with."""
-        return self._loss(standing.least, standing.first) / (
-            self._loss(standing.first, standing.first) or 1.0
-        )
+        first = self._loss(standing.first, standing.first)
+        return self._loss(standing.least, standing.first) / first if first else 1.0
 
     def _told(self, standing: Standing) -> str:
         """The loss and its parts, as shares of what they began with."""

@@ -124,8 +124,9 @@ def tune(
             )
         except (UnsupportedOperatorError, InputShapeError) as error:
             progress.say(f"Weights are not learned, only rounded: {error}")
-            built = None
+            return Tuned(quantized, None)
         if built is None:
+            progress.say("Nothing is learned: no weights of an integer layer lead to what counts")
             return Tuned(quantized, None)
         pictures, source, key = batches.pictures, input_name(model), ""
         goals = None

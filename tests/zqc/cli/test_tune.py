@@ -57,7 +57,9 @@ def test_labels_need_their_pictures(zqc):
     [
         ("detection", "write NAME=WEIGHT"),
         ("speed=1", "the terms of the loss are features, agreement"),
-        ("heads=-1", "must give 0 or more"),
+        ("heads=-1", "must give a number from 0 to 1,000,000"),
+        ("heads=1e300", "must give a number from 0 to 1,000,000"),
+        ("heads=1,heads=2", "has heads twice"),
         ("features=0", "leaves out the features"),
     ],
 )

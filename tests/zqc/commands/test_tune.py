@@ -66,5 +66,8 @@ def test_a_loss_that_is_unknown_cannot_count(tmp_path):
     del model.metadata_props["task"], model.metadata_props["names"]
     model.graph.outputs[:] = [v for n in model.graph for v in n.outputs if v.name == "fine"]
     ir.save(model, tmp_path / "m.onnx")
-    with pytest.raises(OptionError, match="a weight of detection in the loss needs the loss"):
-        zqc.tune(tmp_path / "m.onnx", input_format=InputFormat(), loss_weights={"detection": 0.1})
+    for term in ("detection", "agreement"):
+        with pytest.raises(OptionError, match=f"--loss-weights {term}=… needs the loss"):
+            zqc.tune(tmp_path / "m.onnx", input_format=InputFormat(), loss_weights={term: 0.1})
+    with pytest.raises(TypeError, match=r"no option 'rounding': zqc\.tune learns"):
+        zqc.tune(tmp_path / "m.onnx", rounding="nearest")

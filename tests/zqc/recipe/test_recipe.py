@@ -5,8 +5,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from passes.analysis.log_affine import WIDTHS
 from zqc.errors import OptionError
-from zqc.recipe.recipe import Recipe
+from zqc.recipe.recipe import LEVEL_WIDTHS, Recipe
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,15 @@ def test_precisions_have_their_usual_names(bits, act_bits, name):
         ("min_runtime", "1.16.3", "min_runtime is '1.16.3'"),
         ("min_runtime", "newest", "min_runtime is 'newest'"),
         ("samples", 0, "samples is 0"),
+        ("samples", "x", "samples is 'x', but must be a whole number"),
+        ("pictures_seen", 1.5, "pictures_seen is 1.5, but must be a whole number"),
+        ("rate", "x", "rate is 'x', but must be a number"),
+        ("rate", 1e39, "rate is 1e.39, but must be above 0 and at most 10"),
+        ("lp", True, "lp is True, but must be a whole number"),
+        ("ema", "yes", "ema is 'yes', but must be True or False"),
+        ("loss_weights", "heads=1", "loss_weights is 'heads=1', but must have a number for each"),
+        ("loss_weights", {"heads": "a"}, "gives heads 'a', but must give a number from 0"),
+        ("weight_levels", "log-affine", "log-affine, but levels are for weights of 3 and 4 bits"),
         ("samples", -3, "samples is -3"),
         ("samples", 10**15, "may be 1,000,000 at most"),
         ("seed", -1, "seed is -1"),
@@ -72,6 +82,15 @@ def test_a_reduced_range_has_seven_bits(bits, first_last):
     assert (recipe.bits, recipe.first_last_bits, recipe.act_bits) == (bits, first_last, 8)
     recipe = Recipe(bits=bits, first_last_bits=first_last)
     assert (recipe.weight_bits, recipe.first_last_weight_bits) == (bits, first_last)
+
+
+def test_where_levels_can_be():
+    """Where weights have 3 or 4 bits, or may come to have them."""
+    assert LEVEL_WIDTHS == WIDTHS
+    for options in ({"bits": 3}, {"bits": 5}, {"target_size": 0.2}, {"bits_of": {"*": 4}}):
+        assert Recipe(weight_levels="log-affine", **options).log_affine
+    with pytest.raises(OptionError, match="these have 5; ask for 4 bits"):
+        Recipe(weight_levels="log-affine", bits=5, uniform_bits=True)
 
 
 def test_a_misspelt_option_raises():

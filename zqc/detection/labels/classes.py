@@ -10,8 +10,8 @@ from zqc.detection.labels.labels import Labels, Truth
 from zqc.errors import LabelError
 
 _REMEDY = (
-    "name the model's classes, in its metadata (names) or with --names and a list or a file that "
-    "has one name in each line"
+    "name the model's classes in its metadata (names); zqc check takes --names, with a list or a "
+    "file that has one name in each line"
 )
 
 
@@ -162,7 +162,8 @@ def _unknown(labels: Labels, index: int, names: Sequence[str]) -> str:
     hint = f" (is it {plain[near[0]]}?)" if near else ""
     return (
         f"the model knows no class {category}{hint}, of which {labels.path} has boxes: {known}; "
-        "rename it in the labels, or give the model's names with --names"
+        "rename it in the labels, or name the model's classes in its metadata (names); zqc check "
+        "takes --names"
     )
 
 
