@@ -68,7 +68,11 @@ def tensors(count=4, seed=1):
 
 @cache
 def quantized(**options):
-    """The plan, and what the pipeline makes of the net; nobody may change it."""
+    """The plan, and what the pipeline makes of the net; nobody may change it.
+
+    Weights have uniform levels: what looks others up is large beside so small a net.
+    """
+    options = {"weight_levels": "uniform"} | options
     plan = plan_of(Recipe(input_format=RANGE, uniform_bits=True, **options))
     loaded = model_file.load(proto())
     prepared, plan = pipeline.begin(loaded, plan)

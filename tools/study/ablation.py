@@ -23,7 +23,6 @@ from zqc.recipe.recipe import (
     ROUNDINGS,
     SHIFTS,
     THRESHOLDS,
-    WEIGHT_LEVELS,
 )
 
 Changes = Mapping[str, object]
@@ -58,7 +57,7 @@ CHANGES: tuple[Changes, ...] = (
     *({"threshold": value} | ({"lp": 3} if value == "lp" else {}) for value in THRESHOLDS),
     *({"z_score": value} for value in (None, 8.0)),
     *({"rounding": value} for value in ROUNDINGS),
-    *({"weight_levels": value} for value in WEIGHT_LEVELS),
+    *({"weight_levels": value} for value in ("auto", "uniform")),
     *({"bias_correction": value} for value in BIAS_CORRECTIONS),
     *({"second_moments": value} for value in (False, True)),
     *({"channel_outputs": value} for value in (False, True)),

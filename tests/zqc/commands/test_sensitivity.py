@@ -13,7 +13,13 @@ from zqc.commands.sensitivity import cache_path, sensitivity
 from zqc.errors import OptionError
 from zqc.progress import Silent
 
-OPTIONS = {"images": tensors(), "input_format": RANGE, "threads": 1, "jobs": 1}
+COMMON = {
+    "images": tensors(),
+    "input_format": RANGE,
+    "threads": 1,
+    "weight_levels": "uniform",  # what looks others up is large beside so small a net
+}
+OPTIONS = {**COMMON, "jobs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +70,12 @@ def test_what_is_suggested_comes_true(found, tmp_path, monkeypatch):
     bits_of = dict.fromkeys(suggestion.layers, 8)
     path = tmp_path / "model.onnx"
     onnx.save(proto(), path)
-    options = {name: OPTIONS[name] for name in ("images", "input_format", "threads")}
-    result = compile_model(path, bits=4, bits_of=bits_of, **options)
+    result = compile_model(path, bits=4, bits_of=bits_of, **COMMON)
     parts = {part.kind: part.sqnr_db for part in result.agreement}
     assert parts["boxes"] == pytest.approx(suggestion.measured.boxes_db, abs=1e-6)
     assert parts["scores"] == pytest.approx(suggestion.measured.scores_db, abs=1e-6)
     growth = suggestion.bytes_after - suggestion.bytes_before
-    plain = compile_model(path, tmp_path / "plain.onnx", bits=4, **options)
+    plain = compile_model(path, tmp_path / "plain.onnx", bits=4, **COMMON)
     assert abs(result.bytes_after - plain.bytes_after - growth) < 200  # the recipes in the files
 
 
@@ -85,7 +90,9 @@ def test_the_size_is_predicted_to_a_few_bytes(found):
 def test_the_command_is_ready_for_a_shell(found):
     """With the options of the call, and those that spare layers."""
     command_line = found.suggestion.command
-    assert command_line.startswith("zqc compile MODEL --images DIR --bits 4 --input-range=0:1 ")
+    assert command_line.startswith(
+        "zqc compile MODEL --images DIR --bits 4 --weight-levels uniform --input-range=0:1 "
+    )
     for layer in found.suggestion.layers:
         assert f"--bits-of {layer}=8" in command_line
 

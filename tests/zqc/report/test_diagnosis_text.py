@@ -25,7 +25,9 @@ def test_effects_are_said_as_far_as_they_are_known():
 @pytest.mark.parametrize("budget", [0.5, 1e-4])
 def test_sensitivities(budget):
     """The layers that hurt, what sparing them gains, and a command where one helps."""
-    text = str(sensitivity(proto(), bits=4, budget=budget, jobs=1, **OPTIONS))
+    text = str(
+        sensitivity(proto(), bits=4, weight_levels="uniform", budget=budget, jobs=1, **OPTIONS)
+    )
     assert "Input            0:1" in text
     assert "detections not compared" in text
     assert "deep (Conv, 1,152 weights, 4 bits): alone boxes" in text

@@ -14,6 +14,7 @@ def found(budget):
     return sensitivity(
         proto(),
         bits=4,
+        weight_levels="uniform",  # what looks others up is large beside so small a net
         budget=budget,
         jobs=1,
         images=tensors(),
@@ -82,5 +83,6 @@ def test_what_it_was_made_with():
     page = sensitivity_page(found(0.5))
     assert "bits = 4" in page.recipe.splitlines()
     assert page.command == (
-        "zqc sensitivity MODEL --images DIR --bits 4 --input-range=0:1 --budget 0.5"
+        "zqc sensitivity MODEL --images DIR --bits 4 --weight-levels uniform --input-range=0:1 "
+        "--budget 0.5"
     )
