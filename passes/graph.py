@@ -114,6 +114,26 @@ class Namer:
         return name
 
 
+def named_node(
+    name: Namer, stem: str, kind: str, *inputs: ir.Value, outputs: int = 1, **given: int
+) -> ir.Node:
+    """A node that is not yet in a graph, named after a stem and its operator; so are its outputs.
+
+    Args:
+        name: Names it.
+        stem: What its name begins with.
+        kind: Its operator, of the default domain.
+        *inputs: What it reads.
+        outputs: How many it has.
+        **given: Its attributes.
+    """
+    node = ir.node(kind, inputs, attributes=given, num_outputs=outputs)
+    node.name = name(f"{stem}_{kind.lower()}")
+    for output in node.outputs:
+        output.name = name(node.name)
+    return node
+
+
 def add_initializer(
     graph: ir.Graph, name: str, data: NDArray[np.generic] | ir.TensorProtocol
 ) -> ir.Value:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from passes.analysis.log_affine import code_bits, level_sets, sets_of
-from passes.graph import Namer, add_initializer, constant, int_attribute
+from passes.graph import Namer, add_initializer, constant, int_attribute, named_node
 
 _INT4, _INT32 = ir.DataType.INT4, ir.DataType.INT32.value
 
@@ -65,7 +65,7 @@ class CodedWeights(ir.passes.InPlacePass):
         for bits in sorted({each.bits for each in coded}):
             tables = add_initializer(graph, name(f"levels_{bits}"), _tables(bits))
             for group in _groups([each for each in coded if each.bits == bits]):
-                nodes += _Lookup(graph, name).nodes(group, bits, tables)
+                nodes += _looked_up(graph, name, group, bits, tables)
         if nodes:
             graph.insert_before(graph[0], nodes)
         return ir.passes.PassResult(model, bool(nodes))
@@ -114,58 +114,42 @@ def _groups(weights: Sequence[_Coded]) -> Iterator[list[_Coded]]:
         yield group
 
 
-@dataclass(frozen=True)
-class _Lookup:
-    """Writes the operators for a group."""
+def _looked_up(
+    graph: ir.Graph, name: Namer, group: Sequence[_Coded], bits: int, tables: ir.Value
+) -> list[ir.Node]:
+    """What makes the weights of a group of their codes; the readers are given the results."""
+    stem = name(f"codes_{bits}")
+    nodes: list[ir.Node] = []
 
-    graph: ir.Graph
-    name: Namer
+    def emit(kind: str, *inputs: ir.Value, outputs: int = 1, **given: int) -> Sequence[ir.Value]:
+        nodes.append(named_node(name, stem, kind, *inputs, outputs=outputs, **given))
+        return nodes[-1].outputs
 
-    def nodes(self, group: Sequence[_Coded], bits: int, tables: ir.Value) -> list[ir.Node]:
-        """What makes the weights of their codes; the readers are given the results."""
-        stem = self.name(f"codes_{bits}")
-        levels = level_sets(bits)
-        parts = [_codes(weight.rows, levels[weight.sets]) for weight in group]
-        codes = ir.tensor(np.concatenate(parts).astype(_INT4.numpy()), dtype=_INT4)
-        sets = np.concatenate([weight.sets for weight in group]).astype(np.uint8)
-        index = self._node(stem, "Cast", self._constant(f"{stem}_sets", sets), to=_INT32)
-        own = self._node(stem, "Gather", tables, index.outputs[0], axis=0)
-        places = self._node(stem, "Cast", self._constant(stem, codes), to=_INT32)
-        found = self._node(stem, "GatherElements", own.outputs[0], places.outputs[0], axis=1)
-        nodes, results = [index, own, places, found], found.outputs
-        if len(group) > 1:
-            lengths = self._constant(f"{stem}_lengths", np.array([len(w.rows) for w in group]))
-            split = self._node(stem, "Split", found.outputs[0], lengths, outputs=len(group), axis=0)
-            nodes.append(split)
-            results = split.outputs
-        for weight, result in zip(group, results, strict=True):
-            value, last = weight.value, result
-            if weight.axis:
-                turned = self._node(stem, "Transpose", last)
-                nodes.append(turned)
-                last = turned.outputs[0]
-            elif value.shape is not None and value.shape.rank() > 2:
-                kernel = value.shape.numpy()[1:]
-                shape = self._constant(f"{stem}_shape", np.array([-1, *kernel]))
-                shaped = self._node(stem, "Reshape", last, shape)
-                nodes.append(shaped)
-                last = shaped.outputs[0]
-            last.type, last.shape = ir.TensorType(ir.DataType.INT8), value.shape
-            ir.convenience.replace_all_uses_with(value, last)
-            self.graph.initializers.pop(value.name or "")
-        return nodes
+    def fixed(array: NDArray[np.generic] | ir.TensorProtocol, behind: str = "") -> ir.Value:
+        return add_initializer(graph, name(f"{stem}{behind}"), array)
 
-    def _node(
-        self, stem: str, kind: str, *inputs: ir.Value, outputs: int = 1, **given: int
-    ) -> ir.Node:
-        node = ir.node(kind, inputs, attributes=given, num_outputs=outputs)
-        node.name = self.name(f"{stem}_{kind.lower()}")
-        for output in node.outputs:
-            output.name = self.name(node.name)
-        return node
-
-    def _constant(self, stem: str, array: NDArray[np.generic] | ir.TensorProtocol) -> ir.Value:
-        return add_initializer(self.graph, self.name(stem), array)
+    levels = level_sets(bits)
+    codes = np.concatenate([_codes(one.rows, levels[one.sets]) for one in group])
+    sets = np.concatenate([one.sets for one in group]).astype(np.uint8)
+    (index,) = emit("Cast", fixed(sets, "_sets"), to=_INT32)
+    (own,) = emit("Gather", tables, index, axis=0)
+    packed = fixed(ir.tensor(codes.astype(_INT4.numpy()), dtype=_INT4))
+    (places,) = emit("Cast", packed, to=_INT32)
+    results = emit("GatherElements", own, places, axis=1)
+    if len(group) > 1:
+        lengths = fixed(np.array([len(one.rows) for one in group]), "_lengths")
+        results = emit("Split", results[0], lengths, outputs=len(group), axis=0)
+    for one, result in zip(group, results, strict=True):
+        value, weight = one.value, result
+        if one.axis:
+            (weight,) = emit("Transpose", weight)
+        elif value.shape is not None and value.shape.rank() > 2:
+            shape = fixed(np.array([-1, *value.shape.numpy()[1:]]), "_shape")
+            (weight,) = emit("Reshape", weight, shape)
+        weight.type, weight.shape = ir.TensorType(ir.DataType.INT8), value.shape
+        ir.convenience.replace_all_uses_with(value, weight)
+        graph.initializers.pop(value.name or "")
+    return nodes
 
 
 def _tables(bits: int) -> NDArray[np.int8]:

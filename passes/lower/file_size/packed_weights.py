@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.graph import Namer, add_initializer, constant
+from passes.graph import Namer, add_initializer, constant, named_node
 
 _NARROW = (ir.DataType.INT4, ir.DataType.INT8)
 
@@ -210,10 +210,7 @@ class _Unpacking:
     def _emit(
         self, stem: str, kind: str, *inputs: ir.Value, outputs: int = 1, **given: int
     ) -> ir.Node:
-        node = ir.node(kind, inputs, attributes=given, num_outputs=outputs)
-        node.name = self.name(f"{stem}_{kind.lower()}")
-        for output in node.outputs:
-            output.name = self.name(node.name)
+        node = named_node(self.name, stem, kind, *inputs, outputs=outputs, **given)
         self.nodes.append(node)
         return node
 
