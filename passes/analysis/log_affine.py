@@ -29,6 +29,8 @@ import numpy as np
 from passes.arithmetic import MIN_EXPONENT, exponent_of, integer_range, scales
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 WIDTHS = (3, 4)
@@ -85,6 +87,28 @@ def nearest(steps: Floats, levels: Floats) -> Floats:
     for i in range(rise.shape[-1]):
         result += rise[..., i] * (steps > between[..., i])
     return result
+
+
+def finder(levels: Floats) -> Callable[[Floats], Floats]:
+    """``nearest`` for levels that are asked for often: looked up by the half of a step.
+
+    No middle between two levels lies inside of one, so that the answer is the same.
+
+    Args:
+        levels: Rising levels, (…, levels), broadcastable as in ``nearest``.
+    """
+    halves = 1 << (LEVEL_BITS + 1)
+    middles = (np.arange(halves) + 0.5 - halves // 2) / 2
+    shape = levels.shape[:-1]
+    table = nearest(np.broadcast_to(middles, (*shape, halves)), levels[..., np.newaxis, :])
+    flat = table.reshape(-1)
+    first = np.arange(table.size // halves).reshape(shape) * halves + halves // 2 - 1
+
+    def find(steps: Floats) -> Floats:
+        half = np.clip(np.ceil(2 * steps), 1 - halves // 2, halves // 2).astype(np.intp)
+        return np.asarray(flat[half + first])
+
+    return find
 
 
 def best_levels(

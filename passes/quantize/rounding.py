@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from passes.analysis.log_affine import nearest
+from passes.analysis.log_affine import finder, nearest
 from passes.arithmetic import quantize
 
 _DAMPING = 0.01
@@ -101,18 +103,26 @@ class Compensation:
         """
         down = self.order[..., np.newaxis]
         columns = np.take_along_axis(weight.swapaxes(-1, -2).astype(np.float64), down, -2)
-        rounded, errors = _in_turn(columns, self.root, scale, bits, levels)
+        rounded, errors = _in_turn(columns, self.root, scale, _rounding(bits, levels))
         result = np.empty_like(rounded)
         np.put_along_axis(result, down, rounded, -2)
         return Rounded(result.swapaxes(-1, -2), errors)
+
+
+def _rounding(
+    bits: int, levels: NDArray[np.floating] | None
+) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
+    """What rounds steps to a signed grid, or to levels: as ``on_grid`` does, for many columns."""
+    if levels is not None:
+        return finder(levels)
+    return partial(quantize, scale=1.0, bits=bits, signed=True)
 
 
 def _in_turn(
     columns: Floats,
     upper: Floats,
     scale: NDArray[np.floating],
-    bits: int,
-    levels: NDArray[np.floating] | None,
+    to_grid: Callable[[NDArray[np.floating]], NDArray[np.floating]],
 ) -> tuple[Floats, Floats]:
     """Round columns, shape (..., K, rows), from the last to the first; also the rows' errors."""
     rounded, owed = np.empty_like(columns), np.zeros_like(columns)
@@ -123,7 +133,7 @@ def _in_turn(
         for j in reversed(range(start, stop)):
             own = upper[..., j, j, np.newaxis]
             wanted = columns[..., j, :] + owed[..., j, :] / own
-            rounded[..., j, :] = on_grid(wanted, scale, bits, levels)
+            rounded[..., j, :] = to_grid(wanted / scale)
             error = columns[..., j, :] - rounded[..., j, :] * scale
             total += (own * error + owed[..., j, :]) ** 2
             before = upper[..., start:j, j, np.newaxis]

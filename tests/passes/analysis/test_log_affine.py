@@ -6,6 +6,7 @@ import pytest
 from passes.analysis.log_affine import (
     WIDTHS,
     best_levels,
+    finder,
     level_sets,
     nearest,
     nearest_levels,
@@ -49,6 +50,8 @@ def test_nearest(bits, rng):
     np.testing.assert_allclose(
         np.abs(steps - found), np.abs(steps[..., None] - levels).min(axis=-1), rtol=0, atol=1e-12
     )
+    at_middles = np.concatenate([steps, (levels[:, 1:] + levels[:, :-1]).T / 2])
+    np.testing.assert_array_equal(finder(levels)(at_middles), nearest(at_middles, levels))
     table = nearest_levels(bits)
     np.testing.assert_array_equal(
         table[5], nearest(np.arange(-64.0, 64.0), level_sets(bits)[5].astype(np.float64))
