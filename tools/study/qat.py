@@ -96,6 +96,8 @@ def main(
     from joblib import Parallel, delayed
 
     asked, numbers, chosen = sources.split(","), list(map(int, seeds.split(","))), rows.split(";")
+    if unknown := [name for name in chosen if name not in ROWS]:
+        raise click.UsageError(f"no row is called {unknown[0]!r}; there are {'; '.join(ROWS)}")
     base = {**bits_of(precision), "effort": effort, "pictures_seen": pictures_seen}
     for case in (EXAMPLE, *shared_cases(models, pictures)):
         if detectors not in case.name or not case.model.exists():
