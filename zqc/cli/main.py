@@ -61,13 +61,7 @@ def cli() -> None:
     ),
 )
 @click.argument("model", type=PATH)
-@click.option(
-    "-o",
-    "--output",
-    type=PATH,
-    metavar="FILE",
-    help="The file to write.  [default: MODEL.int8.onnx, …]",
-)
+@options.quantized_option
 @recipe_options.recipe_option
 @recipe_options.precision_options
 @options.images_option

@@ -256,6 +256,14 @@ bench_options = group(
     ),
 )
 
+quantized_option = click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="The file to write.  [default: MODEL.int8.onnx, …]",
+)
+
 report_option = click.option(
     "--report",
     type=PATH,

@@ -26,13 +26,7 @@ _pictures = option_of("Calibration pictures")
     ),
 )
 @click.argument("model", type=PATH)
-@click.option(
-    "-o",
-    "--output",
-    type=PATH,
-    metavar="FILE",
-    help="The file to write.  [default: MODEL.int8.onnx, …]",
-)
+@options.quantized_option
 @recipe_options.recipe_option
 @recipe_options.precision_options
 @recipe_options.learning_options
