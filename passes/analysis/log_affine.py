@@ -25,8 +25,10 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import onnx_ir as ir
 
 from passes.arithmetic import MIN_EXPONENT, exponent_of, integer_range, scales
+from passes.graph import constant, int_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,7 @@ WIDTHS = (3, 4)
 """Bits that levels are chosen for: with two, none are better than uniform ones."""
 
 _ROOM = 0.03
+"""Share of a channel's bytes that the one may be that says what levels it has."""
 
 LEVEL_BITS = 7
 """Bits of a level."""
@@ -168,6 +171,14 @@ def code_bits(integers: NDArray[np.integer], axis: int) -> int | None:
         if sets_of(rows, bits) is not None:
             return bits
     return None
+
+
+def code_bits_behind(node: ir.Node) -> int | None:
+    """The same of the constant that a DequantizeLinear reads; None where it is no INT8 weight."""
+    value, integers = node.inputs[0], constant(node.inputs[0])
+    if value is None or value.dtype != ir.DataType.INT8 or integers is None or integers.ndim < 2:
+        return None
+    return code_bits(integers, int_attribute(node, "axis", 1) % integers.ndim)
 
 
 def sets_of(rows: NDArray[np.integer], bits: int) -> NDArray[np.int64] | None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.analysis.log_affine import LEVEL_BITS, code_bits
+from passes.analysis.log_affine import LEVEL_BITS, code_bits_behind
 from passes.analysis.topology import weighted_layers
 from passes.arithmetic import FLOAT_BITS, Grid
-from passes.graph import constant, int_attribute, name_of
+from passes.graph import constant, name_of
 from passes.layers import by_weight
 from passes.qdq import dequantized_constant
 from zqc.calibration.calibrate import Ranges
@@ -157,11 +157,8 @@ def weight_exponents(quantized: ir.Model) -> dict[str, tuple[int, int]]:
         integers, steps = producer.inputs[0], constant(producer.inputs[1])
         if integers is None or integers.dtype is None or steps is None:
             continue
-        axis, stored = int_attribute(producer, "axis", 1), constant(integers)
-        bits = int(integers.dtype.bitwidth)
-        if stored is not None and stored.ndim > 1 and bits == 8:
-            on_levels = code_bits(stored.astype(np.int16), axis % stored.ndim) is not None
-            bits = LEVEL_BITS if on_levels else bits
+        on_levels = code_bits_behind(producer) is not None
+        bits = LEVEL_BITS if on_levels else int(integers.dtype.bitwidth)
         exponents = np.ceil(np.log2(steps.astype(np.float64))) + bits - 1
         found[node.name or ""] = (int(exponents.min()), int(exponents.max()))
     return found

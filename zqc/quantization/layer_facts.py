@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from passes.analysis.log_affine import code_bits
+from passes.analysis.log_affine import code_bits_behind
 from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
 from passes.graph import constant, int_attribute, name_of, producer_of
@@ -122,9 +122,8 @@ def _bytes(value: ir.Value | None) -> tuple[int, bool]:
     stored, integers = node.inputs[0], constant(node.inputs[0])
     if stored is None or stored.const_value is None or integers is None:
         return 0, False
-    if stored.dtype == ir.DataType.INT8 and integers.ndim > 1:
-        axis = int_attribute(node, "axis", 1) % integers.ndim
-        bits = code_bits(integers, axis)
-        if bits is not None:
-            return integers.size * bits // 8 + integers.shape[axis], True
+    bits = code_bits_behind(node)
+    if bits is not None:
+        channels = integers.shape[int_attribute(node, "axis", 1) % integers.ndim]
+        return integers.size * bits // 8 + channels, True
     return stored.const_value.nbytes, False
