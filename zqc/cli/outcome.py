@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import traceback
 from contextlib import contextmanager
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from zqc.progress import Progress
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-"""What moves the cursor of a terminal, or colours it: names in files may have that."""
 
 EXIT_ERROR = 1
 EXIT_LIMIT = 3
@@ -84,7 +80,7 @@ def fail(
 
 
 def _said(error: BaseException, message: str, code: int, *, as_json: bool, result: Any) -> int:
-    message = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(message.split()))
+    message = screen.printable(" ".join(message.split()))
     log = logging.getLogger("zqc")
     if code == EXIT_UNEXPECTED and not log.isEnabledFor(logging.INFO):
         message += "; --verbose shows where, please report it"

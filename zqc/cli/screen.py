@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any, TextIO
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 _WIDEST = 100
 """Longer lines are hard to read, however wide the terminal is."""
+
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""What moves the cursor of a terminal, or colours it: names in files may have that. A line feed is
+between lines."""
 
 
 def progress() -> Progress:
@@ -57,9 +62,15 @@ def show(text: Text) -> None:
     from zqc.report.text import hanging
 
     console = Console(file=sys.stdout, highlight=False)
+    text.plain = printable(text.plain)
     if console.is_terminal:
         text = hanging(text, width_of(sys.stdout))
     console.print(text, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """The text with something to see in the place of each character that steers a terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def complain(error: str | click.ClickException) -> None:

@@ -63,7 +63,8 @@ def with_labels(pictures: ImageSet, labels: Path, detector: Detector) -> ImageSe
             shown.append(_placed(truth, placement, *tensors.shape[2:]))
         else:
             shown.append(None)
-    return replace(pictures, labels=tuple(shown))
+    source = f"{pictures.source}, {len(listed)} of them with labels"
+    return replace(pictures, source=source, labels=tuple(shown))
 
 
 def _placed(truth: Truth, placement: PicturePlacement, height: int, width: int) -> Objects:

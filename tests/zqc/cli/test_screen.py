@@ -57,6 +57,12 @@ def test_results_hang_on_a_terminal(monkeypatch):
     assert " ".join(" ".join(each[17:] for each in lines[:-1]).split()) == LONG
 
 
+def test_names_do_not_steer_the_terminal(capsys):
+    """A layer's name that would clear the screen is shown as one that cannot; styles stay."""
+    screen.show(line("Layer", "a\x1b[2Jb\x9bc", "bold"))
+    assert capsys.readouterr().out.split() == ["Layer", "a\ufffd[2Jb\ufffdc"]
+
+
 def test_results_are_lines_in_a_pipe(capsys):
     """A fact is one line however long it is, so that grep finds it."""
     screen.show(Text("\n").join([line("Label", LONG), line("Other", "short")]))

@@ -35,7 +35,9 @@ def test_boxes_lie_where_the_pictures_lie_in_the_input(tmp_path):
         ],
     }
     (tmp_path / "l.json").write_text(json.dumps(content))
-    first, second, third = with_labels(pictures, tmp_path / "l.json", detector()).labels
+    labelled = with_labels(pictures, tmp_path / "l.json", detector())
+    assert labelled.source == f"{pictures.source}, 2 of them with labels"
+    first, second, third = labelled.labels
     assert first.boxes.tolist() == [[16, 136, 48, 176], [200, 188, 256, 208]]
     assert first.classes.tolist() == [1, 1]
     assert len(second) == 0
