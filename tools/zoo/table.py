@@ -17,25 +17,23 @@ seconds of the compilation. Messages, and reasons for layers in float, are below
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from tools.paths import ROOT, SCENES
+from tools.paths import SCENES
 from tools.zoo.decoding import convention_of
 from tools.zoo.environment import FOLDER
 from tools.zoo.exports import EXPORTS
 from tools.zoo.network import Network
 from tools.zoo.registry import NETWORKS
+from tools.zoo.running import Result, run_zqc
 from zqc.detection.agreement import OutputsMeter
 from zqc.detection.average_precision import agreement
 from zqc.detection.parts import output_parts
@@ -46,7 +44,6 @@ from zqc.pictures.input_format import InputFormat
 from zqc.runtime import session
 
 HELDOUT = SCENES / "heldout"
-SECONDS = 1800.0
 FEW = 4
 
 _COLUMNS = (
@@ -60,8 +57,6 @@ _COLUMNS = (
     "time",
     "seconds",
 )
-
-Result = dict[str, Any]
 
 
 @click.command()
@@ -120,10 +115,10 @@ def _measured(network: Network, model: Path, bits: int, samples: int, threads: i
         others = _pictures(Path(folder) / "comparison", 100, samples)
         files = [str(model), "-o", str(output), f"--images={first}", f"--samples={samples}"]
         options = [f"--bits={bits}", f"--threads={threads}", *_format_options(network)]
-        compiled = _zqc("compile", *files, *options)
+        compiled = run_zqc("compile", *files, *options)
         if "error" in compiled:
             return compiled
-        checked = _zqc("check", str(model), str(output), f"--images={others}", *options[1:])
+        checked = run_zqc("check", str(model), str(output), f"--images={others}", *options[1:])
         found = _agreement(network, model, output, others)
         left = _left(network, model, others)
         return {"compiled": compiled, "checked": checked, "ap": found, "left": left}
@@ -145,24 +140,6 @@ def _format_options(network: Network) -> list[str]:
         ",".join(map(str, each[::-1] if network.bgr else each)) for each in network.statistics
     )
     return [f"--mean={mean}", f"--std={std}", *order]
-
-
-def _zqc(*arguments: str) -> Result:
-    """Run zqc and return its JSON object; whatever else it ends with becomes an error, too."""
-    command = [sys.executable, "-m", "zqc", *arguments, "--json"]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": {"type": "Timeout", "message": f"took more than {SECONDS:.0f} s"}}
-    try:
-        result: Result = json.loads(done.stdout)
-    except ValueError:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        message = f"code {done.returncode}: {last}"
-        return {"error": {"type": "Crash", "message": message}}
-    return result
 
 
 def _agreement(network: Network, model: Path, output: Path, pictures: Path) -> float | str:
