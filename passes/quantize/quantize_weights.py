@@ -144,6 +144,7 @@ def rounded_weight(
     second_moments: bool = False,
     per_tensor: bool = False,
     log_affine: bool = False,
+    neighbours: bool = True,
 ) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
     """Return what a weight becomes: case 1 of ``QuantizeWeights``, and the limit of case 2.
 
@@ -157,6 +158,8 @@ def rounded_weight(
         second_moments: Whether the second moment of the output is corrected, likewise.
         per_tensor: Whether all channels have the same step.
         log_affine: Whether layers that can have them get levels.
+        neighbours: Whether other thresholds than those of the least squared error are tried, too,
+            where errors compensate each other; it takes three times as long.
 
     Returns:
         The integers in the shape of the weight, in floating point, and the step of each channel
@@ -164,7 +167,8 @@ def rounded_weight(
     """
     axis = readers[0][0].output_axis
     per_tensor = per_tensor or _is_no_matrix(readers[0][0])
-    several = moments is not None and compensate and bits < _EVERY_BIT and not per_tensor
+    several = neighbours and moments is not None and compensate
+    several = several and bits < _EVERY_BIT and not per_tensor
     if log_affine and has_levels(readers[0][0], bits, per_tensor=per_tensor):
         tried = _log_affine_grids(readers, weight, bits, 1 + len(_NEIGHBOURS) * several)
     else:

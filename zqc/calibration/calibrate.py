@@ -16,6 +16,7 @@ from zqc.calibration.activation_bits import in_need_of_bits
 from zqc.calibration.collect import CalibrationStatistics, collect
 from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
+from zqc.calibration.second_moments import Fold
 from zqc.calibration.sensitivity import Sensitivity, sensitivities, weighted
 from zqc.calibration.thresholds import Method, choose_grid, grid_up_to
 from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
@@ -61,9 +62,9 @@ class Ranges:
         """Mean per channel, shape (C,), of every quantized tensor, by name."""
         return {name: seen.mean for name, seen in self.statistics.tensors.items()}
 
-    def with_moments(self, moments: dict[str, NDArray[np.float64]]) -> Ranges:
-        """The same with other second moments of the layers' inputs."""
-        return replace(self, statistics=replace(self.statistics, moments=moments))
+    def with_moments(self, folds: tuple[Fold, ...]) -> Ranges:
+        """The same with other moments of the layers' inputs."""
+        return replace(self, statistics=replace(self.statistics, folds=folds))
 
 
 def calibrate(

@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from passes.analysis.topology import weighted_layers
 from passes.graph import name_of
 from zqc.calibration.histogram import Histogram, add, empty, merged
-from zqc.calibration.second_moments import RunningMoments, input_columns
+from zqc.calibration.second_moments import Fold, RunningMoments, SecondMoments, input_columns
 from zqc.calibration.tensor_reader import TensorReader
 from zqc.errors import RuntimeFailure
 
 if TYPE_CHECKING:
     from zqc.progress import Task
+
+
+_FOLDS = 2
+"""Parts that the pictures of a single kind are in: what is rounded for one is judged by another."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,17 @@ class CalibrationStatistics:
 
     Attributes:
         tensors: By name of the tensor.
-        moments: By name of the layer: E[x xᵀ] of its inputs, see ``input_moments``.
+        folds: Moments of the layers' inputs in parts of the set: a part for each kind of pictures;
+            of one kind, every other batch. One part where there is one batch.
     """
 
     tensors: dict[str, TensorStatistics]
-    moments: dict[str, NDArray[np.float64]]
+    folds: tuple[Fold, ...]
+
+    @property
+    def moments(self) -> SecondMoments:
+        """By name of the layer: E[x xᵀ] of its inputs, see ``input_moments``."""
+        return SecondMoments(self.folds)
 
 
 def collect(
@@ -68,7 +78,7 @@ def collect(
         model: A float model with one input.
         tensors: Names of inputs or intermediate tensors.
         kinds: The batches of each kind of pictures, input tensors (N, C, H, W); each is run once
-            and forgotten. Only histograms tell one kind from another.
+            and forgotten. Means do not tell one kind from another.
         samples: Output positions per picture at which the input of each layer is looked at.
         task: Advanced by the number of pictures.
         threads: Threads of ONNX Runtime.
@@ -83,11 +93,12 @@ def collect(
     histograms = {name: [empty() for _ in kinds] for name in tensors}
     sums = {name: np.zeros(1) for name in tensors}
     layers = [n for n in weighted_layers(model.graph) if name_of(n.inputs[0]) in histograms]
-    moments: dict[str, RunningMoments] = {}
+    folds: list[dict[str, RunningMoments]] = [{} for _ in range(max(len(kinds), _FOLDS))]
     generator = np.random.default_rng(0)
     pictures = 0
-    for kind, batch in _numbered(kinds):
+    for number, (kind, batch) in enumerate(_numbered(kinds)):
         values = read(batch)
+        fold = folds[kind if len(kinds) > 1 else number % _FOLDS]
         for name in tensors:
             array = values[name]
             try:
@@ -102,13 +113,13 @@ def collect(
             positions = generator.random(samples * len(batch))
             seen = input_columns(layer, values[name_of(layer.inputs[0])], positions)
             if seen is not None and layer.name:
-                moments.setdefault(layer.name, RunningMoments()).add(seen)
+                fold.setdefault(layer.name, RunningMoments()).add(seen)
         pictures += len(batch)
         task.advance(steps=len(batch))
     count = max(pictures, 1)
     return CalibrationStatistics(
         {name: TensorStatistics(tuple(histograms[name]), sums[name] / count) for name in tensors},
-        {name: running.mean() for name, running in moments.items()},
+        tuple({n: running.moments() for n, running in fold.items()} for fold in folds if fold),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -25,12 +27,65 @@ SAMPLES_AT_ONCE = 128
 """Samples that are multiplied at once: adding up the products costs the same for one as for all."""
 
 
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What the columns x of ``input_columns`` are like over some pictures.
+
+    Attributes:
+        second: M = E[x xᵀ], shape (groups, blocks, K, K).
+        mean: E[x], shape (groups, blocks, K).
+        samples: Over how many samples.
+    """
+
+    second: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    samples: int
+
+
+Fold = Mapping[str, Moments]
+"""Of one part of the calibration set, by name of the layer."""
+
+
+class SecondMoments(Mapping[str, NDArray[np.float64]]):
+    """M of each layer over the samples of several folds, computed when it is asked for.
+
+    Args:
+        folds: The folds, all of the same layers.
+    """
+
+    def __init__(self, folds: Sequence[Fold]) -> None:
+        self._folds = folds
+
+    def __getitem__(self, layer: str) -> NDArray[np.float64]:
+        """M of a layer."""
+        if layer not in self:
+            raise KeyError(layer)
+        every = [fold[layer] for fold in self._folds]
+        if len(every) == 1:
+            return every[0].second
+        total = sum(one.samples for one in every)
+        return np.asarray(sum(one.second * (one.samples / total) for one in every))
+
+    def __contains__(self, layer: object) -> bool:
+        """Whether there is such a layer; nothing is computed for it."""
+        return bool(self._folds) and layer in self._folds[0]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the layers."""
+        return iter(self._folds[0] if self._folds else ())
+
+    def __len__(self) -> int:
+        """The number of layers."""
+        return len(self._folds[0]) if self._folds else 0
+
+
 class RunningMoments:
-    """E[x xᵀ] over samples that come a few at a time, all the same number per picture."""
+    """``Moments`` over samples that come a few at a time, all the same number per picture."""
 
     def __init__(self) -> None:
         self._waiting: list[NDArray[np.float32]] = []
         self._sum: NDArray[np.float64] | None = None
+        self._total = np.zeros(())
         self._samples = 0
 
     def add(self, columns: NDArray[np.float32]) -> None:
@@ -39,19 +94,20 @@ class RunningMoments:
         if sum(columns.shape[-1] for columns in self._waiting) >= SAMPLES_AT_ONCE:
             self._multiply()
 
-    def mean(self) -> NDArray[np.float64]:
-        """Return the mean of x xᵀ over all samples, shape (groups, blocks, K, K)."""
+    def moments(self) -> Moments:
+        """Return what all samples are like."""
         self._multiply()
-        assert self._sum is not None  # there is one for every layer that was looked at
-        return self._sum / self._samples
+        assert self._sum is not None  # there are some for every layer that was looked at
+        return Moments(self._sum / self._samples, self._total / self._samples, self._samples)
 
     def _multiply(self) -> None:
         if self._waiting:
             columns = np.concatenate(self._waiting, axis=-1)
             self._waiting.clear()
             self._samples += columns.shape[-1]
-            new = products(columns)
+            new, total = products(columns), columns.sum(axis=-1, dtype=np.float64)
             self._sum = new if self._sum is None else np.add(self._sum, new, out=self._sum)
+            self._total = self._total + total
 
 
 def input_moments(
@@ -97,7 +153,7 @@ def input_columns(
     return rows.reshape(groups, per_group // per_block, per_block * kernel, samples)
 
 
-def known_better(moments: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def known_better(moments: Moments, second: NDArray[np.float64]) -> Moments:
     """Return the moments of made-up pictures, corrected by what the statistics know of an input.
 
     1. Each channel is multiplied by √(E[x_c²] / what the pictures have of it), a factor within
@@ -108,21 +164,21 @@ def known_better(moments: NDArray[np.float64], second: NDArray[np.float64]) -> N
     Both are our choice, see docs/methods.md.
 
     Args:
-        moments: Of the columns of a layer, shape (groups, blocks, K, K), channel by channel.
+        moments: Of the columns of a layer, channel by channel.
         second: E[x_c²] of all channels of its input, shape (C,), C·k_h·k_w columns in all.
     """
-    groups, blocks, columns, _ = moments.shape
+    products, (groups, blocks, columns) = moments.second, moments.mean.shape
     kernel = groups * blocks * columns // len(second)
-    diagonal = np.diagonal(moments, axis1=-2, axis2=-1)
+    diagonal = np.diagonal(products, axis1=-2, axis2=-1)
     seen = diagonal.reshape(len(second), kernel).mean(axis=1)
     ratio = second / np.maximum(seen, np.finfo(np.float32).tiny)
     factors = np.sqrt(ratio).clip(1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
     each = np.repeat(factors, kernel).reshape(groups, blocks, columns)
     if 1 < kernel < columns:
         own = _SHRINKAGE * diagonal[..., np.newaxis] * np.eye(columns)
-        moments = (1 - _SHRINKAGE) * moments + own
-    corrected: NDArray[np.float64] = moments * each[..., np.newaxis] * each[..., np.newaxis, :]
-    return corrected
+        products = (1 - _SHRINKAGE) * products + own
+    corrected: NDArray[np.float64] = products * each[..., np.newaxis] * each[..., np.newaxis, :]
+    return replace(moments, second=corrected, mean=moments.mean * each)
 
 
 def products(columns: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from passes.analysis.topology import weighted_layers
 from passes.graph import name_of
 from zqc.calibration.calibrate import Ranges, calibrate
 from zqc.calibration.channel_moments import ChannelMoments
-from zqc.calibration.second_moments import known_better
+from zqc.calibration.second_moments import Fold, known_better
 from zqc.pictures.batches import Batches
 from zqc.progress import Task
 from zqc.quantization.equalize import Equalized
@@ -41,7 +41,7 @@ class Candidate:
 
     def without_moments(self) -> Candidate:
         """The same without the second moments of the layers' inputs, which take most memory."""
-        return replace(self, ranges=self.ranges.with_moments({}))
+        return replace(self, ranges=self.ranges.with_moments(()))
 
 
 def calibrated(
@@ -71,28 +71,28 @@ def calibrated(
     if means_from == "statistics":
         means = equalized.scaled({name: moments.mean for name, moments in analytic.items()})
         roots = {name: np.sqrt(moments.second_moment) for name, moments in analytic.items()}
-        ranges = ranges.with_moments(_corrected(model, ranges, equalized.scaled(roots)))
+        known = equalized.scaled(roots)
+        folds = tuple(_corrected(model, fold, known) for fold in ranges.statistics.folds)
+        ranges = ranges.with_moments(folds)
     else:
         means = ranges.means if means_from == "pictures" else {}
     return Candidate(equalized, model, ranges, means)
 
 
-def _corrected(
-    model: ir.Model, ranges: Ranges, roots: Mapping[str, NDArray[np.float64]]
-) -> dict[str, NDArray[np.float64]]:
-    """The second moments of the layers' inputs as the statistics know them.
+def _corrected(model: ir.Model, fold: Fold, roots: Mapping[str, NDArray[np.float64]]) -> Fold:
+    """The moments of the layers' inputs as the statistics know them.
 
     Args:
         model: The model that the moments are of.
-        ranges: What calibration found out about it.
+        fold: What calibration found out about it.
         roots: √E[x²] per channel, shape (C,), by name of the tensor, where it is known.
     """
-    known = dict(ranges.statistics.moments)
+    known = dict(fold)
     for node in weighted_layers(model.graph):
         moments, root = known.get(node.name or ""), roots.get(name_of(node.inputs[0]))
         if moments is None or root is None:
             continue
-        if np.prod(moments.shape[:3]) % len(root) == 0:  # else the columns are no channels' own
+        if moments.mean.size % len(root) == 0:  # else the columns are no channels' own
             known[node.name or ""] = known_better(moments, root**2)
     return known
 

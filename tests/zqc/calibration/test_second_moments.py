@@ -8,7 +8,9 @@ from tests.passes.helpers import build_model, run_model
 from zqc.calibration import second_moments
 from zqc.calibration.second_moments import (
     SAMPLES_AT_ONCE,
+    Moments,
     RunningMoments,
+    SecondMoments,
     input_moments,
     known_better,
 )
@@ -140,25 +142,40 @@ def test_they_are_those_of_pytorchs_unfold(rng, layer):
 
 
 def test_running_moments_are_those_of_all_samples(rng):
-    """However the samples come, many or few at a time, the mean product is that of all (1e-5)."""
+    """However the samples come, many or few at a time, means are those of all (1e-5)."""
     columns = rng.normal(size=(2, 1, 5, 3 * SAMPLES_AT_ONCE)).astype(np.float32)
     running = RunningMoments()
     for part in np.split(columns, [7, 9, SAMPLES_AT_ONCE + 30, 2 * SAMPLES_AT_ONCE + 1], axis=-1):
         running.add(part)
     exact = columns.astype(np.float64)
     expected = np.einsum("gbks,gbls->gbkl", exact, exact) / columns.shape[-1]
-    np.testing.assert_allclose(running.mean(), expected, rtol=1e-5, atol=1e-6)
+    found = running.moments()
+    np.testing.assert_allclose(found.second, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.mean, exact.mean(axis=-1), rtol=1e-5, atol=1e-6)
+    assert found.samples == columns.shape[-1]
+
+
+def test_several_folds_are_one_set(rng):
+    """Folds of different size together have the moments of all their samples (1e-12)."""
+    x = rng.normal(0.3, 1, (70, 4))
+    folds = [{"a": moments_of(each)} for each in np.split(x, [30])]
+    together = SecondMoments(folds)
+    np.testing.assert_allclose(together["a"], moments_of(x).second, rtol=1e-12)
+    assert list(together) == ["a"]
+    assert SecondMoments(folds[:1])["a"] is folds[0]["a"].second
+    assert "a" in together
+    assert "a" not in SecondMoments([])
 
 
 def moments_of(x):
-    """E[x xᵀ] over rows, as one group and one block."""
-    return (x.T @ x / len(x))[np.newaxis, np.newaxis]
+    """Those of rows, as one group and one block."""
+    return Moments((x.T @ x / len(x))[np.newaxis, np.newaxis], x.mean(axis=0)[None, None], len(x))
 
 
 def correlations(moments):
     """What is left of moments when every column has the second moment 1."""
-    roots = np.sqrt(np.diagonal(moments, axis1=-2, axis2=-1))
-    return moments / roots[..., np.newaxis] / roots[..., np.newaxis, :]
+    roots = np.sqrt(np.diagonal(moments.second, axis1=-2, axis2=-1))
+    return moments.second / roots[..., np.newaxis] / roots[..., np.newaxis, :]
 
 
 def test_channels_get_the_second_moments_that_are_known(rng):
@@ -166,8 +183,10 @@ def test_channels_get_the_second_moments_that_are_known(rng):
     x = rng.normal(0.3, 1, (50, 4)) * [0.5, 1, 1, 2]
     known = np.array([1.0, 1.0, 2.0, 1.5])
     found = known_better(moments_of(x), known)
-    np.testing.assert_allclose(np.diagonal(found[0, 0]), known, rtol=1e-12)
+    np.testing.assert_allclose(np.diagonal(found.second[0, 0]), known, rtol=1e-12)
     np.testing.assert_allclose(correlations(found), correlations(moments_of(x)), rtol=1e-12)
+    scaled = x * np.sqrt(known / np.square(x).mean(axis=0))
+    np.testing.assert_allclose(found.mean[0, 0], scaled.mean(axis=0), rtol=1e-12)
 
 
 def test_a_channel_that_pictures_do_not_show_is_not_blown_up(rng):
@@ -175,15 +194,15 @@ def test_a_channel_that_pictures_do_not_show_is_not_blown_up(rng):
     x = rng.normal(0, 1, (50, 3)) * [1, 0, 1e-3]
     before = moments_of(x)
     found = known_better(before, np.ones(3))
-    assert not found[0, 0, 1].any()
-    assert found[0, 0, 2, 2] == pytest.approx(16 * before[0, 0, 2, 2])
+    assert not found.second[0, 0, 1].any()
+    assert found.second[0, 0, 2, 2] == pytest.approx(16 * before.second[0, 0, 2, 2])
 
 
 def test_neighbours_are_less_alike_than_pictures_show(rng):
     """Behind a 3×3 kernel of two channels: the known power per channel, correlations smaller."""
     x = rng.normal(0.3, 1, (200, 18))
     found = known_better(moments_of(x), np.array([1.0, 2.0]))
-    power = np.diagonal(found[0, 0]).reshape(2, 9).mean(axis=1)
+    power = np.diagonal(found.second[0, 0]).reshape(2, 9).mean(axis=1)
     np.testing.assert_allclose(power, [1.0, 2.0], rtol=1e-12)
     off = ~np.eye(18, dtype=bool)
     before, after = (correlations(each)[0, 0][off] for each in (moments_of(x), found))
@@ -193,7 +212,8 @@ def test_neighbours_are_less_alike_than_pictures_show(rng):
 def test_channels_of_a_depthwise_layer_keep_their_own_moments(rng):
     """Each channel only changes by a factor, which no rounding depends on."""
     x = rng.normal(0.3, 1, (2, 60, 9))
-    before = np.stack([moments_of(each)[0] for each in x])
-    found = known_better(before, np.array([1.0, 2.0]))
-    ratio = found / before
+    of = [moments_of(each) for each in x]
+    second, mean = (np.stack([getattr(m, name)[0] for m in of]) for name in ("second", "mean"))
+    found = known_better(Moments(second, mean, 60), np.array([1.0, 2.0]))
+    ratio = found.second / second
     np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :, :1, :1], ratio.shape), rtol=1e-12)

@@ -12,7 +12,7 @@ from passes.quantize.quantize_weights import rounded_weight
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration.collect import CalibrationStatistics, TensorStatistics
 from zqc.calibration.histogram import add, empty
-from zqc.calibration.second_moments import input_moments
+from zqc.calibration.second_moments import Moments, input_columns
 from zqc.calibration.sensitivity import sensitivities
 from zqc.mixed_precision.losses import (
     mean_square,
@@ -58,9 +58,11 @@ def measured(model, x, error):
     return np.moveaxis(run_model(changed, x=x)["y"] - exact, 1, -1).astype(np.float64)
 
 
-def all_moments(model, x, outputs):
-    """Second moments with every output position looked at once."""
-    return input_moments(model.graph[0], x, (np.arange(outputs) + 0.5) / outputs)
+def all_moments(node, x, outputs):
+    """Moments with every output position looked at once."""
+    columns = input_columns(node, x, (np.arange(outputs) + 0.5) / outputs).astype(np.float64)
+    second = columns @ columns.swapaxes(-1, -2) / outputs
+    return Moments(second, columns.mean(axis=-1), outputs)
 
 
 @pytest.mark.parametrize("name", list(LAYERS)[:6])
@@ -68,8 +70,8 @@ def test_output_error_is_the_measured_one(rng, name):
     """δᵀMδ of every output channel equals the mean squared change of the output, to 1e-4."""
     model, x, error = layer(rng, name)
     change = measured(model, x, error)
-    moments = all_moments(model, x, change[..., 0].size)
-    found = output_errors(model.graph[0], error, moments)
+    moments = all_moments(model.graph[0], x, change[..., 0].size)
+    found = output_errors(model.graph[0], error, moments.second)
     expected = (change**2).reshape(-1, change.shape[-1]).mean(axis=0)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
@@ -79,9 +81,8 @@ def test_a_corrected_bias_leaves_the_variance(rng, name):
     """With the mean of the input the mean of the error is taken out, to 1e-4."""
     model, x, error = layer(rng, name)
     change = measured(model, x, error)
-    moments = all_moments(model, x, change[..., 0].size)
-    mean = x.mean(axis=(0, *range(2, x.ndim)), dtype=np.float64)
-    found = output_errors(model.graph[0], error, moments, mean)
+    moments = all_moments(model.graph[0], x, change[..., 0].size)
+    found = output_errors(model.graph[0], error, moments.second, moments.mean)
     expected = change.reshape(-1, change.shape[-1]).var(axis=0)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
@@ -115,10 +116,9 @@ def seen(rng):
     values = {"x": x, "a": np.einsum("oc,nchw->nohw", arrays["v"][:, :, 0, 0], x)}
     values["still"] = values["a"] * 0
     inputs = {node.name: node for node in model.graph if node.op_type == "Conv"}
-    where = (np.arange(32 * 36) + 0.5) / (32 * 36)
     statistics = CalibrationStatistics(
         {n: TensorStatistics(add(empty(), v), v.mean(axis=(0, 2, 3))) for n, v in values.items()},
-        {n: input_moments(node, values[node.inputs[0].name], where) for n, node in inputs.items()},
+        ({n: all_moments(node, values[node.inputs[0].name], 1152) for n, node in inputs.items()},),
     )
     found = sensitivities(model, ["x"], [x], seed=0, vectors=8, threads=1)
     return model, x, statistics, found
@@ -148,12 +148,35 @@ def test_the_loss_of_a_layer_is_the_measured_one(seen, compensate, second_moment
             weights["w"],
             bits=bits,
             moments=statistics.moments["make_y"],
+            neighbours=False,
             **options,
         )
         error = integers * scale[:, None, None, None] - weights["w"]
         change = np.einsum("oc,nchw->nohw", error[:, :, 0, 0], a)
         expected = np.mean(change**2) / np.var(exact)
         assert losses["make_y"][bits] == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_is_rounded_for_one_fold_is_judged_by_another(seen, rng):
+    """Rounded for the last, the loss is that of the first fold's pictures (1e-3)."""
+    model, x, statistics, found = seen
+    other = rng.normal(size=(1152, 5)) @ rng.normal(size=(5, 5))
+    second = (other.T @ other / 1152)[None, None]
+    last = {"make_y": Moments(second, other.mean(axis=0)[None, None], 1152)}
+    two = replace(statistics, folds=(*statistics.folds, last))
+    losses = predicted((model, x, two, found), {"make_y": (3,)}, compensate=True)
+    integers, scale = rounded_weight(
+        [(layer_of(model.graph[1]), INPUT.scale)],
+        model.graph.initializers["w"].const_value.numpy(),
+        bits=3,
+        moments=second,
+        neighbours=False,
+    )
+    weights = {n: model.graph.initializers[n].const_value.numpy()[..., 0, 0] for n in "vw"}
+    error = integers[..., 0, 0] * scale[:, None] - weights["w"]
+    change = np.einsum("po,oc,nchw->nphw", error, weights["v"], x)
+    exact = run_model(model, x=x)["y"].astype(np.float64)
+    assert losses["make_y"][3] == pytest.approx(np.mean(change**2) / np.var(exact), rel=1e-3)
 
 
 def test_the_loss_of_an_inner_layer(seen):
@@ -179,7 +202,7 @@ def test_more_bits_lose_less_and_float_nothing(seen):
 def test_what_no_output_depends_on_counts_like_the_least(seen):
     """A dead branch is not free: few pictures may not have shown what it is for."""
     _, _, statistics, found = seen
-    statistics.moments["make_dead"] = statistics.moments["make_y"]
+    statistics.folds[0]["make_dead"] = statistics.folds[0]["make_y"]
     assert not found["dead"].fisher_diagonal.any()
     losses = predicted(seen, {"make_dead": (4,), "make_y": (4,)})
     least = min(found[name].fisher_diagonal.sum() for name in ("a", "y"))
