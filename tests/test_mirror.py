@@ -31,6 +31,7 @@ ELSEWHERE = {
     "tools/example/thermal_model.py": "a training of minutes; tools.study.infrared judges it",
     "tools/example/training.py": "a training of minutes; tools.example.train evaluate judges it",
     "tools/zoo/exports.py": "runs where the packages of the zoo are; tools.zoo.table judges it",
+    "tools/zoo/running.py": "the command line in a process; tools.zoo.table reads what it says",
     "tools/zoo/training.py": "a training of minutes; tools.zoo.table judges it",
     "zqc/model_io/preparation.py": "by test_model_file.py, test_admission.py and test_upgrade.py",
     "zqc/model_io/worker.py": "by test_child.py, whose child processes run it",
