@@ -68,8 +68,9 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+# The tests start many processes: what one has compiled to bytecode is kept for the next one.
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses auto
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto
 
 package: build/.packaged
 

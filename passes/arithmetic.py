@@ -65,7 +65,7 @@ class Grid:
     @property
     def scale(self) -> float:
         """The step Δ between two neighbouring values."""
-        return float(scales(self.exponent, bits=self.bits, signed=self.signed))
+        return float(np.float32(2.0 ** (self.exponent - self.bits + self.signed)))
 
     @property
     def integers(self) -> tuple[int, int]:

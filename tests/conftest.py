@@ -1,6 +1,11 @@
 """What all tests share."""
 
+import os
 from pathlib import Path
+from tempfile import mkdtemp
+
+# Before numpy comes. Each core has a worker: threads of BLAS would spin, and hold up the others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import onnx
@@ -42,10 +47,16 @@ def exact_kernels(request):
         pytest.skip("sums of 8-bit products saturate on this processor")
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """Where the caches of all tests are: pytest looks through the siblings of what it makes."""
+    return tmp_path_factory.mktemp("caches")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path_factory):
+def own_cache(monkeypatch, caches):
     """Keep pictures in a folder of each test's own, and nothing in the user's."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("XDG_CACHE_HOME", mkdtemp(dir=caches))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ tests all of ``rules/``.
 """
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -49,15 +50,20 @@ def python(folder):
 SOURCES = [path for path in python(ROOT) if path.name != "__init__.py"]
 TESTS = [path for path in python(ROOT / "tests") if path.name.startswith("test_")]
 
+BY_PLACE = defaultdict(list)
+"""The sources at every place: a module, or a folder and all that is below it."""
+for source in SOURCES:
+    for place in (source.with_suffix(""), *source.parents):
+        BY_PLACE[place].append(source)
+
 
 def subjects(test):
     """The sources that a test may be about by its place and name; an aspect may end its name."""
     words = test.stem.removeprefix("test_").split("_")
     for length in range(len(words), 0, -1):
         place = test.with_name("_".join(words[:length]))
-        found = [path for path in SOURCES if path.with_suffix("") == place or place in path.parents]
-        if found:
-            return found
+        if place in BY_PLACE:
+            return BY_PLACE[place]
     return []
 
 

@@ -108,8 +108,8 @@ def finder(levels: Floats) -> Callable[[Floats], Floats]:
     first = np.arange(table.size // halves).reshape(shape) * halves + halves // 2 - 1
 
     def find(steps: Floats) -> Floats:
-        half = np.clip(np.ceil(2 * steps), 1 - halves // 2, halves // 2).astype(np.intp)
-        return np.asarray(flat[half + first])
+        half = np.minimum(np.maximum(np.ceil(2 * steps), 1 - halves // 2), halves // 2)
+        return np.asarray(flat[half.astype(np.intp) + first])
 
     return find
 

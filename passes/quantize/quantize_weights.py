@@ -322,16 +322,24 @@ def _nearest_output(
         The integers in the shape of the weight, and the grid of each channel.
     """
     rows = _rows(weight, compensation.order.shape, axis)
-    by_block, shape = rows.swapaxes(1, 2), (len(rows), 1, rows.shape[1])
+    groups, channels = rows.shape[:2]
+    shape = (groups, 1, channels)
+    levels = [each.levels.reshape(*shape, -1) for each in every if each.levels is not None]
+    # Rows do not know of each other: those of all grids are rounded at once.
+    found = compensation.rounded(
+        np.concatenate([rows.swapaxes(1, 2)] * len(every), axis=2),
+        np.concatenate([each.scale.reshape(shape) for each in every], axis=2),
+        bits=bits,
+        levels=np.concatenate(levels, axis=2) if levels else None,
+    )
     best, grid = np.zeros_like(rows, np.float64), every[0]
     least = np.full(weight.shape[axis], np.inf)
-    for each in every:
-        levels = None if each.levels is None else each.levels.reshape(*shape, -1)
-        found = compensation.rounded(by_block, each.scale.reshape(shape), bits=bits, levels=levels)
-        errors = found.errors.sum(axis=1).reshape(-1)
+    for i, each in enumerate(every):
+        part = slice(i * channels, (i + 1) * channels)
+        errors = found.errors[..., part].sum(axis=1).reshape(-1)
         better = errors < least
-        chosen = better.reshape(len(rows), -1, 1, 1)
-        best = np.where(chosen, found.integers.swapaxes(1, 2), best)
+        chosen = better.reshape(groups, -1, 1, 1)
+        best = np.where(chosen, found.integers[..., part, :].swapaxes(1, 2), best)
         grid, least = each.where(better, grid), np.where(better, errors, least)
     moved = np.moveaxis(weight, axis, 0)
     return np.moveaxis(best.reshape(moved.shape), 0, axis), grid

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from passes.analysis.log_affine import finder, nearest
-from passes.arithmetic import quantize
+from passes.arithmetic import integer_range, quantize
 
 _DAMPING = 0.01
 """Share of the mean diagonal that is added to it, as published for GPTQ."""
@@ -115,7 +114,12 @@ def _rounding(
     """What rounds steps to a signed grid, or to levels: as ``on_grid`` does, for many columns."""
     if levels is not None:
         return finder(levels)
-    return partial(quantize, scale=1.0, bits=bits, signed=True)
+    low, high = integer_range(bits=bits, signed=True)
+
+    def to_grid(steps: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.asarray(np.minimum(np.maximum(np.rint(steps), low), high))
+
+    return to_grid
 
 
 def _in_turn(
@@ -131,14 +135,12 @@ def _in_turn(
         start = max(stop - _COLUMNS_AT_ONCE, 0)
         errors = np.empty_like(columns[..., start:stop, :])
         for j in reversed(range(start, stop)):
-            own = upper[..., j, j, np.newaxis]
-            wanted = columns[..., j, :] + owed[..., j, :] / own
-            rounded[..., j, :] = to_grid(wanted / scale)
-            error = columns[..., j, :] - rounded[..., j, :] * scale
-            total += (own * error + owed[..., j, :]) ** 2
-            before = upper[..., start:j, j, np.newaxis]
-            owed[..., start:j, :] += before * error[..., np.newaxis, :]
-            errors[..., j - start, :] = error
+            own, column, due = upper[..., j, j, np.newaxis], columns[..., j, :], owed[..., j, :]
+            found = to_grid((column + due / own) / scale)
+            error = column - found * scale
+            total += np.square(own * error + due)
+            owed[..., start:j, :] += upper[..., start:j, j, np.newaxis] * error[..., np.newaxis, :]
+            rounded[..., j, :], errors[..., j - start, :] = found, error
         owed[..., :start, :] += upper[..., :start, start:stop] @ errors
     return rounded, total
 

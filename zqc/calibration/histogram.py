@@ -98,8 +98,9 @@ def _indices(values: NDArray[np.float32], width: float, *, negative: bool) -> ND
 def widen(histogram: Histogram, exponent: int) -> Histogram:
     """Return the same counts over a range 2^exponent, which must not be smaller. Exact."""
     counts = histogram.counts
-    for _ in range(min(exponent - histogram.exponent, BINS.bit_length())):
-        pairs = counts.reshape(-1, 2).sum(axis=1)
+    doublings = min(exponent - histogram.exponent, BINS.bit_length())
+    for _ in range(doublings if counts.any() else 0):
+        pairs = counts[::2] + counts[1::2]
         counts = np.zeros_like(counts)
         counts[BINS // 4 : -BINS // 4] = pairs
     return Histogram(exponent, counts)

@@ -106,7 +106,9 @@ class RunningMoments:
             self._waiting.clear()
             self._samples += columns.shape[-1]
             new, total = products(columns), columns.sum(axis=-1, dtype=np.float64)
-            self._sum = new if self._sum is None else np.add(self._sum, new, out=self._sum)
+            if self._sum is None:
+                self._sum = np.zeros(new.shape)
+            self._sum += new
             self._total = self._total + total
 
 
@@ -128,7 +130,7 @@ def input_moments(
         other dimensions than 2, automatic padding.
     """
     columns = input_columns(node, values, positions)
-    return None if columns is None else products(columns) / len(positions)
+    return None if columns is None else products(columns).astype(np.float64) / len(positions)
 
 
 def input_columns(
@@ -181,11 +183,11 @@ def known_better(moments: Moments, second: NDArray[np.float64]) -> Moments:
     return replace(moments, second=corrected, mean=moments.mean * each)
 
 
-def products(columns: NDArray[np.float32]) -> NDArray[np.float64]:
+def products(columns: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sum x xᵀ over the samples of ``input_columns``: shape (groups, blocks, K, K)."""
     stacked = np.ascontiguousarray(columns)
     sums: NDArray[np.float32] = np.matmul(stacked, stacked.swapaxes(-1, -2))
-    return sums.astype(np.float64)
+    return sums
 
 
 def _channels_per_block(channels: int, kernel: int) -> int:

@@ -163,7 +163,7 @@ def _shifted_by_rule(smallest: float, grid: Grid, stride: int) -> Grid | None:
 
 def _end(grid: Grid) -> float:
     """The threshold above: one step past the largest value."""
-    return grid.bounds[1] + grid.scale
+    return (grid.integers[1] - grid.shift + 1) * grid.scale
 
 
 def _no_clipping(histogram: Histogram) -> int:

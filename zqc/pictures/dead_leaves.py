@@ -70,7 +70,10 @@ def _leaves(generator: np.random.Generator, picture: tuple[int, int, int]) -> ND
     tint = _COLOUR * generator.normal(size=(number, channels)) if channels > 1 else 0.0
     colours = (brightness + tint).astype(np.float32)
     canvas = np.zeros(picture, np.float32)
-    for radius, y, x, colour in zip(radii, top, left, colours, strict=True):
+    # Few of those whose middle is outside reach in, and most are outside of a small picture.
+    seen = (top + radii > 0) & (top - radii < height) & (left + radii > 0) & (left - radii < width)
+    leaves = (values[seen] for values in (radii, top, left, colours))
+    for radius, y, x, colour in zip(*leaves, strict=True):
         rows = slice(max(int(y - radius), 0), max(int(y + radius) + 2, 0))
         columns = slice(max(int(x - radius), 0), max(int(x + radius) + 2, 0))
         part = canvas[:, rows, columns]

@@ -202,7 +202,8 @@ def test_bits_are_those_asked_for(compiled, precision):
 
 def test_first_and_last_layers_may_have_four_bits(source):
     """With first_last_bits = 4, no layer is spared."""
-    result = compile_model(source, recipe=recipe_of("w4a4", first_last_bits=4), threads=1)
+    recipe = recipe_of("w4a4", first_last_bits=4, rounding="nearest")
+    result = compile_model(source, recipe=recipe, threads=1)
     assert {(layer.weight_bits, layer.act_bits) for layer in result.layers} == {(4, 4)}
     assert result.integer_layers == 5
 
@@ -261,18 +262,19 @@ def test_metadata(source):
 @EVERY_PRECISION
 def test_default_output(source, precision):
     """Without a name, the result stands beside the source and is called after the precision."""
-    result = compile_model(source, recipe=recipe_of(precision), threads=1)
+    result = compile_model(source, recipe=recipe_of(precision, rounding="nearest"), threads=1)
     assert result.output == source.with_name(f"model.{precision}.onnx")
     assert entries(source.parent) == sorted([source.name, result.output.name])
 
 
 @pytest.mark.parametrize("precision", ["int8", "w4a4"])
-def test_the_same_command_gives_the_same_bytes(source, tmp_path, precision):
-    """Twice the same recipe is twice the same file; another seed gives another."""
-    paths = [tmp_path / f"{index}.onnx" for index in range(3)]
-    for path, seed in zip(paths, (1, 1, 2), strict=True):
+def test_the_same_command_gives_the_same_bytes(compiled, source, tmp_path, precision):
+    """Twice the same recipe is twice the same file, in any folder; another seed gives another."""
+    paths = [tmp_path / f"{seed}.onnx" for seed in (0, 1)]
+    for seed, path in enumerate(paths):
         compile_model(source, path, recipe=recipe_of(precision, seed=seed), threads=1)
-    first, again, other = (path.read_bytes() for path in paths)
+    again, other = (path.read_bytes() for path in paths)
+    first = compiled(precision).output.read_bytes()
     assert first == again
     assert first != other
 
@@ -294,27 +296,31 @@ def test_presets(source, tmp_path, preset):
 
 
 OPTIONS = {
-    "equalization by statistics": {"equalization": "statistics", "insert_factors": "always"},
-    "no equalization": {"equalization": "none"},
-    "rule": {"shift": "rule"},
-    "no shift": {"shift": "none"},
-    "mse": {"threshold": "mse"},
-    "mae": {"threshold": "mae", "z_score": 3.0},
-    "second moments": {"second_moments": True},
-    "no correction": {"bias_correction": "none"},
-    "means of the pictures": {"bias_correction": "pictures"},
-    "outputs": {"bias_correction": "outputs", "rounding": "nearest"},
-    "compensated": {"rounding": "compensated"},
-    "refitted": {"rounding": "refitted"},
-    "levels": {"weight_levels": "log-affine"},
+    "equalization by statistics": (
+        "w4a8",
+        {"equalization": "statistics", "insert_factors": "always"},
+    ),
+    "no equalization": ("w4a4", {"equalization": "none"}),
+    "rule": ("w4a4", {"shift": "rule"}),
+    "no shift": ("w4a4", {"shift": "none"}),
+    "mse": ("w4a4", {"threshold": "mse"}),
+    "mae": ("w4a4", {"threshold": "mae", "z_score": 3.0}),
+    "second moments": ("w4a8", {"second_moments": True}),
+    "no correction": ("w4a8", {"bias_correction": "none"}),
+    "means of the pictures": ("w4a8", {"bias_correction": "pictures"}),
+    "outputs": ("w4a8", {"bias_correction": "outputs", "rounding": "nearest"}),
+    "compensated": ("w4a4", {"rounding": "compensated"}),
+    "refitted": ("w4a8", {"rounding": "refitted"}),
+    "levels": ("w4a4", {"weight_levels": "log-affine"}),
 }
+"""With 4-bit activations, where weights are trained, those that say how these come about."""
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_every_option_changes_the_file(compiled, source, options):
+@pytest.mark.parametrize(("precision", "options"), OPTIONS.values(), ids=OPTIONS)
+def test_every_option_changes_the_file(compiled, source, precision, options):
     """It is taken, ends in integer layers, and is near the float model."""
-    base = compiled("w4a4")
-    result = compile_model(source, recipe=recipe_of("w4a4", **options), threads=1)
+    base = compiled(precision)
+    result = compile_model(source, recipe=recipe_of(precision, **options), threads=1)
     assert result.integer_layers == 5
     assert graph_bytes(result.output) != graph_bytes(base.output)
     assert all(part.correlation > 0.8 for part in result.agreement)
@@ -534,8 +540,9 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("existing", [None, b"an older result"])
-@pytest.mark.parametrize("kind", [RuntimeFailure, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("kind", "existing"), [(RuntimeFailure, None), (KeyboardInterrupt, b"an older result")]
+)
 @pytest.mark.parametrize("stage", STAGES)
 def test_nothing_is_written_when_a_stage_fails(source, monkeypatch, stage, kind, existing):
     """Whatever fails, or Ctrl-C at any stage: no file appears and an older result stays."""
@@ -785,8 +792,8 @@ def test_the_example_at_four_bits(example, tmp_path):
     known = {image["file_name"] for image in json.loads(labels.read_text())["images"]}
     heldout = example / "scenes" / "heldout"
     assert {image.name for image in heldout.iterdir()} <= known
-    measured = check(model, result.output, images=heldout, labels=labels, limit=40, threads=2)
-    assert measured.images == 40
+    measured = check(model, result.output, images=heldout, labels=labels, limit=20, threads=2)
+    assert measured.images == 20
     assert measured.accuracy_float.ap > 0.7
     assert measured.accuracy_quantized.ap > 0.6 * measured.accuracy_float.ap
 

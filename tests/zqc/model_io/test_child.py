@@ -25,7 +25,6 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 # What the simplifier of a hostile model does, and what the log then says of it.
 DEATHS = {
     "signal": ("os.kill(os.getpid(), signal.SIGSEGV)", "it died by SIGSEGV"),
-    "abort": ("os.abort()", "it died by SIGABRT"),
     "out of memory": ("os.kill(os.getpid(), signal.SIGKILL)", "perhaps for want of memory"),
     "exit": ("os._exit(3)", "it ended with exit code 3"),
     "exception": ("raise RuntimeError('no luck')", "no luck"),
@@ -82,7 +81,7 @@ def test_same_in_the_child():
 
 
 def test_threads_and_prints(detector_file):
-    """Three threads load, every print arrives, and onnxsim is not imported where they run."""
+    """Two threads load, every print arrives, and onnxsim is not imported where they run."""
     script = f"""
 import sys, threading
 from pathlib import Path
@@ -91,7 +90,7 @@ from zqc.model_io import model_file
 loaded = []
 load = lambda: loaded.append(model_file.load(Path({str(detector_file)!r})))
 print("out before", flush=True)
-threads = [threading.Thread(target=load) for _ in range(3)]
+threads = [threading.Thread(target=load) for _ in range(2)]
 for thread in threads:
     thread.start()
 while any(thread.is_alive() for thread in threads):
@@ -105,7 +104,7 @@ print("err after", file=sys.stderr)
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     first, *middle, last = done.stdout.splitlines()
-    assert (first, set(middle), last) == ("out before", {"out meanwhile"}, "out after 3 False")
+    assert (first, set(middle), last) == ("out before", {"out meanwhile"}, "out after 2 False")
     *middle, last = done.stderr.splitlines()
     assert (middle, last) == (["err meanwhile"] * len(middle), "err after")
 
@@ -141,13 +140,14 @@ def test_onnxsim_dies(line, words, onnxsim, caplog):
 @POSIX
 def test_onnxsim_hangs(onnxsim, tmp_path, monkeypatch, caplog):
     """A simplifier that never ends is ended, and the model is used as it is."""
-    onnxsim(f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))", "while 1: 0")
+    pid = tmp_path / "pid"
+    onnxsim(f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))", "time.sleep(600)")
     monkeypatch.setattr(child, "_SECONDS", 10.0)  # far more than it takes to start
     proto = nets.detector()
     with caplog.at_level(logging.WARNING):
         assert same(prepared(proto), unsimplified(proto))
     assert "the model is used unsimplified: it took longer than 10 s" in caplog.text
-    assert not running((tmp_path / "pid").read_text())
+    assert not running(pid.read_text())
 
 
 @POSIX
