@@ -6,13 +6,16 @@ from zqc.detection.conventions.anchor_heads import AnchorHeads
 from zqc.detection.conventions.convention import Convention, Facts
 from zqc.detection.conventions.described import AsTold
 from zqc.detection.conventions.grids import strides_of_cells
+from zqc.detection.conventions.ssd import SsdLite
+from zqc.detection.conventions.tracing import output_activation
 from zqc.detection.conventions.yolo import Yolo
 from zqc.detection.conventions.yolo_raw import YoloRaw
 from zqc.detection.losses.anchor_heads import anchor_heads
 from zqc.detection.losses.detector_loss import DetectorLoss
+from zqc.detection.losses.ssd import ssd
 from zqc.detection.losses.yolo import decoded, raw
 
-KNOWN = "yolo, yolo-raw, and yolov3, yolov5 and yolov7 with raw heads"
+KNOWN = "yolo, yolo-raw, yolov3, yolov5 and yolov7 with raw heads, and ssdlite"
 """Those that have one, in words."""
 
 
@@ -28,4 +31,7 @@ def loss_of(convention: Convention | None, facts: Facts) -> DetectorLoss | None:
         return raw(convention)
     if isinstance(convention, AnchorHeads):
         return anchor_heads(convention, facts.size)
+    if isinstance(convention, SsdLite):
+        kind = "none" if convention.logits else output_activation(facts, convention.scores)
+        return ssd(convention, kind) if kind else None
     return None
