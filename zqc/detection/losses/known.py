@@ -5,17 +5,24 @@ from __future__ import annotations
 from zqc.detection.conventions.anchor_heads import AnchorHeads
 from zqc.detection.conventions.convention import Convention, Facts
 from zqc.detection.conventions.described import AsTold
+from zqc.detection.conventions.fcos import Fcos, TorchvisionFcos
 from zqc.detection.conventions.grids import strides_of_cells
+from zqc.detection.conventions.retinanet import EfficientDet, RetinaNet
 from zqc.detection.conventions.ssd import SsdLite
 from zqc.detection.conventions.tracing import output_activation
 from zqc.detection.conventions.yolo import Yolo
 from zqc.detection.conventions.yolo_raw import YoloRaw
 from zqc.detection.losses.anchor_heads import anchor_heads
 from zqc.detection.losses.detector_loss import DetectorLoss
+from zqc.detection.losses.fcos import fcos, torchvision_fcos
+from zqc.detection.losses.retinanet import efficientdet, retinanet
 from zqc.detection.losses.ssd import ssd
 from zqc.detection.losses.yolo import decoded, raw
 
-KNOWN = "yolo, yolo-raw, yolov3, yolov5 and yolov7 with raw heads, and ssdlite"
+KNOWN = (
+    "yolo, yolo-raw, yolov3, yolov5 and yolov7 with raw heads, ssdlite, retinanet, efficientdet, "
+    "fcos and torchvision-fcos"
+)
 """Those that have one, in words."""
 
 
@@ -34,4 +41,12 @@ def loss_of(convention: Convention | None, facts: Facts) -> DetectorLoss | None:
     if isinstance(convention, SsdLite):
         kind = "none" if convention.logits else output_activation(facts, convention.scores)
         return ssd(convention, kind) if kind else None
+    if isinstance(convention, RetinaNet):
+        return retinanet(convention, facts.size)
+    if isinstance(convention, EfficientDet):
+        return efficientdet(convention, facts.size)
+    if isinstance(convention, TorchvisionFcos):
+        return torchvision_fcos(convention)
+    if isinstance(convention, Fcos):
+        return fcos(convention)
     return None
