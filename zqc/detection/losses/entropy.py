@@ -8,7 +8,8 @@ import onnx_ir as ir
 from zqc.detection.losses.candidates import Candidates
 from zqc.detection.losses.writing import Pen
 
-_ALPHA = 0.25
+ALPHA = 0.25
+"""α of the focal loss."""
 
 Goal = dict[str, ir.Value]
 """What candidates are to predict, by the names of ``loss.GOALS``."""
@@ -43,6 +44,6 @@ def focal_entropy(pen: Pen, logits: ir.Value, one_hot: ir.Value, power: float) -
         power: γ.
     """
     off = pen("Abs", pen("Sub", one_hot, pen("Sigmoid", logits)))
-    weight = pen("Add", pen("Mul", one_hot, 2 * _ALPHA - 1), 1 - _ALPHA)
+    weight = pen("Add", pen("Mul", one_hot, 2 * ALPHA - 1), 1 - ALPHA)
     easy = pen("Mul", off, off) if power == 2 else pen("Pow", off, power)
     return pen("Mul", pen("Mul", easy, weight), cross_entropy(pen, logits, one_hot))
