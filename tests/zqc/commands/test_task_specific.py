@@ -1,13 +1,19 @@
 """``--task-specific`` from the outside: labels beside pictures, and who is refused."""
 
 import json
+from types import SimpleNamespace
 
 import onnx_ir as ir
 import pytest
 
+from tests.zqc.detection.conventions.families import facts_of
+from tests.zqc.detection.conventions.test_queries import detr
 from tests.zqc.synthesis.small_detector import detector
+from tools.reference.conventions_families import QUERIES
 from zqc.commands.compile import compile_model
+from zqc.commands.detector import Detector
 from zqc.commands.synthesize import synthesize_to
+from zqc.commands.task_specific import loss_of_detector, loss_of_pictures
 from zqc.detection.labels.coco import read_coco
 from zqc.errors import OptionError
 from zqc.pictures.input_format import InputFormat
@@ -66,6 +72,20 @@ def test_detectors_without_a_loss_are_refused(detector_file, tmp_path):
     with pytest.raises(OptionError, match="conventions with a loss are yolo"):
         compile_model(detector_file, tmp_path / "x.onnx", recipe=RECIPE)
     assert [path.name for path in tmp_path.iterdir()] == [detector_file.name]
+
+
+@pytest.mark.parametrize("select", [False, True])
+def test_queries_that_are_picked_anew_are_refused(select):
+    """Weights can be learned with the loss of such a DETR, and no pictures be made with it."""
+    model = detr(5, reference=True, select=select)
+    loaded = SimpleNamespace(model=model)
+    known = Detector.of(facts_of(model))
+    assert loss_of_detector(loaded, known).picked == select
+    if select:
+        with pytest.raises(OptionError, match="picks its queries anew"):
+            loss_of_pictures(loaded, known)
+    else:
+        assert loss_of_pictures(loaded, known).candidates == QUERIES
 
 
 def test_noise_shows_nothing(file, tmp_path):

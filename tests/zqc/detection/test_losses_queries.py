@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tests.zqc.detection.test_losses import attached, evaluated, facts, heads, objects_of
 from tests.zqc.detection.test_losses_focal import NOTHING, SIZE, focal, generalized
-from zqc.detection.conventions.queries import Detr
+from zqc.detection.conventions.queries import Detr, UltralyticsDetr
 from zqc.detection.losses.known import loss_of
 from zqc.detection.losses.pairs import cheapest_pairs
 
@@ -102,6 +102,26 @@ def test_loss_and_slopes_are_those_of_pytorch(rng, competing, activation):
         assert one.scores[0] == pytest.approx(best, rel=1e-4)
         query = found["scores"][i].max(axis=1).argmax()
         np.testing.assert_allclose(one.boxes[0], found["boxes"][i][query], atol=1e-3)
+
+
+def test_one_output_is_read_as_two(rng):
+    """RT-DETR of Ultralytics has the loss of the same boxes and scores in outputs of their own."""
+    apart = Detr("where", "what", CLASSES, False, "sigmoid", HEIGHT, WIDTH)
+    joined = UltralyticsDetr("rows_", CLASSES, HEIGHT, WIDTH)
+    sizes = {"where": 4, "what": CLASSES, "rows_": 4 + CLASSES}
+    shapes = {name: (PICTURES, QUERIES, count) for name, count in sizes.items()}
+    rows = rng.uniform(0.1, 0.6, shapes["rows_"]).astype(np.float32)
+    feeds = {"where_in": rows[..., :4], "what_in": rows[..., 4:], "rows__in": rows}
+    objects = [objects_of(rng, 3), objects_of(rng, 1)]
+    found = []
+    for convention, names in ((apart, ("where", "what")), (joined, ("rows_",))):
+        own = {name: shapes[name] for name in names}
+        loss = loss_of(convention, facts(**own))
+        run = attached(loss, heads(**own), PICTURES)
+        found.append(evaluated(run, loss, {f"{n}_in": feeds[f"{n}_in"] for n in names}, objects)[0])
+    assert float(found[0]["loss"]) == float(found[1]["loss"])
+    slope = np.concatenate([found[0]["slope_where_in"], found[0]["slope_what_in"]], axis=-1)
+    np.testing.assert_array_equal(slope, found[1]["slope_rows__in"])
 
 
 def test_of_more_objects_than_queries_some_go_without(rng):

@@ -35,6 +35,8 @@ class DetectorLoss:
         gains: Its parts and their weights.
         assign: Says for one picture what its candidates are to predict, be there objects or not.
         read: From the values of the outputs, whose shapes are known, to candidates.
+        picked: Whether the graph picks the candidates by their values: which is which is that of
+            one picture then, and another one's as soon as a pixel changes.
     """
 
     outputs: tuple[str, ...]
@@ -44,6 +46,7 @@ class DetectorLoss:
     gains: Terms
     assign: Assign
     read: Read
+    picked: bool = False
 
     @property
     def candidates(self) -> int:

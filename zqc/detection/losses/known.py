@@ -7,7 +7,7 @@ from zqc.detection.conventions.convention import Convention, Facts
 from zqc.detection.conventions.described import AsTold
 from zqc.detection.conventions.fcos import Fcos, TorchvisionFcos
 from zqc.detection.conventions.grids import strides_of_cells
-from zqc.detection.conventions.queries import Detr
+from zqc.detection.conventions.queries import Detr, UltralyticsDetr
 from zqc.detection.conventions.retinanet import EfficientDet, RetinaNet
 from zqc.detection.conventions.ssd import SsdLite
 from zqc.detection.conventions.tracing import has_operator, output_activation
@@ -16,14 +16,14 @@ from zqc.detection.conventions.yolo_raw import YoloRaw
 from zqc.detection.losses.anchor_heads import anchor_heads
 from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.detection.losses.fcos import fcos, torchvision_fcos
-from zqc.detection.losses.queries import detr
+from zqc.detection.losses.queries import detr, ultralytics_detr
 from zqc.detection.losses.retinanet import efficientdet, retinanet
 from zqc.detection.losses.ssd import ssd
 from zqc.detection.losses.yolo import decoded, raw
 
 KNOWN = (
     "yolo, yolo-raw, yolov3, yolov5 and yolov7 with raw heads, ssdlite, retinanet, efficientdet, "
-    "fcos, torchvision-fcos and detr without queries that the graph chooses"
+    "fcos, torchvision-fcos, detr and rt-detr"
 )
 """Those that have one, in words."""
 
@@ -51,6 +51,9 @@ def loss_of(convention: Convention | None, facts: Facts) -> DetectorLoss | None:
         return torchvision_fcos(convention)
     if isinstance(convention, Fcos):
         return fcos(convention)
-    if isinstance(convention, Detr) and not has_operator(facts, "TopK"):
-        return detr(convention, facts.outputs[convention.boxes][1])
+    if isinstance(convention, Detr):
+        queries = facts.outputs[convention.boxes][1]
+        return detr(convention, queries, picked=has_operator(facts, "TopK"))
+    if isinstance(convention, UltralyticsDetr):
+        return ultralytics_detr(convention, facts.outputs[convention.output][1])
     return None
