@@ -25,8 +25,8 @@ Dim: TypeAlias = int | ir.SymbolicDim
 # fmt: off
 _ELEMENTWISE = frozenset({
     "Abs", "Add", "And", "Atan", "Cast", "Clip", "Div", "Equal", "Erf", "Exp", "Greater",
-    "HardSigmoid", "Less", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sigmoid", "Sign",
-    "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where",
+    "HardSigmoid", "Less", "Log", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sigmoid",
+    "Sign", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where",
 })
 # fmt: on
 

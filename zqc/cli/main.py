@@ -151,6 +151,7 @@ def compile_command(
 )
 @click.option("--resume", is_flag=True, help="Go on where Ctrl-C ended the same command.")
 @recipe_options.recipe_option
+@options.anchors_option
 @options.statistics_options
 @recipe_options.synthesis_options
 @options.input_options
@@ -161,6 +162,7 @@ def synthesize(
     model: Path,
     directory: Path,
     resume: bool,
+    anchors: Path | None,
     statistics: Path | None,
     no_statistics: bool,
     cache: bool,
@@ -183,6 +185,7 @@ def synthesize(
             statistics=statistics,
             no_statistics=no_statistics,
             resume=resume,
+            anchors=anchors,
             progress=progress,
             threads=threads,
             cache=cache,

@@ -66,7 +66,7 @@ def synthesis_job(
     loss = None
     if recipe.task_specific:
         detector = detector or detector_of(loaded)
-        loss = task_specific.loss_of_detector(loaded, detector)
+        loss = task_specific.loss_of_pictures(loaded, detector)
     picture = picture_shape(loaded.model)
     with progress.stage("Finding the layers that can be matched"):
         besides = () if loss is None else loss.outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import shutil
@@ -15,15 +16,17 @@ from typing import Any
 from zqc.commands import inputs, task_specific
 from zqc.commands.amounts import noise_count
 from zqc.commands.arguments import ModelLike, model_of, name_of_model, progress_of, recipe_of
+from zqc.commands.detector import Detector, detector_of
 from zqc.commands.inputs import CalibrationSource, begin
 from zqc.commands.kept_pictures import Kept
-from zqc.commands.synthesis_job import synthesis_job
+from zqc.commands.synthesis_job import SynthesisJob, synthesis_job
 from zqc.detection.labels.coco import coco_text
 from zqc.errors import OptionError
 from zqc.files.atomic import atomic_directory
 from zqc.files.inputs import input_path
 from zqc.files.places import FilePath, check_directory, check_space, to_path
 from zqc.files.store import user_store
+from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.images import png_names
 from zqc.pictures.model_input import picture_shape
 from zqc.progress import Progress
@@ -95,6 +98,7 @@ def synthesize_to(
     statistics: FilePath | None = None,
     no_statistics: bool = False,
     resume: bool = False,
+    anchors: FilePath | None = None,
     progress: Progress | bool | None = None,
     threads: int | None = None,
     cache: bool = True,
@@ -120,6 +124,7 @@ def synthesize_to(
         no_statistics: Whether structured noise is wanted, for a model without any statistics.
         resume: Whether to go on from the checkpoint in ``directory``, to the same pictures as if
             nothing had happened.
+        anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w), for task-specific pictures.
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
         cache: Whether it is kept in the user's cache folder now and then where the synthesis
@@ -141,8 +146,7 @@ def synthesize_to(
         no_statistics=no_statistics,
         require_statistics=not no_statistics,
     )
-    if no_statistics:
-        _check_noise(recipe, resume=resume)
+    _check_asked(recipe, anchors, noise=no_statistics, resume=resume)
     check_directory(directory)
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = begin(source, recipe, given, threads)
@@ -150,12 +154,20 @@ def synthesize_to(
     job, options, state, text, saved = None, {}, None, "", directory / checkpoint.NAME
     store = user_store("pictures") if cache else None
     if not no_statistics:
-        job = synthesis_job(loaded, origin, recipe, progress=progress, threads=threads)
+        job = synthesis_job(
+            loaded,
+            origin,
+            recipe,
+            detector=_detector(loaded, input_path(anchors)),
+            progress=progress,
+            threads=threads,
+        )
         layers = job.reach.required().layers
         text = "; ".join(filter(None, (origin.text, job.reach.shortfall)))
         options = checkpoint.options_of(
             loaded.sha256, layers, picture, input_format, job.schedule, job.objective
         )
+        options |= _anchors(job)
         kept = Kept.of(loaded, job, input_format, store)
         state = _begun(saved if resume else None, options, job.schedule, kept, progress)
     count = noise_count(recipe, picture) if job is None else job.schedule.samples
@@ -220,11 +232,28 @@ def synthesize_to(
     )
 
 
-def _check_noise(recipe: Recipe, *, resume: bool) -> None:
-    """Refuse what noise cannot be."""
-    if resume:
+def _check_asked(recipe: Recipe, anchors: FilePath | None, *, noise: bool, resume: bool) -> None:
+    """Refuse what noise cannot be, and what would not be used."""
+    if noise and resume:
         raise OptionError("structured noise is made at once; leave out --resume")
-    task_specific.refuse_noise(recipe)
+    if noise:
+        task_specific.refuse_noise(recipe)
+    if anchors is not None and not recipe.task_specific:
+        raise OptionError(
+            f"{anchors} would not be used: anchors count where pictures show objects; add "
+            "--task-specific, or leave them out"
+        )
+
+
+def _detector(loaded: LoadedModel, anchors: Path | None) -> Detector | None:
+    """What the model detects, where that needs anchors."""
+    return None if anchors is None else detector_of(loaded, anchors=anchors)
+
+
+def _anchors(job: SynthesisJob) -> dict[str, str]:
+    """A hash of the anchors that pictures are made with, for the checkpoint."""
+    anchors = None if job.detector is None else job.detector.facts.anchors
+    return {} if anchors is None else {"anchors": hashlib.sha256(anchors.tobytes()).hexdigest()}
 
 
 def _begun(

@@ -45,10 +45,25 @@ def learning_loss(loaded: LoadedModel, detector: Detector, recipe: Recipe) -> De
     return loss_of(detector.convention, detector.facts)
 
 
+def loss_of_pictures(loaded: LoadedModel, detector: Detector) -> DetectorLoss:
+    """The loss that task-specific pictures are made with.
+
+    Raises:
+        OptionError: The detector has none that is known, or one that pictures cannot be made with.
+    """
+    loss = loss_of_detector(loaded, detector)
+    if loss.picked:
+        raise OptionError(
+            "--task-specific needs candidates that stay where they are from step to step, and this "
+            "model picks its queries anew each time (TopK); leave --task-specific out"
+        )
+    return loss
+
+
 def loss_of_detector(
     loaded: LoadedModel, detector: Detector, option: str = "--task-specific"
 ) -> DetectorLoss:
-    """The loss that task-specific pictures are made with, and weights can be learned with.
+    """The loss that weights can be learned with.
 
     Args:
         loaded: The model.

@@ -43,6 +43,22 @@ def iou_matrix(first: Floats, second: Floats) -> Floats:
     return iou
 
 
+def generalized_iou_matrix(first: Floats, second: Floats) -> Floats:
+    """GIoU of every pair, in −1…1, shape (len(first), len(second)).
+
+    The IoU less the share of the hull of both that neither fills (Rezatofighi et al., Generalized
+    Intersection over Union, CVPR 2019).
+    """
+    low = np.minimum(first[:, None, :2], second[None, :, :2])
+    high = np.maximum(first[:, None, 2:], second[None, :, 2:])
+    hull = np.prod(high - low, axis=-1)
+    iou = iou_matrix(first, second)
+    areas = _area(first)[:, None] + _area(second)[None, :]
+    union = areas / (1 + iou)  # of areas = union + intersection, and iou = intersection / union
+    empty: Floats = np.divide(hull - union, hull, out=np.zeros_like(hull), where=hull > 0)
+    return iou - empty
+
+
 def clip(boxes: Floats, height: float, width: float) -> Floats:
     """Cut boxes at the borders of a picture."""
     return np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))

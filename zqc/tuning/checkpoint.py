@@ -91,7 +91,7 @@ def key_of(
     options = asdict(schedule) | asdict(objective) | machine.fingerprint()
     options |= {"version": __version__, "size": size, "seed": seed}
     if graphs.detector is not None:
-        options["gains"] = asdict(graphs.detector.gains)
+        options["gains"] = repr(graphs.detector.gains)
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     for model in (graphs.step, graphs.measure):
         digest.update(ir.to_proto(model).SerializeToString(deterministic=True))

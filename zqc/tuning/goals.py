@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     Pictures = NDArray[np.float32]
     Row = tuple[Objects, Assignment]
 
-_KEPT = 1024
-"""Pictures whose candidates are remembered; others are run through the float model once more."""
+_KEPT = 2**23
+"""Candidates that are remembered, 128 MB; the pictures of others are run through the float model
+once more."""
 
 
 class Goals:
@@ -79,7 +80,7 @@ class Goals:
     def _row(self, picture: Picture, tensor: Pictures) -> Row:
         """What one picture shows, and what its candidates are to predict."""
         if picture not in self._found:
-            if len(self._found) == _KEPT:
+            if len(self._found) * self._detector.candidates >= _KEPT:
                 self._found.clear()
             self._found[picture] = self._assigned(picture, tensor)
         return self._found[picture]

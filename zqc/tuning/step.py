@@ -20,6 +20,7 @@ from zqc.tuning import distillation
 from zqc.tuning.heads import head_divergence, head_tensors
 from zqc.tuning.objective import USUAL, Objective, Part
 from zqc.tuning.oscillation import dampening
+from zqc.tuning.picks import pick_alike, picking
 from zqc.tuning.trainable import Parameter, Trainable, trainable
 
 MOMENTS = ("first_moment", "second_moment")
@@ -75,7 +76,7 @@ def graphs(
     """Build the graphs of a training.
 
     Operators without a gradient, such as TopK, are gone around: what stands before them is trained
-    by the tensors before them.
+    by the tensors before them. What TopK picks is what the float model picks, see ``pick_alike``.
 
     Args:
         model: The float model, its batch fixed.
@@ -111,8 +112,10 @@ def graphs(
     heads = head_tensors(model.graph) if objective.counts("heads") else []
     heads = [name for name in heads if _are_fixed([name], students) and _are_fixed([name], floats)]
     read = () if detector is None else detector.outputs
-    teachers = distillation.beside(graph, model, [*weights, *read, *heads])
+    picks = picking(model)
+    teachers = distillation.beside(graph, model, [*weights, *read, *heads, *picks])
     emitter = Emitter(graph)
+    pick_alike(emitter, graph, {name: teachers[name] for name in picks})
     parts: dict[Part, ir.Value] = {
         "features": distillation.loss(emitter, students, teachers, weights)
     }

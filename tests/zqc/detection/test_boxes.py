@@ -9,6 +9,7 @@ from zqc.detection.boxes import (
     centres_from_corners,
     clip,
     corners_from_centres,
+    generalized_iou_matrix,
     iou_matrix,
     to_picture,
 )
@@ -29,6 +30,17 @@ def test_iou_has_its_closed_form():
         [[0, 0, 2, 2], [1, 0, 3, 2], [0, 0, 1, 1], [2, 0, 4, 2], [5, 5, 6, 6], [1, 1, 1, 1]], float
     )
     np.testing.assert_allclose(iou_matrix(unit, others), [[1, 1 / 3, 1 / 4, 0, 0, 0]], atol=1e-12)
+
+
+def test_the_generalized_iou_has_its_closed_form():
+    """Same, half-shifted, contained, touching, apart and empty boxes; without any area 0."""
+    unit = np.array([[0.0, 0, 2, 2]])
+    others = np.array(
+        [[0, 0, 2, 2], [1, 0, 3, 2], [0, 0, 1, 1], [2, 0, 4, 2], [5, 5, 6, 6], [1, 1, 1, 1]], float
+    )
+    expected = [[1, 1 / 3, 1 / 4, 0, -31 / 36, 0]]
+    np.testing.assert_allclose(generalized_iou_matrix(unit, others), expected, atol=1e-12)
+    assert generalized_iou_matrix(np.zeros((1, 4)), np.zeros((1, 4))).tolist() == [[0.0]]
 
 
 def test_the_iou_of_two_empty_boxes_is_zero():

@@ -17,7 +17,7 @@ PICTURES, PLACES, CLASSES = 2, 40, 3
 SHAPES = {"boxes": 4, "logits": CLASSES, "objectness": 1}
 
 
-def loaded(*, objectness, filtered=True, opset=21):
+def loaded(*, objectness, filtered=True, opset=21, background=None):
     """A session that gives loss and slopes of what a quantized and a float model say."""
     names = [n for n in SHAPES if objectness or n != "objectness"]
     inputs = ", ".join(
@@ -29,7 +29,8 @@ def loaded(*, objectness, filtered=True, opset=21):
     )
     values = {value.name: value for value in model.graph.inputs}
     student, teacher = (
-        Candidates(**{name: values[f"{side}_{name}"] for name in names}) for side in "st"
+        Candidates(**{name: values[f"{side}_{name}"] for name in names}, background=background)
+        for side in "st"
     )
     emitter = Emitter(model.graph)
     total, around = agreement_loss(emitter, student, teacher, filtered=filtered)
@@ -96,9 +97,33 @@ def test_loss_and_slopes_are_those_of_pytorch(rng, objectness, filtered):
         )
 
 
-def test_equal_models_have_no_loss(rng):
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_classes_that_compete_are_compared_as_one_distribution(rng, place):
+    """KL of softmaxes, and scores without what means that there is nothing (1e-4)."""
+    run, names = loaded(objectness=False, background=place)
+    feeds = said(rng, names)
+    got = run(feeds)
+    given = {n: torch.tensor(v, requires_grad=n.startswith("s_")) for n, v in feeds.items()}
+    p = given["t_logits"].softmax(-1)
+    logs = given["s_logits"].log_softmax(-1)
+    terms = functional.kl_div(logs, p, reduction="none").sum(-1, keepdim=True)
+    score = (p[..., 1:] if place == "first" else p[..., :-1]).amax(-1, keepdim=True)
+    overlap = complete_iou(given["s_boxes"], given["t_boxes"]).reshape(score.shape)
+    counts = (score >= LEAST_SCORE) & (overlap >= LEAST_OVERLAP)
+    terms = terms + 5 * score * counts * (1 - overlap)
+    loss = (terms.sum(1) / score.sum(1).clamp(min=1)).sum()
+    loss.backward()
+    assert float(got["loss"]) == pytest.approx(loss.item(), rel=1e-4)
+    for name in names:
+        slope = given[f"s_{name}"].grad.numpy()
+        near = 1e-4 * np.abs(slope).max()
+        np.testing.assert_allclose(got[f"s_{name}_gradient"], slope, atol=near)
+
+
+@pytest.mark.parametrize("background", [None, "last"])
+def test_equal_models_have_no_loss(rng, background):
     """What the cross entropy is at best is taken off."""
-    run, names = loaded(objectness=True)
+    run, names = loaded(objectness=background is None, background=background)
     feeds = said(rng, names)
     same = feeds | {f"s_{name}": feeds[f"t_{name}"] for name in names}
     assert float(run(same)["loss"]) == pytest.approx(0, abs=1e-4)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from passes.graph import producer_of
 from zqc.detection.conventions.convention import Facts, Outputs, Size, Task
@@ -70,12 +71,17 @@ class TorchvisionFcos:
             return None
         return cls(boxes, scores, centerness, count - 1, facts.size)
 
+    @property
+    def cells(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Where distances are measured from, (x, y) in pixels, (A, 2), and the strides, (A, 1)."""
+        points = np.concatenate([corner_points(self.size, stride) for stride in _LEVELS])
+        return points, cell_points(self.size, _LEVELS, offset=0)[1]
+
     def decode(
         self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels."""
-        points = np.concatenate([corner_points(self.size, stride) for stride in _LEVELS])
-        _, sizes = cell_points(self.size, _LEVELS, offset=0)
+        points, sizes = self.cells
         boxes = from_distances(points, np.asarray(outputs[self.boxes], np.float32) * sizes)
         central = sigmoid(np.asarray(outputs[self.centerness], np.float32))
         scores = np.asarray(outputs[self.scores], np.float32)[..., 1:]
@@ -134,11 +140,16 @@ class Fcos:
             return None
         return cls(boxes, scores, central, strides, counts.pop(), logits, facts.size)
 
+    @property
+    def cells(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Where distances are measured from, (x, y) in pixels, (A, 2), and the strides, (A, 1)."""
+        return cell_points(self.size, self.strides, offset=0.5)
+
     def decode(
         self, outputs: Outputs, selection: Selection = DEFAULT_SELECTION
     ) -> list[Detections]:
         """Return the detections of each picture of a batch, in input pixels."""
-        points, _ = cell_points(self.size, self.strides, offset=0.5)
+        points, _ = self.cells
         distances = joined_rows(outputs, self.boxes, 4)
         scores = joined_rows(outputs, self.scores, self.classes)
         central = joined_rows(outputs, self.centerness, 1)

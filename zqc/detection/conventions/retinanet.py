@@ -38,7 +38,7 @@ _LITE_SCALES = {64: 3.0, 88: 3.0, 112: 3.0, 160: 4.0, 200: 3.0, 224: 4.0}
 # D6 and D7 have the same heads: the size of their pictures tells them apart.
 _LARGEST, _SCALES_BY_SIZE = 384, {1280: 4.0, 1536: 5.0}
 
-_LARGEST_GROWTH = np.float32(np.log(1000 / 16))
+LARGEST_GROWTH = np.float32(np.log(1000 / 16))
 """Torchvision lets no box be more than so much larger than its anchor."""
 
 
@@ -141,7 +141,7 @@ class RetinaNet:
         """Return the detections of each picture of a batch, in input pixels."""
         codes = np.asarray(outputs[self.boxes], np.float32)
         scores = sigmoid(np.asarray(outputs[self.scores], np.float32)[..., 1:])
-        boxes = _from_codes(codes, self.anchors, _LARGEST_GROWTH)
+        boxes = _from_codes(codes, self.anchors, LARGEST_GROWTH)
         return [select(b, s, selection) for b, s in zip(boxes, scores, strict=True)]
 
 

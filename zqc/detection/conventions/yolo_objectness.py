@@ -15,7 +15,8 @@ from zqc.detection.detections import Detections
 from zqc.detection.nms import DEFAULT_SELECTION, Selection, select
 from zqc.pictures.input_format import FitMode
 
-_ANCHORS = 3
+ANCHORS = 3
+"""In each cell, one after the other: a grid's rows begin with those of its first anchor."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class YoloObjectness:
             return None
         [(output, shape)] = rows.items()
         heads = [shape for name, shape in facts.outputs.items() if name != output]
-        if any(len(head) != 5 or head[1] != _ANCHORS or head[4] != shape[2] for head in heads):
+        if any(len(head) != 5 or head[1] != ANCHORS or head[4] != shape[2] for head in heads):
             return None
-        cells, rest = divmod(shape[1], _ANCHORS)
+        cells, rest = divmod(shape[1], ANCHORS)
         classes = shape[2] - 5
         if rest or classes < 1 or not strides_of_cells(facts.size, cells):
             return None

@@ -27,10 +27,10 @@ def agreement_loss(
 
         (1/T) Σ [ o · Σ_c KL(p_c ‖ p̂_c) + KL(o ‖ ô) + 5 · s · (1 − CIoU) ],
 
-    the last term where s ≥ 2·10⁻⁴ and CIoU ≥ 0.1. KL is that of two outcomes: the cross entropy
-    less what it is at best, so that equal models have none. Reg-PTQ has the cross entropy and a
-    distance of boxes of a norm and a weight that it does not tell; T, s as a weight, and the CIoU
-    are our choice.
+    the last term where s ≥ 2·10⁻⁴ and CIoU ≥ 0.1. KL is that of two outcomes, or of all classes
+    where they compete: the cross entropy less what it is at best, so that equal models have none.
+    Reg-PTQ has the cross entropy and a distance of boxes of a norm and a weight that it does not
+    tell; T, s as a weight, and the CIoU are our choice.
 
     Args:
         emitter: Appends to the graph.
@@ -44,7 +44,8 @@ def agreement_loss(
     """
     pen = Pen(emitter, "agreement")
     score = emitter.largest(teacher.scores(emitter), [-1], "agreement")
-    classes = pen.sum(_divergence(pen, student.logits, teacher.logits), [-1], keep=True)
+    apart = _divergence if student.background is None else _competing_divergence
+    classes = pen.sum(apart(pen, student.logits, teacher.logits), [-1], keep=True)
     terms = classes
     if student.objectness is not None and teacher.objectness is not None:
         there = pen("Sigmoid", teacher.objectness)
@@ -66,3 +67,9 @@ def _divergence(pen: Pen, student: ir.Value, teacher: ir.Value) -> ir.Value:
     apart = pen("Sub", pen("Softplus", student), pen("Softplus", teacher))
     along = pen("Mul", pen("Sigmoid", teacher), pen("Sub", student, teacher))
     return pen("Sub", apart, along)
+
+
+def _competing_divergence(pen: Pen, student: ir.Value, teacher: ir.Value) -> ir.Value:
+    """The summands of the KL of two softmaxes from their logits."""
+    apart = pen("Sub", *(pen("LogSoftmax", one, axis=-1) for one in (teacher, student)))
+    return pen("Mul", pen("Softmax", teacher, axis=-1), apart)

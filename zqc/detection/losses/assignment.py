@@ -53,7 +53,7 @@ class Assignment:
     Attributes:
         owner: Index of the object that a candidate answers for, -1 for none, (A,).
         target: How much it is to be one, and how much its box counts, in 0…1, (A,).
-        counted: Whether its objectness counts, or its classes where it has none, 0 or 1, (A,).
+        counted: How much its objectness counts, or its classes where it has none, (A,).
     """
 
     owner: NDArray[np.int64]
@@ -87,6 +87,8 @@ def task_aligned(boxes: Floats, scores: Floats, objects: Objects, places: Places
         objects: What is there.
         places: Where the candidates stand.
     """
+    if not len(objects):
+        return Assignment.empty(len(boxes))
     points = places.points
     low, high = objects.boxes[:, None, :2], objects.boxes[:, None, 2:]
     inside = ((points > low) & (points < high)).all(axis=-1)
@@ -120,6 +122,8 @@ def by_anchors(boxes: Floats, scores: Floats, objects: Objects, places: Places) 
     Args: See ``task_aligned``.
     """
     del scores
+    if not len(objects):
+        return Assignment.empty(len(boxes))
     assert places.anchors is not None
     sizes = objects.boxes[:, 2:] - objects.boxes[:, :2]
     centres = (objects.boxes[:, 2:] + objects.boxes[:, :2]) / 2

@@ -13,7 +13,8 @@ from zqc.autodiff.emitter import Emitter
 from zqc.detection.conventions.convention import Size
 from zqc.detection.losses.assignment import Assignment, Objects
 from zqc.detection.losses.candidates import Candidates, Places
-from zqc.detection.losses.loss import Gains, detection_loss, goal_inputs
+from zqc.detection.losses.entropy import Goal
+from zqc.detection.losses.loss import Terms, detection_loss, goal_inputs
 
 Read = Callable[[Emitter, Mapping[str, ir.Value]], Candidates]
 Assign = Callable[
@@ -31,18 +32,21 @@ class DetectorLoss:
         classes: Number of classes.
         size: Height and width of the input in pixels.
         places: Where the candidates stand.
-        gains: Weights of its parts.
-        assign: Says for one picture what its candidates are to predict.
+        gains: Its parts and their weights.
+        assign: Says for one picture what its candidates are to predict, be there objects or not.
         read: From the values of the outputs, whose shapes are known, to candidates.
+        picked: Whether the graph picks the candidates by their values: which is which is that of
+            one picture then, and another one's as soon as a pixel changes.
     """
 
     outputs: tuple[str, ...]
     classes: int
     size: Size
     places: Places
-    gains: Gains
+    gains: Terms
     assign: Assign
     read: Read
+    picked: bool = False
 
     @property
     def candidates(self) -> int:
@@ -54,7 +58,7 @@ class DetectorLoss:
         return goal_inputs(count, self.candidates)
 
     def loss(
-        self, emitter: Emitter, found: Candidates, goal: dict[str, ir.Value]
+        self, emitter: Emitter, found: Candidates, goal: Goal
     ) -> tuple[ir.Value, list[ir.Node]]:
         """Append the loss summed over a batch, see ``detection_loss``."""
         return detection_loss(emitter, found, goal, self.places, self.gains)
@@ -67,7 +71,4 @@ class DetectorLoss:
     ) -> tuple[Assignment, ...]:
         """Assign picture by picture, from boxes (N, A, 4) and scores (N, A, C)."""
         rows = zip(boxes, scores, objects, strict=True)
-        return tuple(
-            self.assign(b, s, one, self.places) if len(one) else Assignment.empty(len(b))
-            for b, s, one in rows
-        )
+        return tuple(self.assign(b, s, one, self.places) for b, s, one in rows)

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from zqc.detection.conventions.anchor_heads import AnchorHeads
 from zqc.detection.conventions.convention import Convention, Facts
 from zqc.detection.conventions.described import AsTold
+from zqc.detection.conventions.fcos import Fcos, TorchvisionFcos
 from zqc.detection.conventions.grids import strides_of_cells
+from zqc.detection.conventions.queries import Detr, UltralyticsDetr
+from zqc.detection.conventions.retinanet import EfficientDet, RetinaNet
+from zqc.detection.conventions.ssd import SsdLite
+from zqc.detection.conventions.tracing import has_operator, output_activation
 from zqc.detection.conventions.yolo import Yolo
+from zqc.detection.conventions.yolo_objectness import ANCHORS, YoloObjectness
 from zqc.detection.conventions.yolo_raw import YoloRaw
+from zqc.detection.conventions.yolox import YoloX
 from zqc.detection.losses.anchor_heads import anchor_heads
 from zqc.detection.losses.detector_loss import DetectorLoss
+from zqc.detection.losses.fcos import fcos, torchvision_fcos
+from zqc.detection.losses.queries import detr, ultralytics_detr
+from zqc.detection.losses.retinanet import efficientdet, retinanet
+from zqc.detection.losses.ssd import ssd
 from zqc.detection.losses.yolo import decoded, raw
+from zqc.detection.losses.yolox import decoded_rows, yolox
 
-KNOWN = "yolo, yolo-raw, and yolov3, yolov5 and yolov7 with raw heads"
+KNOWN = (
+    "yolo, yolo-raw, yolov5, yolox, yolov3 and yolov7 with raw heads, ssdlite, retinanet, "
+    "efficientdet, fcos, torchvision-fcos, detr and rt-detr"
+)
 """Those that have one, in words."""
 
 
@@ -20,12 +38,49 @@ def loss_of(convention: Convention | None, facts: Facts) -> DetectorLoss | None:
     """The loss of a detector; None where the convention of its outputs has none."""
     if isinstance(convention, AsTold):
         convention = convention.convention
-    if isinstance(convention, Yolo):
-        cells = facts.outputs[convention.output][2]
-        known = strides_of_cells(facts.size, cells)
-        return decoded(convention, cells, facts.size) if known else None
-    if isinstance(convention, YoloRaw):
-        return raw(convention)
-    if isinstance(convention, AnchorHeads):
-        return anchor_heads(convention, facts.size)
-    return None
+    built = _LOSSES.get(type(convention))
+    return None if built is None else built(convention, facts)
+
+
+def _yolo(convention: Yolo, facts: Facts) -> DetectorLoss | None:
+    cells = facts.outputs[convention.output][2]
+    known = strides_of_cells(facts.size, cells)
+    return decoded(convention, cells, facts.size) if known else None
+
+
+def _yolox(convention: YoloX, facts: Facts) -> DetectorLoss:
+    strides = strides_of_cells(facts.size, facts.outputs[convention.output][1])
+    return yolox(convention, convention.raw or strides)
+
+
+def _yolo_objectness(convention: YoloObjectness, facts: Facts) -> DetectorLoss:
+    strides = strides_of_cells(facts.size, facts.outputs[convention.output][1] // ANCHORS)
+    return decoded_rows(convention, strides, facts.size)
+
+
+def _ssd(convention: SsdLite, facts: Facts) -> DetectorLoss | None:
+    kind = "none" if convention.logits else output_activation(facts, convention.scores)
+    return ssd(convention, kind) if kind else None
+
+
+def _detr(convention: Detr, facts: Facts) -> DetectorLoss:
+    queries = facts.outputs[convention.boxes][1]
+    return detr(convention, queries, picked=has_operator(facts, "TopK"))
+
+
+_LOSSES: dict[type, Callable[[Any, Facts], DetectorLoss | None]] = {
+    Yolo: _yolo,
+    YoloRaw: lambda convention, _: raw(convention),
+    AnchorHeads: lambda convention, facts: anchor_heads(convention, facts.size),
+    YoloX: _yolox,
+    YoloObjectness: _yolo_objectness,
+    SsdLite: _ssd,
+    RetinaNet: lambda convention, facts: retinanet(convention, facts.size),
+    EfficientDet: lambda convention, facts: efficientdet(convention, facts.size),
+    TorchvisionFcos: lambda convention, _: torchvision_fcos(convention),
+    Fcos: lambda convention, _: fcos(convention),
+    Detr: _detr,
+    UltralyticsDetr: lambda convention, facts: ultralytics_detr(
+        convention, facts.outputs[convention.output][1]
+    ),
+}

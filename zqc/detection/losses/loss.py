@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from zqc.autodiff.emitter import Emitter, dims
 from zqc.detection.losses.assignment import Assignment, Objects
 from zqc.detection.losses.candidates import Candidates, Places
+from zqc.detection.losses.entropy import Goal, cross_entropy, labelled
 from zqc.detection.losses.overlap import complete_iou
 from zqc.detection.losses.writing import Pen
 
@@ -23,12 +26,43 @@ target and counted as in ``Assignment``; (N, A, 4), and (N, A, 1) the others."""
 _A_PIXEL = Objects(np.array([[0, 0, 1, 1]], np.float32), np.zeros(1, np.int64))
 
 
+class Terms(Protocol):
+    """What the loss of a family is made of."""
+
+    def terms(
+        self, pen: Pen, found: Candidates, goal: Goal, places: Places
+    ) -> tuple[list[ir.Value], list[ir.Node]]:
+        """Append its parts for each candidate, with their weights.
+
+        Args:
+            pen: Appends to the graph.
+            found: What the network predicts, (N, A, …), all shapes known.
+            goal: The inputs of ``GOALS``.
+            places: Where the candidates stand.
+
+        Returns:
+            The parts, each (N, A, 1), and the nodes that no gradient goes through, see
+            ``complete_iou``.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Gains:
-    """Weights of the parts of the loss.
+    """The loss of YOLOs.
+
+    With t the targets of candidates it is
+
+        g_box · t (1 − CIoU) + g_class · BCE(class) + g_dist · t · DFL.
+
+    Without objectness the classes of all candidates that are counted count, with the target for the
+    object's class (Feng et al., TOOD). With it those of the candidates that have an object count,
+    with a 1 for its class, and g_obj · BCE(objectness, t) is added where it is counted (Redmon &
+    Farhadi, YOLOv3). DFL is the cross entropy of a distribution against the two bins next to the
+    distance, mean over the sides (Li et al., Generalized Focal Loss, 2020).
 
     Attributes:
-        box: Of 1 − CIoU.
+        box: Weight of 1 − CIoU.
         classes: Of the cross entropy of the classes.
         distribution: Of the cross entropy of the distributions of the sides.
         objectness: Of the cross entropy of the objectness.
@@ -38,6 +72,28 @@ class Gains:
     classes: float = 0.5
     distribution: float = 1.5
     objectness: float = 0.0
+
+    def terms(
+        self, pen: Pen, found: Candidates, goal: Goal, places: Places
+    ) -> tuple[list[ir.Value], list[ir.Node]]:
+        """Append the parts, see ``Terms``."""
+        target, label = goal["goal_targets"], goal["goal_classes"]
+        one_hot = labelled(pen, found, goal)
+        overlap, around = complete_iou(pen.emitter, found.boxes, goal["goal_boxes"])
+        parts = [pen("Mul", pen("Mul", pen("Sub", 1.0, overlap), target), self.box)]
+        if found.objectness is None:
+            entropy = cross_entropy(pen, found.logits, pen("Mul", one_hot, target))
+            entropy = pen("Mul", entropy, goal["goal_counted"])
+        else:
+            taken = pen.float(pen("Greater", label, pen.array(-1, np.int64)))
+            entropy = pen("Mul", cross_entropy(pen, found.logits, one_hot), taken)
+            there = pen("Mul", cross_entropy(pen, found.objectness, target), goal["goal_counted"])
+            parts.append(pen("Mul", there, self.objectness))
+        parts.append(pen("Mul", pen.sum(entropy, [-1], keep=True), self.classes))
+        if found.bins is not None:
+            spread = _distribution(pen, found.bins, goal["goal_boxes"], places)
+            parts.append(pen("Mul", pen("Mul", spread, target), self.distribution))
+        return parts, around
 
 
 def goal_inputs(count: int, candidates: int) -> dict[str, ir.Value]:
@@ -76,65 +132,28 @@ def goals(
 
 
 def detection_loss(
-    emitter: Emitter,
-    found: Candidates,
-    goal: dict[str, ir.Value],
-    places: Places,
-    gains: Gains,
+    emitter: Emitter, found: Candidates, goal: Goal, places: Places, gains: Terms
 ) -> tuple[ir.Value, list[ir.Node]]:
-    """The loss, summed over the pictures of a batch.
+    """The loss, summed over the pictures of a batch: that of a picture is Σ terms / max(1, Σ t).
 
-    With t the targets of the candidates and T = max(1, Σ t) of a picture, its loss is
-
-        (1/T) Σ [ g_box · t (1 − CIoU) + g_class · BCE(class) + g_dist · t · DFL ].
-
-    Ultralytics takes T over the batch; by picture, what a picture is worth does not depend on
-    which others are in its batch. Without objectness the classes of all candidates that are counted
-    count, with the target for the object's class (Feng et al., TOOD). With it those of the
-    candidates that have an object count, with a 1 for its class, and g_obj · BCE(objectness, t) is
-    added where it is counted (Redmon & Farhadi, YOLOv3). DFL is the cross entropy of a distribution
-    against the two bins next to the distance, mean over the sides (Li et al., Generalized Focal
-    Loss, 2020).
+    With t the targets of the candidates. Others take Σ t over the batch; by picture, what a picture
+    is worth does not depend on which others are in its batch.
 
     Args:
         emitter: Appends to the graph.
         found: What the network predicts, (N, A, …), all shapes known.
         goal: The inputs of ``GOALS``.
         places: Where the candidates stand.
-        gains: The weights.
+        gains: The terms.
 
     Returns:
         A scalar, and the nodes that no gradient goes through, see ``complete_iou``.
     """
     pen = Pen(emitter, "detection")
-    target, label = goal["goal_targets"], goal["goal_classes"]
-    classes = dims(found.logits)[-1]
-    assert isinstance(classes, int)
-    one_hot = pen.float(pen("Equal", label, pen.array(np.arange(classes), np.int64)))
-    overlap, around = complete_iou(emitter, found.boxes, goal["goal_boxes"])
-    terms = [pen("Mul", pen("Mul", pen("Sub", 1.0, overlap), target), gains.box)]
-    if found.objectness is None:
-        entropy = _cross_entropy(pen, found.logits, pen("Mul", one_hot, target))
-        entropy = pen("Mul", entropy, goal["goal_counted"])
-    else:
-        taken = pen.float(pen("Greater", label, pen.array(-1, np.int64)))
-        entropy = pen("Mul", _cross_entropy(pen, found.logits, one_hot), taken)
-        there = pen("Mul", _cross_entropy(pen, found.objectness, target), goal["goal_counted"])
-        terms.append(pen("Mul", there, gains.objectness))
-    terms.append(pen("Mul", pen.sum(entropy, [-1], keep=True), gains.classes))
-    if found.bins is not None:
-        spread = _distribution(pen, found.bins, goal["goal_boxes"], places)
-        terms.append(pen("Mul", pen("Mul", spread, target), gains.distribution))
-    total = terms[0]
-    for term in terms[1:]:
-        total = pen("Add", total, term)
-    share = pen("Max", pen.sum(target, [1], keep=True), 1.0)
+    parts, around = gains.terms(pen, found, goal, places)
+    total = reduce(lambda one, other: pen("Add", one, other), parts)
+    share = pen("Max", pen.sum(goal["goal_targets"], [1], keep=True), 1.0)
     return pen.shaped(pen("ReduceSum", pen("Div", total, share), keepdims=0)), around
-
-
-def _cross_entropy(pen: Pen, logits: ir.Value, target: ir.Value) -> ir.Value:
-    """−t·log σ(x) − (1 − t)·log(1 − σ(x)) = softplus(x) − t·x."""
-    return pen("Sub", pen("Softplus", logits), pen("Mul", target, logits))
 
 
 def _distribution(pen: Pen, bins: ir.Value, boxes: ir.Value, places: Places) -> ir.Value:

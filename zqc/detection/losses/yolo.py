@@ -16,12 +16,10 @@ from zqc.detection.conventions.yolo_raw import YoloRaw
 from zqc.detection.losses.assignment import task_aligned
 from zqc.detection.losses.candidates import Candidates, Places
 from zqc.detection.losses.detector_loss import DetectorLoss
+from zqc.detection.losses.logits import logit
 from zqc.detection.losses.loss import Gains
 from zqc.detection.losses.writing import Pen
 from zqc.detection.upstream import walk
-
-_LEAST = 1e-6
-"""Of a probability whose logit is taken: the slope beyond would be lost in rounding."""
 
 
 def decoded(convention: Yolo, cells: int, size: Size) -> DetectorLoss:
@@ -89,7 +87,7 @@ def _read_raw(
     scores = [pen.part(rows[name], start, start + convention.classes) for name in convention.scores]
     logits = _stacked(pen, scores)
     if not convention.logits:
-        logits = _logit(pen, logits)
+        logits = logit(pen, logits)
     logits = pen.shaped(logits, _whole(count), cells, convention.classes)
     far = pen("Mul", pen("Softmax", bins, axis=-1), pen.array(np.arange(sides // 4)))
     far = pen("Mul", pen.sum(far, [-1]), pen.array(places.strides))
@@ -122,13 +120,7 @@ def _logits(pen: Pen, output: ir.Value, classes: int) -> ir.Value:
             if source is not None and _width(source) == classes:
                 return source
     rows = _width(output)
-    return _logit(pen, pen.part(output, rows - classes, rows, axis=1))
-
-
-def _logit(pen: Pen, scores: ir.Value) -> ir.Value:
-    """The inverse of the sigmoid: log p − log(1 − p)."""
-    scores = pen("Clip", scores, _LEAST, 1 - _LEAST)
-    return pen("Sub", pen("Log", scores), pen("Log", pen("Sub", 1.0, scores)))
+    return logit(pen, pen.part(output, rows - classes, rows, axis=1))
 
 
 def _bins(pen: Pen, output: ir.Value) -> ir.Value | None:
