@@ -90,7 +90,8 @@ def calibrate(
 
     Errors over synthesised pictures and over structured noise count by their geometric mean:
     neither shows how far real pictures go everywhere, and of both together the many would hide what
-    the few show. It is our choice, see docs/results.md.
+    the few show. Where synthesised pictures alone have a larger step they decide: noise shows
+    nothing of what a detector finds. It is our choice, see docs/results.md.
 
     Args:
         model: The prepared float model.
@@ -125,7 +126,12 @@ def calibrate(
         sensitivity = weights.get(leader) if recipe.weighs_errors else None
         activation = _activation(values.get(leader)) if point.internal else None
         kinds = seen.tensors[leader].histograms
-        return _grid(point, kinds, bits, sensitivity, activation, recipe, target)
+
+        def of(some: Sequence[Histogram]) -> Grid:
+            return _grid(point, some, bits, sensitivity, activation, recipe, target)
+
+        grid = of(kinds)
+        return grid if len(kinds) == 1 else max(grid, of(kinds[:1]), key=lambda one: one.scale)
 
     grids = {point.names[0]: grid_of(point, bits_of(point, recipe)) for point in points}
     finer: tuple[str, ...] = ()

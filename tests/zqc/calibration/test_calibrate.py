@@ -73,15 +73,21 @@ def test_an_edge_that_is_joined_is_an_edge():
     assert bits_of(point, Recipe(first_last_bits=4)) == 4
 
 
-def test_kinds_of_pictures_count_the_same():
-    """However many there are of each, it is the grid for the histograms of both."""
-    few, many = noise(1, 3, 8, 8), np.clip(noise(64, 3, 8, 8, seed=1) ** 5, -30, 30)
-    pictures = ImageSet.of_tensors(np.concatenate([few, many]), "", synthesised=True, noise=64)
+@pytest.mark.parametrize("made", ["narrow", "wide"])
+def test_kinds_of_pictures(made):
+    """The grid for both kinds, however many there are, but no smaller step than of those made."""
+    few, many = noise(1, 3, 8, 8), 5 * noise(64, 3, 8, 8, seed=1)
+    first, last = (few, many) if made == "narrow" else (many, few)
+    pictures = ImageSet.of_tensors(
+        np.concatenate([first, last]), "", synthesised=True, noise=len(last)
+    )
     points = [QuantizationPoint(("x",), **PLAIN)]
     with Silent().task("", 0) as task:
         found = calibrate(negated(), points, Batches(pictures), plan_of(), task=task).grids["x"]
-    kinds = [add(empty(), kind) for kind in (few, many)]
-    assert found == choose_grid(*kinds, bits=8, signed=True)
+    kinds = [add(empty(), kind) for kind in (first, last)]
+    together, alone = (choose_grid(*some, bits=8, signed=True) for some in (kinds, kinds[:1]))
+    assert together.scale != alone.scale
+    assert found == (together if made == "narrow" else alone)
 
 
 BEFORE = {
