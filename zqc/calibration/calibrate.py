@@ -14,8 +14,7 @@ from passes.analysis.quantization_points import QuantizationPoint
 from passes.arithmetic import Grid
 from zqc.calibration.activation_bits import in_need_of_bits
 from zqc.calibration.collect import CalibrationStatistics, collect
-from zqc.calibration.distances import Function, identity, sigmoid, softplus
-from zqc.calibration.elementwise import activation_behind
+from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
 from zqc.calibration.second_moments import Fold
 from zqc.calibration.sensitivity import Sensitivity, sensitivities, weighted
@@ -83,15 +82,9 @@ def calibrate(
 
     With fewer than 8 bits a few tensors have 8 all the same, see ``in_need_of_bits``.
 
-    Between a layer and its activation function errors are those of the function's result: far below
-    zero SiLU and LeakyReLU leave little of them. So the grid is shifted to where they do not: most
-    of its integers stand above zero, the step is half as large. It is our choice, see
-    docs/results.md.
-
-    Errors over synthesised pictures and over structured noise count by their geometric mean:
-    neither shows how far real pictures go everywhere, and of both together the many would hide what
-    the few show. Where synthesised pictures alone have a larger step they decide: noise shows
-    nothing of what a detector finds. It is our choice, see docs/results.md.
+    Of synthesised pictures and structured noise each has a grid of its own, and the one of the
+    higher threshold is taken: neither shows how far real pictures go everywhere, and of both
+    together the many would hide what the few show. It is our choice, see docs/results.md.
 
     Args:
         model: The prepared float model.
@@ -124,14 +117,9 @@ def calibrate(
         if bound is not None and bits == _FULL_BITS:
             return grid_up_to(bound, bits=bits, signed=not target.unsigned)
         sensitivity = weights.get(leader) if recipe.weighs_errors else None
-        activation = _activation(values.get(leader)) if point.internal else None
         kinds = seen.tensors[leader].histograms
-
-        def of(some: Sequence[Histogram]) -> Grid:
-            return _grid(point, some, bits, sensitivity, activation, recipe, target)
-
-        grid = of(kinds)
-        return grid if len(kinds) == 1 else max(grid, of(kinds[:1]), key=lambda one: one.scale)
+        chosen = [_grid(point, kind, bits, sensitivity, recipe, target) for kind in kinds]
+        return max(chosen, key=lambda one: one.exponent)
 
     grids = {point.names[0]: grid_of(point, bits_of(point, recipe)) for point in points}
     finer: tuple[str, ...] = ()
@@ -156,43 +144,29 @@ def bits_of(point: QuantizationPoint, recipe: Recipe) -> int:
     return _FULL_BITS if point.internal or point.joined else recipe.act_bits
 
 
-def _activation(value: ir.Value | None) -> Function | None:
-    """What ``activation_behind`` finds, of single values; None where channels have their own."""
-    found = None if value is None else activation_behind(value)
-    if found is None or found(np.zeros((1, 1))).shape != (1, 1):
-        return None
-    return lambda x: found(x[np.newaxis].astype(np.float64))[0]
-
-
 def _grid(
     point: QuantizationPoint,
-    kinds: Sequence[Histogram],
+    histogram: Histogram,
     bits: int,
     sensitivity: Sensitivity | None,
-    activation: Function | None,
     recipe: Recipe,
     target: Target,
 ) -> Grid:
     asked = recipe.threshold
     method: Method = "mse" if asked == "auto" or asked == "sensitivity" else asked  # noqa: PLR1714
-    seen_through: Function = _SEEN_THROUGH[point.squashed_by]
-    shiftable = point.slightly_negative
-    if activation is not None and method == "mse":  # squares alone are summed up for any function
-        # Where zero points have to be 0, only layers take shifts back.
-        seen_through, shiftable = activation, not target.even_shifts
     # The weights of logits are those of their scores already, see ``seen_through``.
-    if sensitivity is not None and seen_through is identity:
-        kinds = [weighted(kind, sensitivity) for kind in kinds]
+    if sensitivity is not None and not point.squashed_by:
+        histogram = weighted(histogram, sensitivity)
     if recipe.z_score is not None:
-        kinds = [without_outliers(kind, z=recipe.z_score) for kind in kinds]
+        histogram = without_outliers(histogram, z=recipe.z_score)
     return choose_grid(
-        *kinds,
+        histogram,
         bits=bits,
         signed=not (point.nonnegative and target.unsigned),
-        seen_through=seen_through,
+        seen_through=_SEEN_THROUGH[point.squashed_by],
         keeps_up_to=_HEADROOM if point.decides else float(point.squashed_by == "Softmax"),
         method=method,
         p=recipe.lp,
-        shift=recipe.shift if shiftable and target.shifts else "none",
+        shift=recipe.shift if point.slightly_negative and target.shifts else "none",
         even=target.even_shifts,
     )

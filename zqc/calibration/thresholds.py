@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -31,7 +30,8 @@ Method = Literal["none", "mse", "mae", "lp", "kl"]
 
 
 def choose_grid(
-    *histograms: Histogram,
+    histogram: Histogram,
+    *,
     bits: int,
     signed: bool,
     seen_through: Function = identity,
@@ -41,11 +41,7 @@ def choose_grid(
     shift: Shift = "none",
     even: bool = False,
 ) -> Grid:
-    """Return the grid with the least error over the histogram, or over several.
-
-    Of several, such as those of different kinds of pictures, the geometric mean of the errors
-    counts: a grid that is twice as bad for one has to be twice as good for another, however large
-    the errors are. It is our choice, see docs/results.md.
+    """Return the grid with the least error over the histogram.
 
     P is the smallest power of two that no value exceeds; P·2 is tried as well, because a signed
     grid ends one step below its threshold. A tensor that was always zero gets the smallest grid.
@@ -67,7 +63,7 @@ def choose_grid(
       error at P.
 
     Args:
-        histograms: The values that were seen, at least one; those without any do not count.
+        histogram: The values that were seen.
         bits: Bits of the grid.
         signed: Whether the values reach below zero.
         seen_through: The error is that of f(x), f increasing. The logits of class scores and of box
@@ -81,41 +77,35 @@ def choose_grid(
         shift: Whether the grid may be shifted.
         even: Whether only even shifts will do below 8 bits, too.
     """
-    kinds = [histogram for histogram in histograms if np.any(histogram.counts)]
-    if not kinds:
+    if not np.any(histogram.counts):
         return Grid(MIN_EXPONENT, bits, signed)
-    top = max(map(_no_clipping, kinds)) + 1
-    lowest = MIN_EXPONENT
-    if keeps_up_to:
-        lowest = max(_exponent_of_largest(kind, keeps_up_to) for kind in kinds)
+    top = _no_clipping(histogram) + 1
+    lowest = _exponent_of_largest(histogram, keeps_up_to) if keeps_up_to else MIN_EXPONENT
     tried = [top - 1] if method == "none" else [top - i for i in range(CANDIDATES)]
     exponents = [max(exponent, lowest) for exponent in tried]
     power = {"mae": 1, "lp": p}.get(method, 2)
     stride = 2 if even else _stride(bits)
 
-    def error_in(kind: Histogram, grid: Grid) -> float:
-        if method == "kl":
-            return divergence(kind, grid)
-        return mean_error(kind, grid, power=power, seen_through=seen_through)
-
-    def errors_of_shifts_in(kind: Histogram, exponent: int) -> NDArray[np.float64]:
-        if method == "kl":
-            return np.array([divergence(kind, grid) for grid in _shifted(exponent, bits, stride)])
-        every = shifted_errors(kind, exponent, bits=bits, power=power, seen_through=seen_through)
-        return every[::stride]
-
     def error(grid: Grid) -> float:
-        return float(_together([np.array(error_in(kind, grid)) for kind in kinds]))
+        if method == "kl":
+            return divergence(histogram, grid)
+        return mean_error(histogram, grid, power=power, seen_through=seen_through)
 
     def errors_of_shifts(exponent: int) -> NDArray[np.float64]:
-        return _together([errors_of_shifts_in(kind, exponent) for kind in kinds])
+        if method == "kl":
+            grids = _shifted(exponent, bits, stride)
+            return np.array([divergence(histogram, grid) for grid in grids])
+        every = shifted_errors(
+            histogram, exponent, bits=bits, power=power, seen_through=seen_through
+        )
+        return every[::stride]
 
     grid = min((Grid(exponent, bits, signed) for exponent in exponents), key=error)
     if not signed or shift == "none":
         return grid
     end = 2.0**lowest if keeps_up_to else -np.inf
     if shift == "rule":
-        shifted = _shifted_by_rule(min(map(_smallest, kinds)), grid, stride)
+        shifted = _shifted_by_rule(histogram, grid, stride)
         return grid if shifted is None or _end(shifted) < end else shifted
     best = [grid]
     for exponent in exponents:
@@ -140,21 +130,9 @@ def _stride(bits: int) -> int:
     return 2 if bits == 8 else 1
 
 
-def _together(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Errors over one kind of pictures as they are, over several their geometric mean."""
-    if len(errors) == 1:
-        return errors[0]
-    positive = np.maximum(np.stack(errors), np.finfo(np.float64).tiny)
-    return np.asarray(np.exp(np.log(positive).mean(axis=0)))
-
-
-def _smallest(histogram: Histogram) -> float:
-    """The smallest value, to the end of its bin."""
-    return float((int(np.flatnonzero(histogram.counts).min()) - BINS // 2) * histogram.width)
-
-
-def _shifted_by_rule(smallest: float, grid: Grid, stride: int) -> Grid | None:
+def _shifted_by_rule(histogram: Histogram, grid: Grid, stride: int) -> Grid | None:
     """HPTQ's shift of the unsigned grid with the threshold of a signed one, where it allows it."""
+    smallest = (int(np.flatnonzero(histogram.counts).min()) - BINS // 2) * histogram.width
     if not 0 < -smallest <= RULE_RATIO * grid.threshold:
         return None
     unsigned = Grid(grid.exponent, grid.bits, signed=False)

@@ -73,52 +73,21 @@ def test_an_edge_that_is_joined_is_an_edge():
     assert bits_of(point, Recipe(first_last_bits=4)) == 4
 
 
-@pytest.mark.parametrize("made", ["narrow", "wide"])
-def test_kinds_of_pictures(made):
-    """The grid for both kinds, however many there are, but no smaller step than of those made."""
-    few, many = noise(1, 3, 8, 8), 5 * noise(64, 3, 8, 8, seed=1)
-    first, last = (few, many) if made == "narrow" else (many, few)
-    pictures = ImageSet.of_tensors(
-        np.concatenate([first, last]), "", synthesised=True, noise=len(last)
-    )
+@pytest.mark.parametrize("wide", [0, 1])
+def test_the_kind_that_reaches_further_decides(wide):
+    """A thousandth of all values are ten times as large: they count where their kind is the few."""
+    few, many = noise(1, 3, 8, 8), noise(64, 3, 8, 8, seed=1)
+    kinds = [few, many]
+    kinds[wide] = np.clip(10 * kinds[wide], -30, 30)
+    pictures = ImageSet.of_tensors(np.concatenate(kinds), "", synthesised=True, noise=len(many))
     points = [QuantizationPoint(("x",), **PLAIN)]
-    with Silent().task("", 0) as task:
-        found = calibrate(negated(), points, Batches(pictures), plan_of(), task=task).grids["x"]
-    kinds = [add(empty(), kind) for kind in (first, last)]
-    together, alone = (choose_grid(*some, bits=8, signed=True) for some in (kinds, kinds[:1]))
-    assert together.scale != alone.scale
-    assert found == (together if made == "narrow" else alone)
 
+    def grid(batches):
+        with Silent().task("", 0) as task:
+            return calibrate(negated(), points, batches, plan_of(), task=task).grids["x"]
 
-BEFORE = {
-    "SiLU": ("s = Sigmoid(a) y = Mul(a, s)", lambda x: x / (1 + np.exp(-x))),
-    "LeakyRelu": ("y = LeakyRelu<alpha=0.1>(a)", lambda x: np.where(x < 0, 0.1 * x, x)),
-}
-
-
-@pytest.mark.parametrize("name", BEFORE)
-def test_before_an_activation_function_its_result_counts(name):
-    """Half the step, as what reaches far below zero is cut off, and less error of the result.
-
-    Where every zero point is 0 the grid is signed, and the error no larger than without.
-    """
-    call, function = BEFORE[name]
-    model = build_model(f"(float[n,3,8,8] x) => (float[n,3,8,8] y) {{ a = Neg(x) {call} }}")
-    x = 5 * noise(4, 3, 8, 8) - 4
-    errors, grids = {}, {}
-    for internal, target in ((False, "ort-x86"), (True, "ort-x86"), (True, "symmetric")):
-        point = QuantizationPoint(("a",), **PLAIN | {"internal": internal})
-        grid = grids_of(model, [point], [x], Recipe(target=target)).grids["a"]
-        errors[internal, target] = np.square(function(grid.nearest(-x)) - function(-x)).mean()
-        grids[internal, target] = grid
-    before, shifted, symmetric = grids.values()
-    assert not shifted.signed
-    assert shifted.shift > 0
-    assert shifted.scale <= before.scale / 2
-    assert (before.signed, symmetric.signed) == (True, True)
-    first, second, third = errors.values()
-    assert second < first / 2
-    assert third <= first * 1.01  # the search sees bins, not values
+    assert grid(Batches(pictures)) == grid(GivenBatches(kinds[wide]))
+    assert grid(Batches(pictures)).exponent > grid(GivenBatches(kinds[1 - wide])).exponent
 
 
 @pytest.mark.parametrize("function", ["Sigmoid", "Softmax"])

@@ -47,20 +47,6 @@ def best_error(values, *, bits, signed):
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("pair", [("Gaussian", "heavy tail"), ("Laplace", "uniform")])
-def test_several_histograms_count_by_the_geometric_mean(rng, pair, bits):
-    """No exponent has a product of both errors that is less by 4 %, twice what bins may hide."""
-    values = [DISTRIBUTIONS[name](rng) for name in pair]
-    found = choose_grid(*map(histogram_of, values), empty(), bits=bits, signed=True)
-
-    def product(exponent):
-        grid = Grid(exponent, bits, signed=True)
-        return true_error(values[0], grid) * true_error(values[1], grid)
-
-    assert product(found.exponent) <= 1.04 * min(map(product, range(MIN_EXPONENT, 12)))
-
-
-@pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_the_grid_is_the_best_one(rng, name, bits):
     """No exponent is better by more than 2 %, which is what bins may hide."""
