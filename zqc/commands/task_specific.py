@@ -78,7 +78,7 @@ def loss_of_detector(
     if loss is None or not computed.issuperset(loss.outputs):
         convention = detector.convention
         what = (
-            "it is not known how the outputs of this model hold boxes and scores"
+            detector.text
             if convention is None
             else f"the outputs of this model are of the convention {convention.name}"
         )

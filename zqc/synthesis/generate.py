@@ -159,4 +159,5 @@ def _measured(loop: Loop, state: State) -> NDArray[np.float32]:
 
 
 def _plan(schedule: Schedule) -> str:
-    return f"{schedule.samples} pictures, {schedule.passes} steps each"
+    pictures = "1 picture" if schedule.samples == 1 else f"{schedule.samples} pictures"
+    return f"{pictures}, {schedule.passes} steps each"

@@ -106,6 +106,10 @@ class Training:
             Where it stands at the end, with the best parameters.
         """
         kinds = _kinds(self.pictures)
+        if any(len(kind) == 1 for kind in self.pictures.kinds):
+            progress.say(
+                "One picture alone is learned from and judged by: give more to hold some out"
+            )
         steps = self.schedule.steps(self.size)
         look = max(1, steps // _LOOKS)
         standing = kept.read()
