@@ -6,8 +6,9 @@ import errno
 import os
 import shlex
 import shutil
+import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -62,10 +63,11 @@ def check_directory(path: Path, names: Collection[str] | None = None) -> None:
     """
     with translated(path):
         place = real_place(path)
-        if place.exists() and place.samefile(Path.cwd()):
+        there = _status(place)
+        if there is not None and os.path.samestat(there, Path.cwd().stat()):
             raise OutputError(f"{path} is the current folder; give the name of another one")
         _check_parent(place)
-        if place.exists() and not place.is_dir():
+        if there is not None and not stat.S_ISDIR(there.st_mode):
             raise OutputError(f"{path} is a file; give the name of a folder")
         if os.path.ismount(place):
             raise OutputError(f"a drive is mounted at {path}; give the name of a folder in it")
@@ -73,6 +75,13 @@ def check_directory(path: Path, names: Collection[str] | None = None) -> None:
         if names is not None and place.exists():
             check_foreign(path, entries(place) - set(names))
     outputs.plan(path)
+
+
+def _status(place: Path) -> os.stat_result | None:
+    """What stands there, asked once: another process may take it away and put it back any time."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return place.stat()
+    return None
 
 
 def check_foreign(path: Path, foreign: Collection[str]) -> None:
@@ -146,7 +155,9 @@ def _check_parent(place: Path) -> None:
 
 
 def _check_replaceable(path: Path, place: Path) -> None:
-    if place.exists() and not os.access(place, os.W_OK):
+    writable = os.access(place, os.W_OK)
+    # Where another process was replacing it, there is one again that can be written to.
+    if not writable and place.exists() and not os.access(place, os.W_OK):
         raise OutputError(f"{path} is write-protected; remove it or give another name")
 
 
