@@ -116,16 +116,7 @@ def _calibrated(case: Case, threads: int | None) -> tuple[Candidate, Plan, Batch
 
 def _whole(folds: tuple[Fold, ...]) -> Fold:
     """All folds as one."""
-    found = {}
-    for name in folds[0]:
-        every = [fold[name] for fold in folds]
-        samples = sum(one.samples for one in every)
-        second, mean = (
-            np.asarray(sum(getattr(one, part) * one.samples for one in every)) / samples
-            for part in ("second", "mean")
-        )
-        found[name] = Moments(second, mean, samples)
-    return found
+    return {name: Moments.together([fold[name] for fold in folds]) for name in folds[0]}
 
 
 def _real(case: Case, candidate: Candidate, threads: int | None) -> Fold:

@@ -41,6 +41,18 @@ class Moments:
     mean: NDArray[np.float64]
     samples: int
 
+    @classmethod
+    def together(cls, parts: Sequence[Moments]) -> Moments:
+        """Those over the samples of all parts, at least one, of the same columns."""
+        if len(parts) == 1:
+            return parts[0]
+        total = sum(one.samples for one in parts)
+        second, mean = (
+            np.asarray(sum(getattr(one, of) * (one.samples / total) for one in parts))
+            for of in ("second", "mean")
+        )
+        return cls(second, mean, total)
+
 
 Fold = Mapping[str, Moments]
 """Of one part of the calibration set, by name of the layer."""
@@ -60,11 +72,7 @@ class SecondMoments(Mapping[str, NDArray[np.float64]]):
         """M of a layer."""
         if layer not in self:
             raise KeyError(layer)
-        every = [fold[layer] for fold in self._folds]
-        if len(every) == 1:
-            return every[0].second
-        total = sum(one.samples for one in every)
-        return np.asarray(sum(one.second * (one.samples / total) for one in every))
+        return Moments.together([fold[layer] for fold in self._folds]).second
 
     def __contains__(self, layer: object) -> bool:
         """Whether there is such a layer; nothing is computed for it."""

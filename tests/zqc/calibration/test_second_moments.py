@@ -161,6 +161,9 @@ def test_several_folds_are_one_set(rng):
     folds = [{"a": moments_of(each)} for each in np.split(x, [30])]
     together = SecondMoments(folds)
     np.testing.assert_allclose(together["a"], moments_of(x).second, rtol=1e-12)
+    whole = Moments.together([fold["a"] for fold in folds])
+    np.testing.assert_allclose(whole.mean, moments_of(x).mean, rtol=1e-12)
+    assert whole.samples == 70
     assert list(together) == ["a"]
     assert SecondMoments(folds[:1])["a"] is folds[0]["a"].second
     assert "a" in together
