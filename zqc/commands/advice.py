@@ -19,21 +19,24 @@ def after_check(
     *,
     real: bool,
     faulty: bool,
+    saturated: bool = False,
     anchors: Path | None = None,
     images: Path | None = None,
 ) -> str:
     """What to type after ``zqc check``; empty where nothing need be done.
 
     1. Nothing after *good*, unless the pictures were made up: then a look at real ones.
-    2. Below 8 bits, ``zqc sensitivity`` names the layers that hurt and what more bits gain, unless
+    2. Where the kernels of this processor saturate, weights of 7 bits.
+    3. Below 8 bits, ``zqc sensitivity`` names the layers that hurt and what more bits gain, unless
        something is wrong that bits do not explain.
-    3. Else ``zqc debug`` names the layer where the two models part.
+    4. Else ``zqc debug`` names the layer where the two models part.
 
     Args:
         verdict: On the quantized model.
         pair: Both models.
         real: Whether the pictures are real.
         faulty: Whether something is wrong that bits do not explain.
+        saturated: Whether 8-bit kernels saturate on this processor, and it costs anything.
         anchors: The file of an SSD's anchors, which the command needs, too.
         images: The pictures, likewise.
     """
@@ -42,6 +45,9 @@ def after_check(
     if verdict.word in ("good", "not judged"):
         return "" if real else f"zqc check {float_path} {quantized} --images DIR{more}"
     recipe = pair.recipe
+    if saturated and not faulty:
+        narrower = replace(recipe or Recipe(), reduce_range=True)
+        return command_line("compile", pair.first.path, narrower, CalibrationSource()) + more
     if not faulty and recipe is not None and _is_narrow(recipe):
         return f"zqc sensitivity {float_path} --recipe {quantized}{same}"
     return f"zqc debug {float_path} {quantized}{same}"
@@ -57,15 +63,17 @@ def after_compile(
     real: bool,
     noise: bool,
     bits_help: bool,
+    saturates: bool = False,
     anchors: Path | None = None,
 ) -> str:
     """What to type after ``zqc compile``.
 
     1. After *good*: a look at real pictures, unless it was one.
-    2. Where statistics are missing: pictures, as noise knows nothing of the network.
-    3. Where 8-bit weights were tried and are better: ``zqc sensitivity``, which names the layers
+    2. Where the kernels of this processor can saturate: weights of 7 bits.
+    3. Where statistics are missing: pictures, as noise knows nothing of the network.
+    4. Where 8-bit weights were tried and are better: ``zqc sensitivity``, which names the layers
        that need them.
-    4. With 4-bit activations, be it of the first and last layers alone: 8 bits. Else
+    5. With 4-bit activations, be it of the first and last layers alone: 8 bits. Else
        ``zqc debug``.
 
     Args:
@@ -77,6 +85,7 @@ def after_compile(
         real: Whether they are real.
         noise: Whether they are structured noise.
         bits_help: Whether weights of 8 bits were tried and are better.
+        saturates: Whether 8-bit kernels can saturate on this processor.
         anchors: The file of an SSD's anchors, which the command needs, too.
     """
     more = _options(anchors)
@@ -84,6 +93,8 @@ def after_compile(
     written = shlex.quote(str(output)) if output is not None else "QUANTIZED"
     if verdict.word in ("good", "not judged"):
         return "" if real else f"zqc check {name} {written} --images DIR{more}"
+    if saturates:
+        return command_line("compile", model, replace(recipe, reduce_range=True), given) + more
     if noise:
         other = CalibrationSource(images=Path("DIR"))
         return command_line("compile", model, recipe, other) + more

@@ -23,6 +23,7 @@ from zqc.commands.labelled import labelled
 from zqc.commands.layer_defects import layer_defects
 from zqc.commands.made_pictures import made_pictures
 from zqc.commands.pair import Pair, open_pair
+from zqc.commands.saturation_seen import saturation_seen
 from zqc.detection.comparison import compare
 from zqc.detection.conventions.anchors_file import read_anchors
 from zqc.detection.labels.dataset_yaml import read_dataset
@@ -203,6 +204,7 @@ def _checked(
         seen = compare(pair.run, batches, pair.parts, detector.convention, task=task)
     with progress.stage("Comparing layers"):
         odd = layer_defects(pair, pictures, threads=threads)
+        saturated = saturation_seen(pair, pictures, threads=threads)
     real = images is not None and not pictures.synthesised
     return result_of(
         pair,
@@ -212,6 +214,7 @@ def _checked(
         fit=mode if images is not None else "",
         real=real,
         odd=odd,
+        saturated=saturated,
         demanded=demanded,
     )
 

@@ -131,6 +131,7 @@ def result_of(
     fit: str,
     real: bool,
     odd: tuple[Defect, ...],
+    saturated: str,
     demanded: tuple[float | None, float | None],
 ) -> CheckResult:
     """Judge what a comparison showed, and put it together.
@@ -143,6 +144,7 @@ def result_of(
         fit: How pictures of another size get into the input; empty where they were made for it.
         real: Whether the pictures are real.
         odd: Layers that are out of order.
+        saturated: What the kernels of this processor cost; empty where they cost nothing.
         demanded: The least agreement in percent, the greatest drop in points.
 
     Raises:
@@ -168,6 +170,7 @@ def result_of(
             )
     accuracy = None if truth is None else truth.accuracy(seen)
     notes += () if truth is None else truth.notes
+    notes += (saturated,) if saturated else ()
     verdict = judge(
         Evidence(
             seen.parts,
@@ -185,6 +188,7 @@ def result_of(
         pair,
         real=real,
         faulty=bool(renamed or odd),
+        saturated=bool(saturated),
         anchors=detector.facts.anchors_path,
         images=shown.path,
     )

@@ -281,7 +281,15 @@ def compile_model(
             file.write(outcome.written.content)
     real = pixels is not None and not pictures.synthesised
     judged = _judge(
-        job, outcome, pictures, asked, given, detector=detector, real=real, progress=progress
+        job,
+        outcome,
+        pictures,
+        asked,
+        given,
+        detector=detector,
+        real=real,
+        saturates=bool(proof.saturation),
+        progress=progress,
     )
     result = _result(job, outcome, proof, judged, pictures, time.monotonic() - started)
     if job.report is not None:
@@ -354,6 +362,7 @@ class _Proof:
     float_operators: tuple[FloatOperators, ...]
     latency_before_ms: float
     latency_after_ms: float
+    saturation: str
 
 
 def _begin(
@@ -425,7 +434,11 @@ def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
     before, after = math.nan, math.nan
     if plan.target.kernels == "here":
         before, after = _latencies(job.loaded, content, pictures)
-    return _Proof(layers, float_operators, before, after)
+    saturates = ""
+    if plan.target.name == "ort-x86":
+        weight_bits = [layer.weight_bits if layer.integer else FLOAT_BITS for layer in layers]
+        saturates = saturation.warning(weight_bits, cpu.features())
+    return _Proof(layers, float_operators, before, after, saturates)
 
 
 def _latencies(loaded: LoadedModel, content: bytes, pictures: ImageSet) -> tuple[float, float]:
@@ -446,6 +459,7 @@ def _judge(
     *,
     detector: Detector,
     real: bool,
+    saturates: bool,
     progress: Progress,
 ) -> Judged:
     """The verdict, with the command that helps most; what takes seconds is tried first."""
@@ -483,6 +497,7 @@ def _judge(
         real=real,
         noise=not real and not pictures.synthesised,
         bits_help=bits_help,
+        saturates=saturates,
         anchors=detector.facts.anchors_path,
     )
     verdict = found.verdict
@@ -544,7 +559,7 @@ def _result(
         input_choice=job.choice,
         calibration=pictures.source,
         caution=pictures.caution,
-        saturation=saturation.warning(proof.layers, recipe.target, cpu.features()),
+        saturation=proof.saturation,
         layers=proof.layers,
         float_operators=proof.float_operators,
         agreement=outcome.agreement,

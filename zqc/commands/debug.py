@@ -52,7 +52,7 @@ from zqc.recipe.recipe import Recipe, values_of
 from zqc.recipe.toml import to_toml
 from zqc.report.html import render
 from zqc.report.html.from_debug import debugged_page
-from zqc.runtime import session
+from zqc.runtime import cpu, saturation, session
 
 _PICTURES = 8
 """Enough for the ranges of tensors, and for an order of the layers."""
@@ -204,6 +204,7 @@ def _debugged(
         verdict=culprit(ranked, pair.quantized, behind=behind),
         seconds=time.monotonic() - started,
         behind=behind,
+        saturation=saturation.warning([each.weight_bits for each in layers], cpu.features()),
     )
     return result, given
 

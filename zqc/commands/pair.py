@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -120,6 +120,13 @@ class Pair:
             return outputs
         return {name: value[:count] for name, value in outputs.items()}
 
+    def unfused(self, threads: int | None) -> Pair:
+        """The same with a quantized model whose nodes all run as they are written.
+
+        Each layer is computed in float then, so that nothing saturates that integers would hold.
+        """
+        return replace(self, second=_open(self.second.path, threads, optimize=False))
+
     @cached_property
     def loaded(self) -> LoadedModel | ZqcError:
         """The float model as ``compile`` reads it, or why it does not take it.
@@ -193,28 +200,37 @@ def open_pair(
     return Pair(first, second, taken, values, shape, declared, outputs, compared, recipe)
 
 
-def _open(path: Path, threads: int | None) -> OneModel:
+def _open(path: Path, threads: int | None, *, optimize: bool = True) -> OneModel:
     if not path.is_file():
         raise ModelError(f"model {path} does not exist")
     raw, part, ends = split_file(path)
     try:
-        runner = _runner(path, raw, part, ends, threads)
+        runner = _runner(path, raw, part, ends, threads, optimize=optimize)
     except RuntimeFailure as error:
         raise RuntimeFailure(f"{path}: {error}") from error.__cause__
     return OneModel(path, runner, inputs_of(runner), part, ends.reasons)
 
 
-def _runner(path: Path, raw: ir.Model, part: ir.Model, ends: Ends, threads: int | None) -> Runner:
+def _runner(
+    path: Path,
+    raw: ir.Model,
+    part: ir.Model,
+    ends: Ends,
+    threads: int | None,
+    *,
+    optimize: bool,
+) -> Runner:
     """What runs as much of a file as can be run."""
     if not ends.reasons:
-        return load(path, threads=threads)
+        return load(path, threads=threads, optimize=optimize)
     if ends.foreign:
-        return load(part, threads=threads)
+        return load(part, threads=threads, optimize=optimize)
     # What cannot be compared can be run, and its instances have boxes.
     new = {value.name for value in part.graph.outputs} - set(ends.outputs)
     raw.graph.outputs.extend(v for n in raw.graph for v in n.outputs if v.name in new)
     arrays = [v for v in raw.graph.outputs if v.type is None or isinstance(v.type, ir.TensorType)]
-    return load(raw, outputs=[v.name or "" for v in arrays], threads=threads)
+    names = [v.name or "" for v in arrays]
+    return load(raw, outputs=names, threads=threads, optimize=optimize)
 
 
 def _output_shapes(

@@ -147,6 +147,8 @@ class DebugResult(Printable):
         command: The command that finds the same again, ready for a shell.
         next_command: The command that says which layers to spare; empty where something is out of
             order, which sparing does not mend.
+        saturation: What speaks against the weights on this processor, though layers are compared
+            with exact sums; empty where nothing does.
     """
 
     text_by = ("zqc.report.diagnosis_text", "debugged")
@@ -167,6 +169,7 @@ class DebugResult(Printable):
     recipe: str = ""
     command: str = ""
     next_command: str = ""
+    saturation: str = ""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ def debugged(result: DebugResult) -> Text:
     ]
     if result.not_found:
         lines.append(line("Not found", f"{', '.join(result.not_found)} in {result.quantized}"))
+    if result.saturation:
+        lines.append(line("Note", f"{result.saturation}; layers are compared without", "yellow"))
     if result.next_command:
         lines.append(line("Next", result.next_command, "bold"))
     return Text("\n").join(lines)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from passes.arithmetic import FLOAT_BITS
 from zqc.runtime import cpu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zqc.runtime.executed import LayerReport
-
 _LARGEST_ACTIVATION = 255
 _LARGEST_SUM = 2**15 - 1
+
+
+def adds_in_16_bits(features: frozenset[str]) -> bool:
+    """Whether ONNX Runtime's kernels add pairs of 8-bit products in 16 bits on a processor.
+
+    Args:
+        features: What it can do, see ``zqc.runtime.cpu``.
+    """
+    return "avx2" in features and not cpu.has_vnni(features)
 
 
 def can_saturate(bits: int) -> bool:
@@ -24,18 +32,17 @@ def can_saturate(bits: int) -> bool:
     return 2 * _LARGEST_ACTIVATION * (1 << (bits - 1)) > _LARGEST_SUM
 
 
-def warning(layers: Sequence[LayerReport], target: str, features: frozenset[str]) -> str:
-    """Say which layers may saturate on a processor; empty where none can.
+def warning(weight_bits: Sequence[int], features: frozenset[str]) -> str:
+    """Say how many layers may saturate on a processor; empty where none can.
 
     Args:
-        layers: Every layer with the bits of its weights.
-        target: What the model is lowered for.
+        weight_bits: Bits of the weights of every layer; 32 of one that is computed in float.
         features: What the processor can do, see ``zqc.runtime.cpu``.
     """
-    concerned = [layer for layer in layers if layer.integer and can_saturate(layer.weight_bits)]
-    if target != "ort-x86" or "avx2" not in features or cpu.has_vnni(features) or not concerned:
+    concerned = sum(bits < FLOAT_BITS and can_saturate(bits) for bits in weight_bits)
+    if not adds_in_16_bits(features) or not concerned:
         return ""
     return (
         f"this processor has AVX2 without VNNI, where sums of 8-bit products can saturate: in "
-        f"{len(concerned)} of {len(layers)} layers; --reduce-range keeps weights at 7 bits"
+        f"{concerned} of {len(weight_bits)} layers; --reduce-range keeps weights at 7 bits"
     )

@@ -73,6 +73,23 @@ def test_what_8_bits_do_not_explain_is_debugged(tmp_path, recipe):
     assert words == ["debug", str(both.first.path), str(both.second.path)]
 
 
+@pytest.mark.parametrize("recipe", [None, Recipe(bits=4)])
+def test_where_kernels_saturate_weights_get_7_bits(tmp_path, recipe):
+    """Before anything else, with all that the file was compiled with; but a fault comes first."""
+    both = pair(tmp_path, recipe)
+    words = typed(after_check(BROKEN, both, real=True, faulty=False, saturated=True))
+    assert words[:2] == ["compile", str(both.first.path)]
+    assert "--reduce-range" in words
+    assert ("--bits" in words) == (recipe is not None)
+    assert typed(after_check(BROKEN, both, real=True, faulty=True, saturated=True))[0] == "debug"
+    given = CalibrationSource(no_statistics=True)
+    said = after_compile(
+        CARE, MODEL, OUTPUT, Recipe(), given, real=False, noise=True, bits_help=True, saturates=True
+    )
+    expected = ["compile", str(MODEL), "--no-statistics", "--reduce-range"]
+    assert typed(said) == expected
+
+
 def test_what_bits_do_not_explain_is_debugged(tmp_path):
     """Classes in another order are a fault, however few bits there are."""
     both = pair(tmp_path, Recipe(bits=4))

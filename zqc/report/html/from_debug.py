@@ -73,11 +73,15 @@ def _verdict(result: DebugResult) -> Verdict:
 
 
 def _warnings(result: DebugResult) -> tuple[str, ...]:
+    return tuple(sentence(said) for said in (_not_found(result), result.saturation) if said)
+
+
+def _not_found(result: DebugResult) -> str:
     if not result.not_found:
-        return ()
+        return ""
     names, count = ", ".join(result.not_found), len(result.not_found)
     layers = "1 layer was" if count == 1 else f"{count} layers were"
-    return (f"{layers} not found in {result.quantized}: {names}.",)
+    return f"{layers} not found in {result.quantized}: {names}"
 
 
 def _tiles(result: DebugResult) -> Iterator[Tile]:

@@ -86,9 +86,12 @@ def test_tiles():
 def test_bits_and_layers_without_a_counterpart():
     """The bits of the weights stand above all; layers that were not found are a warning."""
     result = dataclasses.replace(found("scaled"), not_found=("a", "b"), seconds=math.nan)
+    result = dataclasses.replace(result, saturation="this processor has no VNNI")
     page = debugged_page(result)
     assert page.precision == "8-bit weights"
-    assert page.warnings == (f"2 layers were not found in {result.quantized}: a, b.",)
+    first, second = page.warnings
+    assert first == f"2 layers were not found in {result.quantized}: a, b."
+    assert second == "This processor has no VNNI."
     assert "Time" not in dict(page.facts)
     one = dataclasses.replace(result, not_found=("a",))
     assert debugged_page(one).warnings[0].startswith("1 layer was not found")
