@@ -12,6 +12,7 @@ from zqc.cli import completion, options
 from zqc.cli.options import F, group
 from zqc.cli.sections import option_of
 from zqc.commands.read_recipe import read_recipe
+from zqc.errors import OptionError
 from zqc.pictures.input_format import InputFormat, is_bgr
 from zqc.recipe.recipe import BITS, CHOICES, PRESETS, TUNED, WEIGHT_BITS, Recipe
 
@@ -328,4 +329,22 @@ def recipe_of(
     input_format = options.input_format(input_range, mean, std, bgr)
     if not isinstance(input_format, InputFormat) and isinstance(base.input_format, InputFormat):
         input_format = dataclasses.replace(base.input_format, bgr=bgr)
-    return dataclasses.replace(base, input_format=input_format, **given)
+    if given.get("uniform_bits") and given.keys() & {"target_size", "target_latency"}:
+        raise OptionError(
+            "--uniform-bits gives all layers the same bits, and --target-size and --target-latency "
+            "choose them by layer; leave one of them out"
+        )
+    try:
+        found = dataclasses.replace(base, input_format=input_format, **given)
+    except OptionError as error:
+        raise OptionError(_as_typed(str(error), context.command)) from error
+    if "lp" in given and found.threshold != "lp":
+        raise OptionError("--lp is the power of the error of --threshold lp; give both, or neither")
+    return found
+
+
+def _as_typed(message: str, command: click.Command) -> str:
+    """What a recipe says of one of its fields, with the option that stands for it."""
+    field, _, rest = message.partition(" ")
+    typed = {parameter.name: parameter.opts[0] for parameter in command.params}
+    return f"{typed[field]} {rest}" if field in typed else message

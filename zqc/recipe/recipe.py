@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -371,8 +372,12 @@ def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
         )
     for name, weight in weights.items():
         if name not in LOSS_TERMS:
-            known = ", ".join(LOSS_TERMS)
-            raise OptionError(f"loss_weights has {name!r}, but the terms of the loss are {known}")
+            nearest = difflib.get_close_matches(str(name), LOSS_TERMS, n=1)
+            hint = f"did you mean {nearest[0]!r}? They" if nearest else "they"
+            raise OptionError(
+                f"loss_weights has {name!r}, which is no term of the loss; {hint} are "
+                f"{', '.join(LOSS_TERMS)}"
+            )
         known_number = isinstance(weight, Real) and not isinstance(weight, bool)
         if not (known_number and 0 <= weight <= _MOST_WEIGHT):
             raise OptionError(

@@ -177,3 +177,29 @@ def test_a_compiled_model_is_its_recipe(zqc, tmp_path):
     assert first.read_bytes() == second.read_bytes()
     text = to_toml(found)
     assert tomllib.loads(text)["bits"] == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["--weight-levels", "log-affine", "--target", "portable"],
+            "--weight-levels is log-affine",
+        ),
+        (["--z-score", "-1"], "--z-score is -1"),
+        (["--uniform-bits", "--target-size", "0.2"], "leave one of them out"),
+        (["--lp", "3"], "--lp is the power of the error of --threshold lp"),
+    ],
+)
+def test_what_cannot_be_is_named_as_it_was_typed(zqc, options, said):
+    """By the option, not by the field of a recipe; nor is an option taken that does nothing."""
+    code, _, err = zqc("compile", "model.onnx", *options)
+    assert code == 1
+    assert said in " ".join(err.split())
+
+
+def test_an_option_that_does_nothing_by_default_may_work_with_a_recipe(recipe_of, tmp_path):
+    """The threshold that --lp belongs to may be that of the file."""
+    path = tmp_path / "other.toml"
+    path.write_text('threshold = "lp"\n')
+    assert recipe_of("compile", "--recipe", path, "--lp", "3").lp == 3

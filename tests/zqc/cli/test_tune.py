@@ -56,7 +56,8 @@ def test_labels_need_their_pictures(zqc):
     ("weights", "said"),
     [
         ("detection", "write NAME=WEIGHT"),
-        ("speed=1", "the terms of the loss are features, agreement"),
+        ("speed=1", "no term of the loss; they are features, agreement"),
+        ("detektion=1", "did you mean 'detection'?"),
         ("heads=-1", "must give a number from 0 to 1,000,000"),
         ("heads=1e300", "must give a number from 0 to 1,000,000"),
         ("heads=1,heads=2", "has heads twice"),
