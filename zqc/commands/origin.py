@@ -55,7 +55,7 @@ def find_statistics(
     """
     if file is None:
         layers = harvest(model)
-        return Origin(layers, f"{len(layers)} BatchNorm layers")
+        return Origin(layers, f"{len(layers)} BatchNorm layer{'s' * (len(layers) != 1)}")
     kind = kind_of(file)
     if kind == "onnx":
         return _from_twin(model, file)

@@ -83,7 +83,7 @@ def loss_of_detector(
             else f"the outputs of this model are of the convention {convention.name}"
         )
         raise OptionError(
-            f"{option} needs the loss of the detector, and {what}; conventions with a loss are "
-            f"{KNOWN}; leave {option} out"
+            f"{option} needs the loss of the detector, and {what}; a loss is known for {KNOWN}; "
+            f"leave {option} out"
         )
     return loss

@@ -191,7 +191,7 @@ def _detections(evidence: Evidence) -> Verdict | None:
         agreed, measure = evidence.agreement.ap, "AP"
     said = (
         f"its detections agree with the float model's to {100 * agreed:.1f} % ({measure}); of "
-        f"{counts.float_boxes} boxes {counts.lost} are lost, and {counts.new} are new"
+        f"{counts.float_boxes} boxes it loses {counts.lost}, and it adds {counts.new}"
     )
     if not evidence.real:
         said += ", on pictures that were made up"

@@ -115,6 +115,12 @@ class Training:
         standing = kept.read()
         if standing is None:
             standing = self._begun(kinds)
+            for part, before in zip(self.graphs.parts, standing.first, strict=True):
+                if before == 0:
+                    progress.say(
+                        f"The {part} loss counts nothing: the float model finds nothing in the "
+                        "pictures that are held out, so that it is 0 there"
+                    )
         else:
             done = f"{standing.step} of {steps} steps are done"
             progress.say(f"Going on where learning stopped earlier: {done}")

@@ -146,8 +146,8 @@ def test_all_lost_names_no_class():
     verdict = judge(Evidence(FINE, True, agreement=accuracy(0.4999), **pairs))
     assert verdict.word == "broken"
     assert verdict.reason == (
-        "its detections agree with the float model's to 50.0 % (AP); of 12 boxes 11 are lost, and "
-        "0 are new"
+        "its detections agree with the float model's to 50.0 % (AP); of 12 boxes it loses 11, and "
+        "it adds 0"
     )
 
 
@@ -168,7 +168,7 @@ def test_detections(real, ap, expected):
     """Limits of the agreement by AP; pictures that were made up have lower ones, and it says so."""
     verdict = judge(Evidence(FINE, real, agreement=accuracy(ap), **paired([0] * 9, [0] * 9)))
     assert verdict.word == expected
-    assert "(AP); of 9 boxes 0 are lost" in verdict.reason
+    assert "(AP); of 9 boxes it loses 0" in verdict.reason
     assert ("made up" in verdict.reason) is not real
 
 
@@ -219,7 +219,7 @@ def test_f1_stands_in_for_an_ap_that_cannot_be_measured(real, boxes, kept, new, 
     pairs = paired([0] * boxes, [0] * kept + [1] * new)
     verdict = judge(Evidence(FINE, real, **pairs))
     assert verdict.word == expected
-    lost = f"(F1); of {boxes} boxes {boxes - kept} are lost, and {new} are new"
+    lost = f"(F1); of {boxes} boxes it loses {boxes - kept}, and it adds {new}"
     assert lost in verdict.reason
 
 

@@ -100,3 +100,19 @@ def test_what_is_told_has_the_parts_of_the_loss(capsys):
     """Each as the share of what it began with."""
     tuned(schedule=SHORT, objective=ALL, progress=Lines(sys.stdout))
     assert re.search(r"error \d+% \(features \d+%, heads \d+%\)", capsys.readouterr().out)
+
+
+def test_a_part_that_counts_nothing_is_said(monkeypatch, capsys):
+    """Where it is 0 from the beginning; the others are not named."""
+    measured = Training._measured
+
+    def without_heads(self, *arguments):
+        return tuple(
+            0.0 if part == "heads" else value
+            for part, value in zip(self.graphs.parts, measured(self, *arguments), strict=True)
+        )
+
+    monkeypatch.setattr(Training, "_measured", without_heads)
+    tuned(schedule=SHORT, objective=ALL, progress=Lines(sys.stdout))
+    said = re.findall(r"The (\w+) loss counts nothing", capsys.readouterr().out)
+    assert said == ["heads"]

@@ -28,10 +28,10 @@ from zqc.detection.losses.yolo import decoded, raw
 from zqc.detection.losses.yolox import decoded_rows, yolox
 
 KNOWN = (
-    "yolo, yolo-raw, yolov5, yolox, yolov3 and yolov7 with raw heads, ssdlite, retinanet, "
-    "efficientdet, fcos, torchvision-fcos, detr and rt-detr"
+    "YOLOv5, v8 and later, YOLOv3 and v7 with raw heads, YOLOX, SSD and RetinaFace, RetinaNet, "
+    "EfficientDet, FCOS, DETR and, to learn by but not to make pictures with, RT-DETR and D-FINE"
 )
-"""Those that have one, in words."""
+"""Detectors that have one, as people call them."""
 
 
 def loss_of(convention: Convention | None, facts: Facts) -> DetectorLoss | None:
