@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from passes.analysis.bounds import known_bound
 from passes.analysis.quantization_points import QuantizationPoint
 from passes.arithmetic import Grid
+from passes.graph import name_of
 from zqc.calibration.activation_bits import in_need_of_bits
 from zqc.calibration.collect import CalibrationStatistics, collect
 from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
+from zqc.calibration.inside_activations import inside_activations
 from zqc.calibration.second_moments import Fold
 from zqc.calibration.sensitivity import Sensitivity, sensitivities, weighted
 from zqc.calibration.thresholds import Method, choose_grid, grid_up_to
@@ -80,6 +82,9 @@ def calibrate(
     Where the range is known before any picture is seen (Sigmoid, Softmax, ReLU6) nothing is
     searched for 8 bits: HPTQ's rule, which changes no accuracy. With 4 bits, clipping pays.
 
+    Between a layer and its activation function the grid may be a finer one, see
+    ``inside_activations``.
+
     With fewer than 8 bits a few tensors have 8 all the same, see ``in_need_of_bits``.
 
     Of synthesised pictures and structured noise each has a grid of its own, and the one of the
@@ -109,7 +114,7 @@ def calibrate(
             seed=recipe.seed,
             threads=threads,
         )
-    values = {output.name: output for node in model.graph for output in node.outputs}
+    values = {name_of(output): output for node in model.graph for output in node.outputs}
 
     def grid_of(point: QuantizationPoint, bits: int) -> Grid:
         leader = point.names[0]
@@ -129,6 +134,10 @@ def calibrate(
         finer = in_need_of_bits(points, grids, full, seen.tensors, weights)
         grids |= {leader: full[leader] for leader in finer}
     every = {name: grids[point.names[0]] for point in points for name in point.names}
+    if (
+        recipe.shift == "search" and _method(recipe) == "mse"
+    ):  # of squares, sums do for any function
+        every |= inside_activations(values, points, every, seen.tensors, target)
     return Ranges(every, seen, weights, finer)
 
 
@@ -144,6 +153,11 @@ def bits_of(point: QuantizationPoint, recipe: Recipe) -> int:
     return _FULL_BITS if point.internal or point.joined else recipe.act_bits
 
 
+def _method(recipe: Recipe) -> Method:
+    asked = recipe.threshold
+    return "mse" if asked == "auto" or asked == "sensitivity" else asked  # noqa: PLR1714
+
+
 def _grid(
     point: QuantizationPoint,
     histogram: Histogram,
@@ -152,8 +166,6 @@ def _grid(
     recipe: Recipe,
     target: Target,
 ) -> Grid:
-    asked = recipe.threshold
-    method: Method = "mse" if asked == "auto" or asked == "sensitivity" else asked  # noqa: PLR1714
     # The weights of logits are those of their scores already, see ``seen_through``.
     if sensitivity is not None and not point.squashed_by:
         histogram = weighted(histogram, sensitivity)
@@ -165,7 +177,7 @@ def _grid(
         signed=not (point.nonnegative and target.unsigned),
         seen_through=_SEEN_THROUGH[point.squashed_by],
         keeps_up_to=_HEADROOM if point.decides else float(point.squashed_by == "Softmax"),
-        method=method,
+        method=_method(recipe),
         p=recipe.lp,
         shift=recipe.shift if point.slightly_negative and target.shifts else "none",
         even=target.even_shifts,

@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.canonicalize.affine import from_arithmetic
-from passes.graph import constant, float_attribute, scalar
+from passes.graph import constant, float_attribute, is_silu, scalar
+from passes.operators import SLIGHTLY_NEGATIVE
 from zqc.calibration.channel_moments import Floats
 
 Function = Callable[[Floats], Floats]
@@ -33,6 +34,22 @@ def function_of(node: ir.Node) -> Function | None:
         return _PLAIN[node.op_type]
     build = _WITH_PARAMETERS.get(node.op_type)
     return None if build is None else build(node)
+
+
+def activation_behind(value: ir.Value) -> tuple[Function, ir.Value] | None:
+    """What the activation function makes of a tensor that nothing else reads, and its output.
+
+    Only of those that leave a small part below zero: LeakyReLU, hard-swish, SiLU and the like, the
+    last also as x·Sigmoid(x). None for others, and where something else reads the tensor.
+    """
+    readers = list(dict.fromkeys(use.node for use in value.uses()))
+    if value.is_graph_output() or not readers:
+        return None
+    *others, first = sorted(readers, key=is_silu, reverse=True)
+    if first.op_type == "Sigmoid" and len(others) == 1 and is_silu(others[0]):
+        return lambda x: x * _sigmoid(x), others[0].outputs[0]
+    function = function_of(first) if not others and first.op_type in SLIGHTLY_NEGATIVE else None
+    return None if function is None else (function, first.outputs[0])
 
 
 def _sigmoid(x: Floats) -> Floats:

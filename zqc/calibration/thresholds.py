@@ -84,7 +84,7 @@ def choose_grid(
     tried = [top - 1] if method == "none" else [top - i for i in range(CANDIDATES)]
     exponents = [max(exponent, lowest) for exponent in tried]
     power = {"mae": 1, "lp": p}.get(method, 2)
-    stride = 2 if even else _stride(bits)
+    stride = 2 if even else stride_of(bits)
 
     def error(grid: Grid) -> float:
         if method == "kl":
@@ -93,7 +93,7 @@ def choose_grid(
 
     def errors_of_shifts(exponent: int) -> NDArray[np.float64]:
         if method == "kl":
-            grids = _shifted(exponent, bits, stride)
+            grids = shifted_grids(exponent, bits, stride)
             return np.array([divergence(histogram, grid) for grid in grids])
         every = shifted_errors(
             histogram, exponent, bits=bits, power=power, seen_through=seen_through
@@ -106,26 +106,27 @@ def choose_grid(
     end = 2.0**lowest if keeps_up_to else -np.inf
     if shift == "rule":
         shifted = _shifted_by_rule(histogram, grid, stride)
-        return grid if shifted is None or _end(shifted) < end else shifted
+        return grid if shifted is None or end_of(shifted) < end else shifted
     best = [grid]
     for exponent in exponents:
         errors = errors_of_shifts(exponent)
-        allowed = [grid for grid in _shifted(exponent, bits, stride) if _end(grid) >= end]
+        allowed = [grid for grid in shifted_grids(exponent, bits, stride) if end_of(grid) >= end]
         if allowed:
             best.append(allowed[int(np.argmin(errors[: len(allowed)]))])
     return min(best, key=error)
 
 
-def _shifted(exponent: int, bits: int, stride: int) -> list[Grid]:
-    """The unsigned grids of one threshold, by their shift."""
+def shifted_grids(exponent: int, bits: int, stride: int) -> list[Grid]:
+    """Return the unsigned grids of one threshold, by their shift: 0, stride, … 2^(bits−1)."""
     shifts = range(0, (1 << (bits - 1)) + 1, stride)
     return [Grid(exponent, bits, signed=False, shift=shift) for shift in shifts]
 
 
-def _stride(bits: int) -> int:
-    """Step between shifts: 8 bits fill their integer type, so that an odd zero point stays odd.
+def stride_of(bits: int) -> int:
+    """Return the step between shifts: 1, or 2 at 8 bits.
 
-    Integer kernels add it before they round, QuantizeLinear after (see ``passes.arithmetic``).
+    These fill their integer type, so that an odd zero point stays odd. Integer kernels add it
+    before they round, QuantizeLinear after (see ``passes.arithmetic``).
     """
     return 2 if bits == 8 else 1
 
@@ -139,8 +140,8 @@ def _shifted_by_rule(histogram: Histogram, grid: Grid, stride: int) -> Grid | No
     return replace(unsigned, shift=math.ceil(-smallest / unsigned.scale / stride) * stride)
 
 
-def _end(grid: Grid) -> float:
-    """The threshold above: one step past the largest value."""
+def end_of(grid: Grid) -> float:
+    """Return the threshold above: one step past the largest value."""
     return (grid.integers[1] - grid.shift + 1) * grid.scale
 
 

@@ -6,7 +6,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from tests.passes.helpers import build_model
-from zqc.calibration.elementwise import function_of
+from zqc.calibration.elementwise import activation_behind, function_of
 
 CHANNELS = {
     "slopes": np.float32([0.1, -0.5, 2]).reshape(3, 1, 1),
@@ -73,3 +73,30 @@ def test_another_domain_is_declined():
     """Relu of somebody else may be anything."""
     node = ir.node("Relu", [ir.val("x")], domain="com.example")
     assert function_of(node) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "output", "expected"),
+    [
+        ("y = LeakyRelu<alpha=0.2>(a)", "y", [-0.4, 3]),
+        ("y = HardSwish(a)", "y", [-1 / 3, 3]),
+        ("s = Sigmoid(a) y = Mul(s, a)", "y", [-2 / (1 + np.exp(2)), 3 / (1 + np.exp(-3))]),
+        ("y = Relu(a)", "", None),
+        ("y = Sigmoid(a)", "", None),
+        ("s = Sigmoid(a) y = Mul(s, x)", "", None),
+        ("s = LeakyRelu(a) y = Add(s, a)", "", None),
+        ("s = Sigmoid(a) t = Mul(s, a) y = Add(t, a)", "", None),
+        ("s = Sigmoid(a) t = Mul(s, a) u = Mul(a, s) y = Add(t, u)", "", None),
+        ("y = Identity(x)", "", None),
+    ],
+)
+def test_what_an_activation_function_makes_of_a_tensor(body, output, expected):
+    """Known where it alone reads it and leaves a little below zero, as one operator or as two."""
+    model = build_model(f"(float[1,3] x) => (float[1,3] y) {{ a = Neg(x) {body} }}")
+    found = activation_behind(model.graph[0].outputs[0])
+    if expected is None:
+        assert found is None
+    else:
+        function, value = found
+        assert value.name == output
+        np.testing.assert_allclose(function(np.array([[-2.0, 3.0]]))[0], expected, rtol=1e-7)
