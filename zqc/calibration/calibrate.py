@@ -134,9 +134,8 @@ def calibrate(
         finer = in_need_of_bits(points, grids, full, seen.tensors, weights)
         grids |= {leader: full[leader] for leader in finer}
     every = {name: grids[point.names[0]] for point in points for name in point.names}
-    if (
-        recipe.shift == "search" and _method(recipe) == "mse"
-    ):  # of squares, sums do for any function
+    # The errors of other powers, seen through a function that falls somewhere, are no sums.
+    if recipe.shift == "search" and _method(recipe) == "mse":
         every |= inside_activations(values, points, every, seen.tensors, target)
     return Ranges(every, seen, weights, finer)
 

@@ -10,6 +10,7 @@ from zqc.commands import compile as compiler
 from zqc.commands.compile import compile_model
 from zqc.commands.pair import Pair, open_pair
 from zqc.commands.saturation_seen import saturation_seen
+from zqc.errors import RuntimeFailure
 from zqc.pictures.images import open_images
 from zqc.pictures.input_format import InputFormat
 from zqc.runtime import cpu
@@ -56,6 +57,18 @@ def test_what_it_costs_is_said(monkeypatch, models, features, spoiled, said):
         assert found.startswith("this processor has AVX2 without VNNI")
         assert found.endswith("compile with --reduce-range for such processors")
         assert "dB instead of" in found
+
+
+def test_a_model_that_only_runs_with_fusions_is_not_judged(monkeypatch, models):
+    """The comparison goes on without a word."""
+
+    def refused(*_):
+        raise RuntimeFailure("ONNX Runtime refuses the model")
+
+    monkeypatch.setattr(cpu, "features", lambda: AVX2)
+    monkeypatch.setattr(Pair, "unfused", refused)
+    pair, pictures = models
+    assert saturation_seen(saturating(pair), pictures, threads=1) == ""
 
 
 def test_a_model_that_is_not_quantized_is_not_run_again(monkeypatch, models):
