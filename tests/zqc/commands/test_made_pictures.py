@@ -44,7 +44,7 @@ def test_statistics_make_pictures(batch_norm):
     """They are synthesised in the format that is found, as many as are wanted."""
     pictures, form, choice = made(batch_norm)
     assert (len(pictures), pictures.synthesised, choice.origin) == (2, True, "found")
-    assert pictures.source.startswith("2 pictures synthesised from 1 BatchNorm layers")
+    assert pictures.source.startswith("2 pictures synthesised from 1 BatchNorm layer (")
     low, high = form.bounds(3)
     assert (tensors(pictures) >= low.min() - 1e-5).all()
     assert (tensors(pictures) <= high.max() + 1e-5).all()

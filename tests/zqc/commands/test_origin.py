@@ -66,7 +66,7 @@ def card_file(twin, tmp_path, rng):
 def test_own_batch_norm(twin):
     """Without a file they are harvested."""
     origin = find_statistics(twin)
-    assert (origin.text, origin.input_format) == ("1 BatchNorm layers", None)
+    assert (origin.text, origin.input_format) == ("1 BatchNorm layer", None)
     assert origin.layers[0].output == harvest(twin)[0].output
 
 
