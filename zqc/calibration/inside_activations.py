@@ -42,7 +42,7 @@ def inside_activations(
         target: What the model is lowered for; where zero points have to be 0 nothing is shifted.
 
     Returns:
-        The grids that change, by name.
+        The grids of these tensors by name, as they were where no other is better.
     """
     found: dict[str, Grid] = {}
     if not target.shifts or target.even_shifts:
@@ -91,8 +91,7 @@ def shifted_before(
     enough, stride = min(end_of(grid), end_of(behind)), stride_of(grid.bits)
     best, least = grid, 1.0
     for exponent in range(grid.exponent + 1, grid.exponent + 1 - _THRESHOLDS, -1):
-        tried = shifted_grids(exponent, grid.bits, stride)
-        tried = [one for one in tried if end_of(one) >= enough]
+        tried = shifted_grids(exponent, grid.bits, stride, end=enough)
         shares = [
             shifted_errors(kind, exponent, bits=grid.bits, seen_through=activation)[::stride]
             / error

@@ -110,16 +110,24 @@ def choose_grid(
     best = [grid]
     for exponent in exponents:
         errors = errors_of_shifts(exponent)
-        allowed = [grid for grid in shifted_grids(exponent, bits, stride) if end_of(grid) >= end]
+        allowed = shifted_grids(exponent, bits, stride, end=end)
         if allowed:
             best.append(allowed[int(np.argmin(errors[: len(allowed)]))])
     return min(best, key=error)
 
 
-def shifted_grids(exponent: int, bits: int, stride: int) -> list[Grid]:
-    """Return the unsigned grids of one threshold, by their shift: 0, stride, … 2^(bits−1)."""
+def shifted_grids(exponent: int, bits: int, stride: int, *, end: float = -math.inf) -> list[Grid]:
+    """Return the unsigned grids of one threshold, by their shift: 0, stride, … 2^(bits−1).
+
+    Args:
+        exponent: k of the threshold 2^k.
+        bits: Their bits.
+        stride: Step between shifts.
+        end: What they reach up to at least: those of larger shifts do not.
+    """
     shifts = range(0, (1 << (bits - 1)) + 1, stride)
-    return [Grid(exponent, bits, signed=False, shift=shift) for shift in shifts]
+    grids = [Grid(exponent, bits, signed=False, shift=shift) for shift in shifts]
+    return [grid for grid in grids if end_of(grid) >= end]
 
 
 def stride_of(bits: int) -> int:

@@ -431,11 +431,9 @@ def _prove(job: _Job, outcome: Outcome, pictures: ImageSet) -> _Proof:
     layers += executed.left_reports(ends.layers(), f"stands behind {', '.join(ends.foreign)}")
     if plan.recipe.require_integer:
         executed.require_integer(layers, float_operators)
-    before, after = math.nan, math.nan
+    before, after, saturates = math.nan, math.nan, ""
     if plan.target.kernels == "here":
         before, after = _latencies(job.loaded, content, pictures)
-    saturates = ""
-    if plan.target.name == "ort-x86":
         weight_bits = [layer.weight_bits if layer.integer else FLOAT_BITS for layer in layers]
         saturates = saturation.warning(weight_bits, cpu.features())
     return _Proof(layers, float_operators, before, after, saturates)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -109,23 +109,27 @@ class Pair:
         Returns:
             What belongs to these pictures.
         """
+        one, other = self.outputs_of((self.first, self.second), tensors)
+        return one, other
+
+    def outputs_of(self, models: Sequence[OneModel], tensors: NDArray[np.float32]) -> list[Outputs]:
+        """The same for models with these inputs and outputs."""
         count, batch = len(tensors), self.shape[0]
         filled = np.concatenate([tensors, np.repeat(tensors[-1:], batch - count, 0)])
         feeds = self.inputs.feeds(filled)
-        one, other = (self._cut(model(feeds), count) for model in (self.first, self.second))
-        return one, other
+        return [self._cut(model(feeds), count) for model in models]
 
     def _cut(self, outputs: Outputs, count: int) -> Outputs:
         if count == self.shape[0]:
             return outputs
         return {name: value[:count] for name, value in outputs.items()}
 
-    def unfused(self, threads: int | None) -> Pair:
-        """The same with a quantized model whose nodes all run as they are written.
+    def unfused(self, threads: int | None) -> OneModel:
+        """The quantized model, all of whose nodes run as they are written.
 
         Each layer is computed in float then, so that nothing saturates that integers would hold.
         """
-        return replace(self, second=_open(self.second.path, threads, optimize=False))
+        return _open(self.second.path, threads, optimize=False)
 
     @cached_property
     def loaded(self) -> LoadedModel | ZqcError:

@@ -32,24 +32,25 @@ def saturation_seen(pair: Pair, pictures: ImageSet, *, threads: int | None) -> s
     """
     if not saturation.adds_in_16_bits(cpu.features()) or pair.doubts():
         return ""
-    meters = OutputsMeter.of(pair.parts), OutputsMeter.of(pair.parts)
+    here, exactly = OutputsMeter.of(pair.parts), OutputsMeter.of(pair.parts)
     size = pair.shape[0]
     try:
-        exact = pair.unfused(threads)
+        models = pair.first, pair.second, pair.unfused(threads)
         for batch in islice(pictures.batches(size), max(1, _PICTURES // size)):
-            for one, meter in zip((pair, exact), meters, strict=True):
-                meter.update(*one.run(batch))
+            expected, got, exact = pair.outputs_of(models, batch)
+            here.update(expected, got)
+            exactly.update(expected, exact)
     except RuntimeFailure as error:
         logger.info("the model cannot be run without fusions: %s", error)
         return ""
     lost = [
-        f"{now.part} at {decibels_text(now.sqnr_db)} instead of {decibels_text(then.sqnr_db)}"
-        for now, then in zip(*(meter.results() for meter in meters), strict=True)
-        if then.sqnr_db - now.sqnr_db > _WORTH_SAYING_DB
+        f"{one.part} at {decibels_text(one.sqnr_db)} instead of {decibels_text(other.sqnr_db)}"
+        for one, other in zip(here.results(), exactly.results(), strict=True)
+        if other.sqnr_db - one.sqnr_db > _WORTH_SAYING_DB
     ]
     if not lost:
         return ""
     return (
-        "this processor has AVX2 without VNNI, where sums of 8-bit products saturate: "
-        f"{', '.join(lost)}; compile with --reduce-range for such processors"
+        f"{saturation.WHERE} saturate: {', '.join(lost)}; compile with --reduce-range for such "
+        "processors"
     )

@@ -10,6 +10,9 @@ from zqc.runtime import cpu
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+WHERE = "this processor has AVX2 without VNNI, where sums of 8-bit products"
+"""How sentences on them begin."""
+
 _LARGEST_ACTIVATION = 255
 _LARGEST_SUM = 2**15 - 1
 
@@ -43,6 +46,6 @@ def warning(weight_bits: Sequence[int], features: frozenset[str]) -> str:
     if not adds_in_16_bits(features) or not concerned:
         return ""
     return (
-        f"this processor has AVX2 without VNNI, where sums of 8-bit products can saturate: in "
-        f"{concerned} of {len(weight_bits)} layers; --reduce-range keeps weights at 7 bits"
+        f"{WHERE} can saturate: in {concerned} of {len(weight_bits)} layers; --reduce-range keeps "
+        "weights at 7 bits"
     )

@@ -45,8 +45,8 @@ def shown(tmp_path_factory):
 
 def result(shown, **changes):
     """The result of the comparison."""
-    options = {"fit": "letterbox", "real": True, "odd": (), "saturated": "", **changes}
-    options.setdefault("demanded", (None, None))
+    options = {"fit": "letterbox", "real": True, "odd": (), "saturated": ""}
+    options |= {"demanded": (None, None), **changes}
     return result_of(*shown, choice=InputChoice("0:1", "given"), **options)
 
 
