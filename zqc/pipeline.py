@@ -236,7 +236,9 @@ def _written(
     part = content
     if loaded.ends.reasons:
         part = model_file.serialize(lowered, metadata={}, source=loaded, whole=False)
-    return Written(quantized, content, part, Batches.of(batches.pictures, lowered))
+    return Written(
+        quantized, content, part, Batches.of(batches.pictures, lowered, most=batches.size)
+    )
 
 
 def _compared(

@@ -1,5 +1,6 @@
 """Some hundred mutated models and other inputs: refused with an error of zqc's own, or right."""
 
+import onnx
 import pytest
 
 from tests.fuzz import oracle
@@ -36,6 +37,10 @@ def test_seeds_are_sound(tmp_path):
                 assert str(error).endswith("with 8 or 16 bits"), error  # noqa: PT017
 
 
+@pytest.mark.skipif(
+    tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 22),
+    reason="shape inference of onnx 1.21 can crash; of users it is a child process that does",
+)
 @pytest.mark.parametrize("part", range(4))
 def test_cases(part, tmp_path):
     """The first cases of ``make fuzz``, in parts that run side by side; none is compiled."""

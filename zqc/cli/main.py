@@ -57,7 +57,6 @@ def cli() -> None:
         "zqc compile model.onnx --bits 4           weights of 4 bits",
         "zqc compile model.onnx --images photos/   calibrated with your pictures",
         "zqc compile model.onnx --target openvino --input-shape 640x640",
-        "zqc compile model.onnx --bits 4 --dry-run > recipe.toml",
     ),
 )
 @click.argument("model", type=PATH)
@@ -78,6 +77,7 @@ def cli() -> None:
 @options.cache_option
 @click.option("--dry-run", is_flag=True, help="Print the recipe as TOML and write nothing.")
 @options.threads_option
+@options.memory_option
 @options.report_option
 @options.output_options
 def compile_command(
@@ -92,6 +92,7 @@ def compile_command(
     cache: bool,
     dry_run: bool,
     threads: int | None,
+    memory: int | None,
     report: Path | None,
     as_json: bool,
     verbose: int,
@@ -129,6 +130,7 @@ def compile_command(
                 decoder=decoder,
                 progress=progress,
                 threads=threads,
+                memory=memory,
                 report=report,
                 cache=cache,
             )
@@ -157,6 +159,7 @@ def compile_command(
 @options.input_options
 @options.cache_option
 @options.threads_option
+@options.memory_option
 @options.output_options
 def synthesize(
     model: Path,
@@ -167,6 +170,7 @@ def synthesize(
     no_statistics: bool,
     cache: bool,
     threads: int | None,
+    memory: int | None,
     as_json: bool,
     verbose: int,
     **choices: Any,
@@ -188,6 +192,7 @@ def synthesize(
             anchors=anchors,
             progress=progress,
             threads=threads,
+            memory=memory,
             cache=cache,
         )
     if result.stopped is None:

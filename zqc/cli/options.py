@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zqc.cli.sections import option_of
+from zqc.parsing.memory_size import memory_size
+from zqc.parsing.text import ParseError
 from zqc.pictures.input_format import FITS, ChannelOrder, InputFormat, asked_format
 
 if TYPE_CHECKING:
@@ -91,6 +93,14 @@ def size(value: str) -> tuple[int, int]:
         raise click.BadParameter(f"{value!r} is no size; write HxW, for example 640x640")
     height, width = (int(part) for part in parts[-2:])
     return height, width
+
+
+def memory(value: str) -> int:
+    """Bytes from an amount such as ``2GB``."""
+    try:
+        return memory_size(value)
+    except ParseError as error:
+        raise click.BadParameter(f"it {error}") from error
 
 
 def group(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -210,6 +220,13 @@ threads_option = click.option(
     type=click.IntRange(min=1),
     metavar="N",
     help="Threads of ONNX Runtime.  [default: all cores]",
+)
+
+memory_option = click.option(
+    "--memory",
+    type=memory,
+    metavar="SIZE",
+    help="About how much memory to take.  [default: 4GB]",
 )
 
 bench_options = group(

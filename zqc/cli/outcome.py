@@ -61,7 +61,8 @@ def interrupted(error: BaseException, *, as_json: bool) -> int:
         error: ``KeyboardInterrupt``, which may have a message, or what click makes of it.
         as_json: Whether it is said as JSON.
     """
-    cause = error.__cause__ if isinstance(error, click.Abort) else error
+    # Click 8.1.0 hides the cause of its Abort, which stays in the context.
+    cause = error.__context__ if isinstance(error, click.Abort) else error
     there = f"; {_appeared()}" if written() else ", nothing was written"
     message = str(cause or "") or f"interrupted{there}"
     return _said(KeyboardInterrupt(), message, signals.exit_code(), as_json=as_json, result=None)

@@ -51,6 +51,7 @@ _pictures = option_of("Calibration pictures")
 @recipe_options.runtime_options
 @options.cache_option
 @options.threads_option
+@options.memory_option
 @options.report_option
 @options.output_options
 def tune_command(
@@ -65,6 +66,7 @@ def tune_command(
     decoder: str | None,
     cache: bool,
     threads: int | None,
+    memory: int | None,
     report: Path | None,
     as_json: bool,
     verbose: int,
@@ -93,6 +95,7 @@ def tune_command(
             decoder=decoder,
             progress=progress,
             threads=threads,
+            memory=memory,
             report=report,
             cache=cache,
         )

@@ -32,6 +32,7 @@ from zqc.commands.arguments import (
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.judged import Judged, is_better, judge_compiled
+from zqc.commands.memory_bound import asked_memory, batches_within
 from zqc.commands.origin import Origin
 from zqc.commands.task_specific import learning_loss
 from zqc.commands.training_labels import weighing_labels, with_labels
@@ -48,6 +49,7 @@ from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
 from zqc.pictures.input_format import InputFormat, is_bgr
+from zqc.pictures.memory import MEMORY
 from zqc.pictures.model_input import fixed_batch
 from zqc.pipeline import Outcome
 from zqc.progress import Progress, Silent
@@ -190,6 +192,7 @@ def compile_model(
     decoder: str | None = None,
     progress: Progress | bool | None = None,
     threads: int | None = None,
+    memory: int | str | None = None,
     report: FilePath | None = None,
     cache: bool = True,
     **fields: Any,
@@ -221,6 +224,8 @@ def compile_model(
         decoder: What reads its outputs, for the same, see ``zqc.check``.
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
+        memory: About how much memory the process may take, in bytes or as ``"2GB"``: so many
+            pictures are worked on at once. 4 GB by default.
         report: The HTML file to write a report to; none by default.
         cache: Whether synthesised pictures are kept in the user's cache folder, and taken from it;
             the output is the same.
@@ -247,7 +252,8 @@ def compile_model(
     asked = recipe_of(recipe, fields)
     asked = replace(asked, inputs={**beside, **asked.inputs})
     asked = weighing_labels(asked, given.labels)
-    job = _begin(model, output, asked, given, threads, progress, to_path(report))
+    bound = asked_memory(memory)
+    job = _begin(model, output, asked, given, threads, progress, to_path(report), memory=bound)
     detector = detector_of(job.loaded, anchors=input_path(anchors), decoder=decoder)
     loss = learning_loss(job.loaded, detector, job.plan.recipe)
     pictures = inputs.gather(
@@ -267,7 +273,7 @@ def compile_model(
         job.loaded,
         job.prepared,
         job.origin.layers,
-        Batches.of(pictures, job.prepared),
+        batches_within(job.plan, pictures, job.prepared, progress),
         job.plan,
         metadata=_metadata(job, pictures),
         progress=progress,
@@ -373,9 +379,12 @@ def _begin(
     threads: int | None,
     progress: Progress,
     report: Path | None = None,
+    *,
+    memory: int = MEMORY,
 ) -> _Job:
     """Read what the user gave, and refuse what cannot work before any long work begins."""
-    plan, source, path = Plan.of(recipe, threads=threads), model_of(model), to_path(output)
+    plan = Plan.of(recipe, threads=threads, memory=memory)
+    source, path = model_of(model), to_path(output)
     read = source, given.images, given.labels, given.statistics
     check_outputs((path,), *read, report=report)
     with progress.stage(f"Loading {name_of_model(source)}"):

@@ -18,6 +18,7 @@ from zqc.commands import task_specific
 from zqc.commands.amounts import noise_count
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.kept_pictures import synthesised
+from zqc.commands.memory_bound import synthesis_threads
 from zqc.commands.origin import Origin, find_statistics
 from zqc.commands.synthesis_job import synthesis_job
 from zqc.errors import NoBatchNormError, OptionError
@@ -199,7 +200,7 @@ def _gather(
         input_format,
         store=store,
         progress=progress,
-        threads=plan.threads,
+        threads=synthesis_threads(model, plan.threads, plan.memory),
         afterwards=partial(_seconds_afterwards, model, plan),
     )
     first_loss, last_loss = made.losses[0], made.losses[-1]

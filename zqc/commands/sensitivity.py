@@ -30,6 +30,7 @@ from zqc.commands.arguments import (
 )
 from zqc.commands.detector import detector_of
 from zqc.commands.inputs import CalibrationSource
+from zqc.commands.memory_bound import batches_within
 from zqc.commands.sensitivity_job import Evaluator, Job
 from zqc.commands.sensitivity_layers import evaluated_layers, evaluated_steps, extra_bytes
 from zqc.commands.spelled import command_line, layer_options
@@ -146,7 +147,7 @@ def sensitivity(
     detector = detector_of(loaded, anchors=input_path(anchors), whole=False)
     convention = detector.convention
     pictures = inputs.gather(loaded, origin, plan, given, detector=detector, progress=progress)
-    batches = Batches.of(pictures, prepared)
+    batches = batches_within(plan, pictures, prepared, progress)
     outcome = pipeline.run(
         loaded,
         prepared,

@@ -19,6 +19,7 @@ from zqc.commands.arguments import ModelLike, model_of, name_of_model, progress_
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.inputs import CalibrationSource, begin
 from zqc.commands.kept_pictures import Kept
+from zqc.commands.memory_bound import asked_memory, synthesis_threads
 from zqc.commands.synthesis_job import SynthesisJob, synthesis_job
 from zqc.detection.labels.coco import coco_text
 from zqc.errors import OptionError
@@ -101,6 +102,7 @@ def synthesize_to(
     anchors: FilePath | None = None,
     progress: Progress | bool | None = None,
     threads: int | None = None,
+    memory: int | str | None = None,
     cache: bool = True,
     **fields: Any,
 ) -> SynthesisResult:
@@ -127,6 +129,8 @@ def synthesize_to(
         anchors: The anchors of an SSD, an ``.npy`` of (cy, cx, h, w), for task-specific pictures.
         progress: Where long work reports to: True for bars; nowhere by default.
         threads: Threads of ONNX Runtime; all cores by default.
+        memory: About how much memory the process may take, in bytes or as ``"2GB"``: on so many
+            threads pictures are worked on. 4 GB by default.
         cache: Whether it is kept in the user's cache folder now and then where the synthesis
             stands, and taken from it; the pictures are the same.
         **fields: Fields of ``Recipe``, such as ``samples=32``, in the place of those of ``recipe``.
@@ -138,7 +142,7 @@ def synthesize_to(
         ZqcError: See ``zqc.errors``; nothing is written then.
         TypeError: There is no such option.
     """
-    started = time.monotonic()
+    started, bound = time.monotonic(), asked_memory(memory)
     recipe, progress = recipe_of(recipe, fields), progress_of(progress)
     source, directory = model_of(model), to_path(directory)
     given = CalibrationSource(
@@ -187,7 +191,7 @@ def synthesize_to(
             objective=job.objective,
             progress=progress,
             detector=job.loss,
-            threads=threads,
+            threads=synthesis_threads(loaded.model, threads, bound),
             state=state,
             keep=partial(_keep, kept),
         )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from zqc.pictures.images import ImageSet
 from zqc.pictures.model_input import fixed_batch
 
-_BATCH = 8
-"""Pictures that are run at once where the model leaves its batch free."""
+MOST_AT_ONCE = 8
+"""Pictures that are run at once where the model leaves its batch free, and memory allows it."""
 
 SENSITIVITY_PICTURES = 16
 """Of which gradients are taken: a few are enough, and a gradient costs three runs."""
@@ -32,18 +32,18 @@ class Batches:
     """
 
     pictures: ImageSet
-    size: int = _BATCH
+    size: int = MOST_AT_ONCE
     fills: bool = False
 
     @classmethod
-    def of(cls, pictures: ImageSet, model: ir.Model) -> Batches:
-        """The batches that a model takes.
+    def of(cls, pictures: ImageSet, model: ir.Model, *, most: int = MOST_AT_ONCE) -> Batches:
+        """The batches that a model takes, of ``most`` pictures where it leaves that free.
 
         Inputs beside the picture have a value for one picture where they have one for each, and
         one picture at a time then.
         """
         fixed, single = fixed_batch(model), any(map(_is_per_picture, model.graph.inputs[1:]))
-        return cls(pictures, fixed or (1 if single else _BATCH), fixed is not None)
+        return cls(pictures, fixed or (1 if single else most), fixed is not None)
 
     def __len__(self) -> int:
         return len(self.pictures)

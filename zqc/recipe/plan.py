@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zqc import targets
 from zqc.errors import OptionError
+from zqc.pictures.memory import MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +25,7 @@ class Plan:
         target: Its target, found once.
         excluded: Names of the nodes that stay float (``--keep-float``).
         threads: Threads of ONNX Runtime; all cores for None.
+        memory: About how many bytes the process may take.
         bits_of: Bits of the weights of single layers by name (``--bits-of``).
     """
 
@@ -31,10 +33,11 @@ class Plan:
     target: Target
     excluded: frozenset[str] = frozenset()
     threads: int | None = None
+    memory: int = MEMORY
     bits_of: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, recipe: Recipe, *, threads: int | None = None) -> Plan:
+    def of(cls, recipe: Recipe, *, threads: int | None = None, memory: int = MEMORY) -> Plan:
         """Find the target of a recipe.
 
         Raises:
@@ -42,7 +45,7 @@ class Plan:
         """
         target = targets.find(recipe.target)
         _check(recipe, target)
-        return cls(recipe, target, threads=threads)
+        return cls(recipe, target, threads=threads, memory=memory)
 
     def excluding(self, names: Iterable[str]) -> Plan:
         """The same plan with these nodes in float."""

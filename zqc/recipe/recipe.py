@@ -207,8 +207,7 @@ class Recipe:
             if share is not None and not 0 < share < 1:
                 raise OptionError(f"{name} is {share:g}, but must be between 0 and 1")
         self._check_numbers()
-        if self.input_shape is not None and min(self.input_shape) < 1:
-            raise OptionError(f"input_shape is {self.input_shape}, but both must be 1 or more")
+        self._check_shape()
 
     def _check_kinds(self) -> None:
         """Numbers are numbers, and switches true or false."""
@@ -217,6 +216,17 @@ class Recipe:
             fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
             if not fits and not (value is None and name in _OPEN):
                 raise OptionError(f"{name} is {value!r}, but must be {said}")
+
+    def _check_shape(self) -> None:
+        shape: object = self.input_shape
+        if shape is None:
+            return
+        if not isinstance(shape, tuple) or [type(size) for size in shape] != [int, int]:
+            raise OptionError(
+                f"input_shape is {shape!r}, but must be height and width, such as (640, 640)"
+            )
+        if min(shape) < 1:
+            raise OptionError(f"input_shape is {shape}, but both must be 1 or more")
 
     def _check_numbers(self) -> None:
         if self.lp < 1:

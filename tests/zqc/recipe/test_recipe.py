@@ -59,6 +59,8 @@ def test_precisions_have_their_usual_names(bits, act_bits, name):
         ("seed", -1, "seed is -1"),
         ("input_shape", (0, 640), "input_shape is .0, 640."),
         ("input_shape", (640, -1), "input_shape is .640, -1."),
+        ("input_shape", "640x640", "input_shape is '640x640', but must be height and width"),
+        ("input_shape", (640,), "must be height and width"),
     ],
 )
 def test_what_cannot_be_is_refused(option, value, words):

@@ -1,0 +1,34 @@
+"""Amounts of memory, as people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from zqc.parsing.text import ParseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LEAST = 100 * 10**6
+"""Python and ONNX Runtime alone take as much."""
+
+_AMOUNT = re.compile(r"(\d+(?:\.\d*)?)\s*(|[kmgt])(|i)b?", re.IGNORECASE | re.ASCII)
+_POWERS: Mapping[str, int] = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def memory_size(asked: int | str) -> int:
+    """Bytes of a number of them, or of a text such as ``2GB``, ``1.5G``, ``800 MB`` or ``2GiB``.
+
+    Raises:
+        ParseError: It is none of these, or less than any model needs.
+    """
+    count = asked
+    if isinstance(asked, str) and (found := _AMOUNT.fullmatch(asked.strip())) is not None:
+        number, unit, binary = found.groups()
+        count = round(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise ParseError(f"is {asked!r}, but must be an amount such as 2GB or 800MB")
+    if count < LEAST:
+        raise ParseError(f"is {asked!r}, but must be 100MB or more; say the unit, as in 2GB")
+    return count
