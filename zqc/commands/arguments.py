@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from zqc.commands.read_recipe import read_recipe
 from zqc.errors import ImageError, OptionError
 from zqc.files.inputs import input_path
 from zqc.files.places import FilePath, check_file, check_space
+from zqc.parsing.names import hint
 from zqc.progress import Progress, Silent
 from zqc.recipe.recipe import Recipe
 
@@ -174,9 +174,7 @@ def recipe_of(recipe: Recipe | FilePath | None, fields: Mapping[str, Any]) -> Re
     known = [field.name for field in dataclasses.fields(Recipe)]
     for name in fields:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
-            raise TypeError(f"there is no option {name!r}; {hint}")
+            raise TypeError(f"there is no option {name!r}; {hint(name, known)}")
     if recipe is None:
         recipe = Recipe()
     elif not isinstance(recipe, Recipe):

@@ -15,13 +15,13 @@ A field that is None has no line, and these three have none without values.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import types
 from collections.abc import Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from zqc.errors import OptionError
+from zqc.parsing.names import unknown_key
 from zqc.parsing.text import ParseError, is_number, is_whole, parsed_toml, shown
 from zqc.pictures.input_format import ChannelOrder, InputFormat, asked_format, is_bgr
 from zqc.recipe.recipe import CHOICES, PRESETS, Recipe
@@ -81,9 +81,7 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
 def _of_table(table: Mapping[str, Any]) -> Recipe:
     for key in table:
         if key not in KEYS:
-            nearest = difflib.get_close_matches(key, KEYS, n=1)
-            known = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(KEYS)}"
-            raise OptionError(f"unknown key {key[:60]!r}; {known}")
+            raise OptionError(unknown_key(key, KEYS))
     preset = table.get("preset")
     if preset is not None:
         _checked("preset", preset, preset in list(PRESETS), f"one of {', '.join(PRESETS)}")

@@ -13,7 +13,6 @@ Or it names the ``family`` of a detector that cannot be told from its outputs al
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -22,6 +21,7 @@ from typing import Any, Literal, get_args
 
 from zqc.detection.conventions.convention import Task
 from zqc.errors import OptionError
+from zqc.parsing.names import unknown_key
 from zqc.parsing.text import ParseError, is_number, is_whole, parsed_toml, read_text, shown
 from zqc.pictures.input_format import FitMode
 
@@ -120,9 +120,7 @@ def read_description(path: Path) -> Description:
 def _of_table(table: Mapping[str, Any], path: Path) -> Description:
     for key in table:
         if key not in _KEYS:
-            nearest = difflib.get_close_matches(key, _KEYS, n=1)
-            known = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(_KEYS)}"
-            raise OptionError(f"unknown key {key[:60]!r}; {known}")
+            raise OptionError(unknown_key(key, _KEYS))
     strangers = [
         key for key in table if key in (_OF_OUTPUTS if "family" in table else _OF_FAMILIES)
     ]
