@@ -33,6 +33,9 @@ _HELD_OUT = 8
 _MOST_HELD_OUT = 32
 """Pictures of a kind that are held out at most."""
 
+_TIMED = 3
+"""Steps by which it is estimated how long all of them take."""
+
 _LOOKS = 8
 """How often the loss on the pictures that are held out is measured on the way."""
 
@@ -127,15 +130,17 @@ class Training:
         state = {name: session.to_device(array) for name, array in standing.state.items()}
         drawn = self._drawn(kinds, np.random.default_rng(seed))
         batches = islice(enumerate(drawn), standing.step, steps)
-        began = time.monotonic()
+        first, began = standing.step, time.monotonic()
         with progress.task("Learning", steps) as task:
-            task.advance(steps=standing.step)
+            task.advance(steps=first)
             try:
                 for step, (indices, mirrored) in batches:
                     feeds = self._feeds(indices, mirrored)
                     state = self._stepped(state, feeds, step, standing.first)
-                    if step == 0:
-                        rest = (time.monotonic() - began) * (steps - 1)
+                    if step == first:
+                        began = time.monotonic()  # the first step prepares for the others
+                    elif step == first + _TIMED:
+                        rest = (time.monotonic() - began) / _TIMED * (steps - 1 - step)
                         estimate(progress, rest, f"{steps} steps of learning")
                     if (step + 1) % look == 0 or step + 1 == steps:
                         standing = self._looked(standing, step + 1, state, kinds)
