@@ -51,6 +51,7 @@ def inside_activations(
         before = grids[point.names[0]]
         if not point.internal or not before.signed:
             continue
+        shifted = []
         for name in point.names:
             behind = activation_behind(values[name]) if name in values else None
             if behind is None or name_of(behind[1]) not in grids:
@@ -60,8 +61,9 @@ def inside_activations(
                 continue
             kinds = tensors[point.names[0]].histograms
             after = grids[name_of(output)]
-            shifted = shifted_before(before, kinds, _of_single_values(function), after)
-            found |= dict.fromkeys(point.names, shifted)
+            shifted.append(shifted_before(before, kinds, _of_single_values(function), after))
+        if len(set(shifted)) == 1:  # halves of a tensor may have functions that differ
+            found |= dict.fromkeys(point.names, shifted[0])
     return found
 
 

@@ -1,5 +1,7 @@
 """Between a layer and its activation function the grid ends where little is left of the values."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ FUNCTIONS = {
 GRID = Grid(4, 8, signed=True)
 BEHIND = Grid(3, 8, signed=False, shift=20)
 """From −16 to 16, and up to 7.3."""
+SHAPE = "float[n,3,8,8]"
 
 
 def seen(scale=1.0, seed=0):
@@ -81,6 +84,19 @@ def test_what_is_left_as_it_is(body, target, options):
     values, points, tensors = points_of(model_with(body), **options)
     grids = {"a": GRID, "y": BEHIND}
     assert inside_activations(values, points, grids, tensors, find(target)) == {}
+
+
+@pytest.mark.parametrize("other", [BEHIND, Grid(4, 8, signed=False, shift=20)])
+def test_halves_of_a_tensor(other):
+    """What two functions read is shifted where both want the same: here they end apart, or not."""
+    halves = "y = LeakyRelu(a) b = Neg(x) z = LeakyRelu(b)"
+    model = build_model(f"({SHAPE} x) => ({SHAPE} y, {SHAPE} z) {{ a = Neg(x) {halves} }}")
+    _, (point, *_), tensors = points_of(model)
+    values, both = values_by_name(model.graph), replace(point, names=("a", "b"))
+    grids = {"a": GRID, "b": GRID, "y": BEHIND, "z": other}
+    found = inside_activations(values, [both], grids, tensors, find("ort-x86"))
+    assert bool(found) == (other == BEHIND)
+    assert len(set(found.values())) == len(found) // 2
 
 
 def test_no_peak_is_cut_off_that_is_kept_behind():
