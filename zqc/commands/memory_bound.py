@@ -9,7 +9,8 @@ from zqc.errors import OptionError
 from zqc.parsing.memory_size import memory_size
 from zqc.parsing.text import ParseError
 from zqc.pictures.batches import MOST_AT_ONCE, Batches
-from zqc.pictures.memory import GRADIENTS, MEMORY, VALUES, memory_of_one, pictures_at_once
+from zqc.pictures.memory import GRADIENTS, MEMORY, VALUES, memory_needed, pictures_at_once
+from zqc.pictures.model_input import fixed_batch
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from zqc.recipe.plan import Plan
 
 _PAIR = 2
-"""Pictures that a thread of the synthesis works on, see ``zqc.synthesis.loop.Schedule``."""
+"""Pictures that a thread of the synthesis works on, see ``zqc.synthesis.loop.Schedule``; as many as
+the model is fixed to, if these are more."""
 
 
 def asked_memory(memory: int | str | None) -> int:
@@ -37,7 +39,7 @@ def asked_memory(memory: int | str | None) -> int:
 def batches_within(
     plan: Plan, pictures: ImageSet, prepared: ir.Model, progress: Progress
 ) -> Batches:
-    """The calibration set in batches that memory holds; it is said where one picture is too much.
+    """The calibration set in batches that memory holds; it is said where it holds none.
 
     Args:
         plan: What is asked for.
@@ -47,14 +49,17 @@ def batches_within(
     """
     recipe = plan.recipe
     sizes = GRADIENTS if recipe.weighs_errors or recipe.mixes_activations else VALUES
-    needed = memory_of_one(prepared, sizes=sizes)
-    if needed > plan.memory:
-        progress.say(
-            f"One picture at a time takes about {needed / 1e9:.1f} GB of memory, more than "
-            f"the {plan.memory / 1e9:.1f} GB of --memory"
-        )
     most = pictures_at_once(prepared, plan.memory, most=MOST_AT_ONCE, sizes=sizes)
-    return Batches.of(pictures, prepared, most=most)
+    batches = Batches.of(pictures, prepared, most=most)
+    needed = memory_needed(prepared, batches.size, sizes=sizes)
+    if needed > plan.memory:
+        one = batches.size == 1
+        what = "one picture" if one else f"the {batches.size} pictures of the fixed batch"
+        progress.say(
+            f"Calibrating with {what} at a time takes about {needed / 1e9:.1f} GB of memory, more "
+            f"than the {plan.memory / 1e9:.1f} GB of --memory"
+        )
+    return batches
 
 
 def synthesis_threads(model: ir.Model, threads: int | None, memory: int) -> int:
@@ -65,5 +70,5 @@ def synthesis_threads(model: ir.Model, threads: int | None, memory: int) -> int:
         threads: How many there may be; all cores for None.
         memory: What the process may take, in bytes.
     """
-    wanted = threads or os.cpu_count() or 1
-    return max(1, pictures_at_once(model, memory, most=_PAIR * wanted) // _PAIR)
+    wanted, each = threads or os.cpu_count() or 1, max(_PAIR, fixed_batch(model) or 0)
+    return max(1, pictures_at_once(model, memory, most=each * wanted) // each)

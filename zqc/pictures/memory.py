@@ -50,6 +50,6 @@ def pictures_at_once(model: ir.Model, memory: int, *, most: int, sizes: float = 
     return most if each == 0 else min(max(int((memory - _BESIDE) / each), 1), most)
 
 
-def memory_of_one(model: ir.Model, *, sizes: float = VALUES) -> int:
-    """About how many bytes work with one picture at a time takes; the arguments as above."""
-    return round(_BESIDE + sizes * picture_bytes(model))
+def memory_needed(model: ir.Model, pictures: int, *, sizes: float = VALUES) -> int:
+    """About how many bytes work with so many pictures at once takes; the arguments as above."""
+    return round(_BESIDE + pictures * sizes * picture_bytes(model))

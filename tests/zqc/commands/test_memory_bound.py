@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from tests.passes.helpers import build_model
@@ -52,7 +53,17 @@ def test_batches(pictures, memory, fields, size, said):
     told, plan = Told(), replace(Plan.of(Recipe(**fields)), memory=memory)
     assert batches_within(plan, pictures, MODEL, told).size == size
     assert bool(told.lines) == said
-    assert all("2.8 GB of memory, more than the 2.0 GB of --memory" in one for one in told.lines)
+    expected = "one picture at a time takes about 2.8 GB of memory, more than the 2.0 GB of --m"
+    assert all(expected in one for one in told.lines)
+
+
+def test_a_fixed_batch(pictures):
+    """It is taken as it is, by each thread of the synthesis too, and said to be too much."""
+    told, model, plan = Told(), MODEL.clone(), Plan.of(Recipe())
+    model.graph.inputs[0].shape = ir.Shape([8, 1, 1, 1])
+    assert batches_within(plan, pictures, model, told).size == 8
+    assert "the 8 pictures of the fixed batch at a time takes about 8.0 GB" in told.lines[0]
+    assert synthesis_threads(model, 16, 20 * 10**9) == 2
 
 
 @pytest.mark.parametrize(("memory", "threads"), [(10**9, 1), (MEMORY, 1), (5 * 10**9, 2)])

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from tests.passes.helpers import build_model
-from zqc.pictures.memory import GRADIENTS, VALUES, memory_of_one, picture_bytes, pictures_at_once
+from zqc.pictures.memory import GRADIENTS, VALUES, memory_needed, picture_bytes, pictures_at_once
 
 
 def model_of(copies):
@@ -36,7 +36,7 @@ def test_as_many_as_fit():
     assert sizes == [1, 1, 1, 4, 8]
     assert pictures_at_once(model, 4 * 10**9, most=8, sizes=GRADIENTS) == 2
     assert pictures_at_once(model_of(1), 10**9, most=8) == 1
-    assert memory_of_one(model) == pytest.approx(10**9 + VALUES * 3e8)
+    assert memory_needed(model, 2) == pytest.approx(10**9 + 2 * VALUES * 3e8)
 
 
 def test_unknown_shapes():
