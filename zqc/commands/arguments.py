@@ -22,6 +22,7 @@ from zqc.files.places import FilePath, check_file, check_space
 from zqc.parsing.names import hint
 from zqc.progress import Progress, Silent
 from zqc.recipe.recipe import Recipe
+from zqc.recipe.toml import ELSEWHERE
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ def recipe_of(recipe: Recipe | FilePath | None, fields: Mapping[str, Any]) -> Re
     known = [field.name for field in dataclasses.fields(Recipe)]
     for name in fields:
         if name not in known:
-            raise TypeError(f"there is no option {name!r}; {hint(name, known)}")
+            raise TypeError(f"there is no option {name!r}; {hint(name, (*known, *ELSEWHERE))}")
     if recipe is None:
         recipe = Recipe()
     elif not isinstance(recipe, Recipe):

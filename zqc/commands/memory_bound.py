@@ -57,7 +57,7 @@ def batches_within(
         what = "one picture" if one else f"the {batches.size} pictures of the fixed batch"
         progress.say(
             f"Calibrating with {what} at a time takes about {needed / 1e9:.1f} GB of memory, more "
-            f"than the {plan.memory / 1e9:.1f} GB of --memory"
+            f"than the {plan.memory / 1e9:.1f} GB of --memory; it is tried all the same"
         )
     return batches
 

@@ -7,8 +7,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
+from operator import index
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from zqc import targets
 from zqc.errors import OptionError
@@ -34,6 +35,9 @@ _REDUCED_BITS = 7
 _MOST_RATE = 10.0
 _MOST_WEIGHT = 1e6
 """What is larger overflows sooner or later."""
+
+_MOST_PIXELS = 10**6
+"""Of the height or the width of a picture."""
 MOST_SAMPLES = 1_000_000
 """Pictures. They are held in memory, and no machine holds more of them."""
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -218,15 +222,22 @@ class Recipe:
                 raise OptionError(f"{name} is {value!r}, but must be {said}")
 
     def _check_shape(self) -> None:
-        shape: object = self.input_shape
-        if shape is None:
+        given: Any = self.input_shape
+        if given is None:
             return
-        if not isinstance(shape, tuple) or [type(size) for size in shape] != [int, int]:
+        try:
+            shape = tuple(map(index, given))
+        except TypeError:
+            shape = ()
+        if len(shape) != 2 or bool in map(type, given):
             raise OptionError(
-                f"input_shape is {shape!r}, but must be height and width, such as (640, 640)"
+                f"input_shape is {given!r}, but must be height and width, such as (640, 640)"
             )
-        if min(shape) < 1:
-            raise OptionError(f"input_shape is {shape}, but both must be 1 or more")
+        if not 1 <= min(shape) <= max(shape) <= _MOST_PIXELS:
+            raise OptionError(
+                f"input_shape is {shape}, but both must be 1 or more, and {_MOST_PIXELS:,} at most"
+            )
+        object.__setattr__(self, "input_shape", shape)
 
     def _check_numbers(self) -> None:
         if self.lp < 1:

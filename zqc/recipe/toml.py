@@ -34,6 +34,12 @@ _FORMAT = ("input_range", "mean", "std", "bgr")
 KEYS = ("preset", *_TYPES, *_FORMAT)
 """Everything that may stand in a file."""
 
+ELSEWHERE = (
+    *("images", "labels", "statistics", "no_statistics", "require_statistics", "anchors"),
+    *("decoder", "threads", "memory", "report", "output"),
+)
+"""What is asked for beside a recipe: files of one machine, and how it is used."""
+
 
 def from_toml(text: str, *, where: str) -> Recipe:
     """Return the recipe of a TOML text.
@@ -78,10 +84,16 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
     return table
 
 
+def _unknown(key: str) -> str:
+    if key.replace("-", "_") in ELSEWHERE:
+        return f"{key!r} is no field of a recipe; say --{key.replace('_', '-')} beside it"
+    return unknown_key(key, KEYS)
+
+
 def _of_table(table: Mapping[str, Any]) -> Recipe:
     for key in table:
         if key not in KEYS:
-            raise OptionError(unknown_key(key, KEYS))
+            raise OptionError(_unknown(key))
     preset = table.get("preset")
     if preset is not None:
         _checked("preset", preset, preset in list(PRESETS), f"one of {', '.join(PRESETS)}")

@@ -115,6 +115,8 @@ def test_misspelt_fields():
     """They raise, as a misspelt argument does, and the nearest one is named."""
     with pytest.raises(TypeError, match="there is no option 'bit'; did you mean bits"):
         recipe_of(None, {"bit": 4})
+    with pytest.raises(TypeError, match="there is no option 'memroy'; did you mean memory"):
+        recipe_of(None, {"memroy": 4})
     with pytest.raises(TypeError, match="there is no option 'zzzzz'; known: bits, act_bits"):
         recipe_of(None, {"zzzzz": 4})
     with pytest.raises(OptionError, match="bits is 9"):

@@ -1,5 +1,6 @@
 """Amounts of memory, as people write them."""
 
+import numpy as np
 import pytest
 
 from zqc.parsing.memory_size import memory_size
@@ -15,7 +16,11 @@ from zqc.parsing.text import ParseError
         ("2GiB", 2 << 30),
         ("500000kb", 500_000_000),
         ("123456789", 123_456_789),
+        (".5GB", 500_000_000),
         (10**9, 10**9),
+        (np.int64(10**9), 10**9),
+        (10**400, 10**15),
+        ("99999999TB", 10**15),
     ],
 )
 def test_what_people_write(asked, expected):
@@ -23,7 +28,9 @@ def test_what_people_write(asked, expected):
     assert memory_size(asked) == expected
 
 
-@pytest.mark.parametrize("asked", ["", "much", "2 GBit", "-2GB", "1e9", "٢GB", 2.5, True, None])
+@pytest.mark.parametrize(
+    "asked", ["", "much", "2 GBit", "-2GB", "1e9", "٢GB", "9" * 400, [2], 2.5, True, None]
+)
 def test_what_is_no_amount(asked):
     """The message shows what was given and what would do."""
     with pytest.raises(ParseError, match=r"must be an amount such as 2GB"):

@@ -3,6 +3,7 @@
 import math
 from dataclasses import FrozenInstanceError
 
+import numpy as np
 import pytest
 
 from passes.analysis.log_affine import WIDTHS
@@ -61,12 +62,22 @@ def test_precisions_have_their_usual_names(bits, act_bits, name):
         ("input_shape", (640, -1), "input_shape is .640, -1."),
         ("input_shape", "640x640", "input_shape is '640x640', but must be height and width"),
         ("input_shape", (640,), "must be height and width"),
+        ("input_shape", (640, 1.5), "must be height and width"),
+        ("input_shape", (True, 640), "must be height and width"),
+        ("input_shape", 640, "must be height and width"),
+        ("input_shape", (640, 10**9), "1,000,000 at most"),
     ],
 )
 def test_what_cannot_be_is_refused(option, value, words):
     """An impossible value is named together with what is possible."""
     with pytest.raises(OptionError, match=words):
         Recipe(**{option: value})
+
+
+@pytest.mark.parametrize("given", [[480, 640], np.array([480, 640]), (np.int32(480), 640)])
+def test_a_shape_in_any_form(given):
+    """Two whole numbers, as files of recipes and arrays have them, are a tuple."""
+    assert Recipe(input_shape=given) == Recipe(input_shape=(480, 640))
 
 
 def test_old_runtimes_are_those_of_one_target():

@@ -153,6 +153,7 @@ def test_means_are_written_as_they_were_given(arguments, lines):
 
 BAD = {
     "misspelt": ("bit = 4", "unknown key 'bit'; did you mean bits?"),
+    "elsewhere": ('memory = "2GB"', "'memory' is no field of a recipe; say --memory beside it"),
     "hyphens": ("first-last-bits = 4", "did you mean first_last_bits?"),
     "British": ('equalisation = "none"', "did you mean equalization?"),
     "nothing near": ("zzz = 4", "unknown key 'zzz'; known: preset, bits, act_bits"),
