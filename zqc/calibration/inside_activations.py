@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -51,19 +51,13 @@ def inside_activations(
         before = grids[point.names[0]]
         if not point.internal or not before.signed:
             continue
-        shifted = []
-        for name in point.names:
-            behind = activation_behind(values[name]) if name in values else None
-            if behind is None or name_of(behind[1]) not in grids:
-                continue
-            function, output = behind
-            if function(np.zeros((1, 1))).shape != (1, 1):  # each channel has its own
-                continue
-            kinds = tensors[point.names[0]].histograms
-            after = grids[name_of(output)]
-            shifted.append(shifted_before(before, kinds, _of_single_values(function), after))
-        if len(set(shifted)) == 1:  # halves of a tensor may have functions that differ
-            found |= dict.fromkeys(point.names, shifted[0])
+        kinds = tensors[point.names[0]].histograms
+        shifted = {
+            shifted_before(before, kinds, function, after)
+            for function, after in _functions_behind(point, values, grids)
+        }
+        if len(shifted) == 1:  # halves of a tensor may have functions that differ
+            found |= dict.fromkeys(point.names, shifted.pop())
     return found
 
 
@@ -103,6 +97,19 @@ def shifted_before(
         if tried and worst.min() < least:
             best, least = tried[int(worst.argmin())], float(worst.min())
     return best
+
+
+def _functions_behind(
+    point: QuantizationPoint, values: Mapping[str, ir.Value], grids: Mapping[str, Grid]
+) -> Iterator[tuple[Function, Grid]]:
+    """The activation functions that read a point's tensors, with the grids of what they put out."""
+    for name in point.names:
+        behind = activation_behind(values[name]) if name in values else None
+        if behind is None or name_of(behind[1]) not in grids:
+            continue
+        function, output = behind
+        if function(np.zeros((1, 1))).shape == (1, 1):  # else each channel has its own
+            yield _of_single_values(function), grids[name_of(output)]
 
 
 def _of_single_values(function: Callable[[Floats], Floats]) -> Function:

@@ -129,8 +129,8 @@ class Training:
             progress.say(f"Going on where learning stopped earlier: {done}")
         state = {name: session.to_device(array) for name, array in standing.state.items()}
         drawn = self._drawn(kinds, np.random.default_rng(seed))
-        batches = islice(enumerate(drawn), standing.step, steps)
-        first, began = standing.step, time.monotonic()
+        first = standing.step
+        batches = islice(enumerate(drawn), first, steps)
         with progress.task("Learning", steps) as task:
             task.advance(steps=first)
             try:

@@ -6,12 +6,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from tests.heard import Heard
 from tests.passes.helpers import build_model
 from zqc.commands.memory_bound import asked_memory, batches_within, synthesis_threads
 from zqc.errors import OptionError
 from zqc.pictures.images import ImageSet
 from zqc.pictures.memory import MEMORY
-from zqc.progress import Silent
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
 
@@ -20,17 +20,6 @@ MODEL = build_model(
     "{ s = Constant<value = int64[4] {1, 100, 1000, 1000}>() z = Expand(x, s) }"
 )
 """400 MB for a picture."""
-
-
-class Told(Silent):
-    """Remembers what is said."""
-
-    def __init__(self):
-        self.lines = []
-
-    def say(self, text):
-        """Remember it."""
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -50,19 +39,19 @@ def pictures():
 )
 def test_batches(pictures, memory, fields, size, said):
     """As many at once as fit, fewer where all values have gradients; too little is said."""
-    told, plan = Told(), replace(Plan.of(Recipe(**fields)), memory=memory)
-    assert batches_within(plan, pictures, MODEL, told).size == size
-    assert bool(told.lines) == said
+    heard, plan = Heard(), replace(Plan.of(Recipe(**fields)), memory=memory)
+    assert batches_within(plan, pictures, MODEL, heard).size == size
+    assert bool(heard.said) == said
     expected = "one picture at a time takes about 2.8 GB of memory, more than the 2.0 GB of --m"
-    assert all(expected in one for one in told.lines)
+    assert all(expected in one for one in heard.said)
 
 
 def test_a_fixed_batch(pictures):
     """It is taken as it is, by each thread of the synthesis too, and said to be too much."""
-    told, model, plan = Told(), MODEL.clone(), Plan.of(Recipe())
+    heard, model, plan = Heard(), MODEL.clone(), Plan.of(Recipe())
     model.graph.inputs[0].shape = ir.Shape([8, 1, 1, 1])
-    assert batches_within(plan, pictures, model, told).size == 8
-    assert "the 8 pictures of the fixed batch at a time takes about 8.0 GB" in told.lines[0]
+    assert batches_within(plan, pictures, model, heard).size == 8
+    assert "the 8 pictures of the fixed batch at a time takes about 8.0 GB" in heard.said[0]
     assert synthesis_threads(model, 16, 20 * 10**9) == 2
 
 

@@ -1,17 +1,7 @@
 """What is said of structured noise."""
 
+from tests.heard import Heard
 from zqc.commands.noise import NO_STATISTICS, announce, caution, caution_of_losses
-from zqc.progress import Silent
-
-
-class _Heard(Silent):
-    """Keeps what is said."""
-
-    def __init__(self):
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
 
 
 def test_the_caution_says_why_and_how_to_do_better():
@@ -27,7 +17,7 @@ def test_the_caution_says_why_and_how_to_do_better():
 
 def test_it_is_announced():
     """Once, with the reason."""
-    heard = _Heard()
+    heard = Heard()
     announce(NO_STATISTICS, heard)
     assert heard.said == [
         f"Structured noise takes the place of synthesised pictures: {NO_STATISTICS}"
