@@ -10,9 +10,6 @@ from zqc.calibration.collect import TensorStatistics
 from zqc.calibration.distances import mean_error
 from zqc.calibration.sensitivity import Sensitivity, weighted
 
-ACTIVATION_ROOM = 0.03
-"""By how much all activations together may take more bits than with the same bits for all."""
-
 
 def in_need_of_bits(
     points: Sequence[QuantizationPoint],
@@ -20,13 +17,15 @@ def in_need_of_bits(
     finer: Mapping[str, Grid],
     tensors: Mapping[str, TensorStatistics],
     sensitivities: Mapping[str, Sensitivity],
+    *,
+    share: float,
 ) -> tuple[str, ...]:
     """Choose the points that get their finer grid: those that gain most for the bits they take.
 
     A point costs the outputs ΣF·E[e²], with the Fisher diagonal F of its tensor and the error e on
     its grid (``zqc.calibration.sensitivity``). Points are taken by what the finer grid gains for
-    each bit, as long as all activations together stay within ``ACTIVATION_ROOM`` of what they take
-    now. Insides of activation functions are written nowhere on a chip and count for nothing.
+    each bit, as long as all activations together take at most ``share`` more bits than now.
+    Insides of activation functions are written nowhere on a chip and count for nothing.
 
     Args:
         points: All quantization points.
@@ -34,6 +33,7 @@ def in_need_of_bits(
         finer: Likewise the grid with more bits, of the points that may have them.
         tensors: What calibration saw of all tensors of the points.
         sensitivities: Of the first tensors; a point without one is left as it is.
+        share: See ``Recipe.extra_bits``.
 
     Returns:
         The names of the first tensors of the points that are chosen, the most needy first.
@@ -52,7 +52,7 @@ def in_need_of_bits(
                 for grid in (grids[leader], finer[leader])
             )
             gains[leader] = before - after
-    room = ACTIVATION_ROOM * total
+    room = share * total
     chosen = []
     for leader in sorted(gains, key=lambda name: -gains[name] / costs[name]):
         if gains[leader] > 0 and costs[leader] <= room:

@@ -131,7 +131,7 @@ def calibrate(
     if recipe.mixes_activations:
         few = [p for p in points if not p.first_last and grids[p.names[0]].bits < _FULL_BITS]
         full = {point.names[0]: grid_of(point, _FULL_BITS) for point in few}
-        finer = in_need_of_bits(points, grids, full, seen.tensors, weights)
+        finer = in_need_of_bits(points, grids, full, seen.tensors, weights, share=recipe.extra_bits)
         grids |= {leader: full[leader] for leader in finer}
     every = {name: grids[point.names[0]] for point in points for name in point.names}
     # The errors of other powers, seen through a function that falls somewhere, are no sums.

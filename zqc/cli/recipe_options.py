@@ -113,6 +113,14 @@ precision_options = group(
         help="The same bits everywhere but at the edges.",
     ),
     _precision(
+        "--extra-bits",
+        type=float,
+        metavar="SHARE",
+        default=_DEFAULT.extra_bits,
+        show_default=True,
+        help="What mixed bits may take more.",
+    ),
+    _precision(
         "--keep-float",
         multiple=True,
         metavar="GLOB",
@@ -138,7 +146,7 @@ threshold_options = group(
     _one_of(
         _quantization,
         "insert_factors",
-        "Let it multiply channels behind SiLU and so on.",
+        "Scale those behind SiLU, too.",
     ),
     _one_of(
         _quantization,
@@ -329,10 +337,12 @@ def recipe_of(
     input_format = options.input_format(input_range, mean, std, bgr)
     if not isinstance(input_format, InputFormat) and isinstance(base.input_format, InputFormat):
         input_format = dataclasses.replace(base.input_format, bgr=bgr)
-    if given.get("uniform_bits") and given.keys() & {"target_size", "target_latency"}:
+    mixing = given.keys() & {"target_size", "target_latency", "extra_bits"}
+    if given.get("uniform_bits") and mixing:
+        other = min(mixing).replace("_", "-")
         raise OptionError(
-            "--uniform-bits gives all layers the same bits, and --target-size and --target-latency "
-            "choose them by layer; leave one of them out"
+            f"--uniform-bits gives all layers the same bits, and --{other} is for bits that are "
+            "chosen by layer; leave one of them out"
         )
     try:
         found = dataclasses.replace(base, input_format=input_format, **given)

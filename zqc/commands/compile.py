@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from passes.analysis.topology import first_last_layers
 from passes.arithmetic import FLOAT_BITS
 from zqc import pipeline
-from zqc.calibration.activation_bits import ACTIVATION_ROOM
 from zqc.commands import inputs
 from zqc.commands.advice import after_compile
 from zqc.commands.arguments import (
@@ -44,7 +43,7 @@ from zqc.files.atomic import atomic_write
 from zqc.files.inputs import input_path
 from zqc.files.places import FilePath, check_space, to_path
 from zqc.files.store import user_store
-from zqc.mixed_precision.choice import MIXED_ROOM, mixes_bits
+from zqc.mixed_precision.choice import mixes_bits
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import Batches
 from zqc.pictures.images import ImageSet
@@ -579,9 +578,9 @@ def _result(
         first_last=tuple(n.name or "" for n in candidate.model.graph if n.name in first_last),
         seconds=seconds,
         bits_chosen=bool(outcome.bits_of),
-        mixed_room=MIXED_ROOM if mixes_bits(recipe) else 0.0,
+        mixed_room=recipe.extra_bits if mixes_bits(recipe) else 0.0,
         finer_activations=candidate.ranges.finer,
-        activation_room=ACTIVATION_ROOM if candidate.ranges.finer else 0.0,
+        activation_room=recipe.extra_bits if candidate.ranges.finer else 0.0,
         learned=outcome.learned,
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),

@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from zqc.recipe.recipe import Recipe
 
 
-MIXED_ROOM = 0.03
-"""By how much the file may grow over that of the same bits in all layers, where bits are mixed."""
-
-
 def mixes_bits(recipe: Recipe) -> bool:
     """Whether layers have more or fewer bits than the recipe says, in a file of about its size.
 
@@ -113,7 +109,8 @@ def choose_bits(
         costs = size_costs(model, may_have, sizes, recipe.target)
         share, reference = recipe.target_size, original_size
         if share is None:
-            share, reference = 1 + MIXED_ROOM, sizes[stored_bits(recipe.target)[recipe.weight_bits]]
+            share = 1 + recipe.extra_bits
+            reference = sizes[stored_bits(recipe.target)[recipe.weight_bits]]
         budgets.append(Budget("size", share, reference, costs))
     if recipe.target_latency is not None:
         # Targets other than ort-x86 keep INT4 as it is, which ONNX Runtime computes in float.

@@ -110,8 +110,9 @@ class Recipe:
             own, so that box offsets do not share the one of the logits.
         uniform_bits: Whether all layers but the first and the last ones have ``bits``, and all
             activations in between ``act_bits``. Else, below 8, layers that need them have more, and
-            others fewer: the file is up to 3 % larger; likewise activations, with up to 3 % more
-            bits.
+            others fewer; likewise activations.
+        extra_bits: By what share the file may be larger than with uniform bits for that, and by
+            what share all activations together may have more bits; 0 to 1.
         target_size: Bits are chosen for a file of this share of the float file, between 0 and 1.
         target_latency: Likewise for this share of the float model's latency.
         samples: Number of calibration pictures; None leaves it to the effort.
@@ -165,6 +166,7 @@ class Recipe:
     second_moments: bool = False
     channel_outputs: bool = True
     uniform_bits: bool = False
+    extra_bits: float = 0.03
     target_size: float | None = None
     target_latency: float | None = None
     samples: int | None = None
@@ -210,6 +212,11 @@ class Recipe:
             share = getattr(self, name)
             if share is not None and not 0 < share < 1:
                 raise OptionError(f"{name} is {share:g}, but must be between 0 and 1")
+        if not 0 <= self.extra_bits <= 1:
+            raise OptionError(
+                f"extra_bits is {self.extra_bits:g}, but must be between 0 and 1, such as 0.1 for "
+                "a file that may be a tenth larger"
+            )
         self._check_numbers()
         self._check_shape()
 
@@ -444,9 +451,11 @@ def _flat(values: object) -> Iterable[float]:
 _OPEN = ("z_score", "target_size", "target_latency", "samples", "pictures_seen", "rate")
 """Numbers that may be None."""
 
+_REALS = ("z_score", "rate", "target_size", "target_latency", "extra_bits")
+
 _KINDS: tuple[tuple[str, type, str], ...] = (
     *((name, Integral, "a whole number") for name in ("lp", "samples", "seed", "pictures_seen")),
-    *((n, Real, "a number") for n in ("z_score", "rate", "target_size", "target_latency")),
+    *((n, Real, "a number") for n in _REALS),
     *((f.name, bool, "True or False") for f in fields(Recipe) if isinstance(f.default, bool)),
 )
 

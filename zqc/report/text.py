@@ -206,7 +206,8 @@ def _bits_by_layer(result: CompileResult) -> str:
         for bits, names in sorted(layers.items(), reverse=True)
     )
     if result.mixed_room:
-        text += f"; the file is at most {result.mixed_room:.0%} larger than with --uniform-bits"
+        more = f"{100 * result.mixed_room:.3g}%"
+        text += f"; the file is at most {more} larger than with --uniform-bits"
     return text
 
 
@@ -215,7 +216,7 @@ def _finer(result: CompileResult) -> str:
     names = result.finer_activations
     return (
         f"8 bits in {len(names)} that need them most ({_names(names)}); they take at most "
-        f"{result.activation_room:.0%} more than with --uniform-bits"
+        f"{100 * result.activation_room:.3g}% more than with --uniform-bits"
     )
 
 

@@ -7,11 +7,14 @@ from passes.analysis.quantization_points import QuantizationPoint
 from passes.arithmetic import Grid
 from tests.passes.helpers import build_model
 from tests.zqc.calibration.test_calibrate import PLAIN, grids_of, noise
-from zqc.calibration.activation_bits import ACTIVATION_ROOM, in_need_of_bits
+from zqc.calibration.activation_bits import in_need_of_bits
 from zqc.calibration.collect import TensorStatistics
 from zqc.calibration.histogram import add, empty
 from zqc.calibration.sensitivity import Sensitivity
 from zqc.recipe.recipe import Recipe
+
+SHARE = 0.03
+"""By which all activations may have more bits."""
 
 COARSE, FINE = Grid(2, 4, signed=True), Grid(2, 8, signed=True)
 
@@ -34,6 +37,7 @@ def chosen(sizes, fisher, *, internal=()):
         {name: FINE for name in names if name not in internal},
         tensors,
         sensitivities,
+        share=SHARE,
     )
 
 
@@ -44,7 +48,7 @@ def test_those_that_gain_most_for_their_size_come_first():
 
 def test_together_they_stay_within_the_room():
     """Twice the bits for as many values as the room is, and not for one more."""
-    rest = int(1000 / ACTIVATION_ROOM) + 1
+    rest = int(1000 / SHARE) + 1
     assert chosen([500, 500, rest - 1000], [3.0, 2.0, 0.01]) == ("t0", "t1")
     assert chosen([500, 501, rest - 1001], [3.0, 2.0, 0.01]) == ("t0",)
 

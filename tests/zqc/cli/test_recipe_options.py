@@ -187,7 +187,9 @@ def test_a_compiled_model_is_its_recipe(zqc, tmp_path):
             "--weight-levels is log-affine",
         ),
         (["--z-score", "-1"], "--z-score is -1"),
-        (["--uniform-bits", "--target-size", "0.2"], "leave one of them out"),
+        (["--uniform-bits", "--target-size", "0.2"], "--target-size is for bits that are chosen"),
+        (["--uniform-bits", "--extra-bits", "0.2"], "--extra-bits is for bits that are chosen"),
+        (["--extra-bits", "3"], "--extra-bits is 3, but must be between 0 and 1"),
         (["--lp", "3"], "--lp is the power of the error of --threshold lp"),
     ],
 )

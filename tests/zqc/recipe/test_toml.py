@@ -52,6 +52,7 @@ FIELDS = {
     "second_moments": st.booleans(),
     "channel_outputs": st.booleans(),
     "uniform_bits": st.booleans(),
+    "extra_bits": st.floats(0, 1),
     "target_size": SHARES,
     "target_latency": SHARES,
     "samples": st.none() | COUNTS,
