@@ -183,6 +183,7 @@ def test_public_names_of_zqc():
         "Recipe",
         "SensitivityResult",
         "StatsResult",
+        "SweepResult",
         "SynthesisResult",
         "ZqcError",
         "__version__",
@@ -193,6 +194,7 @@ def test_public_names_of_zqc():
         "inspect",
         "sensitivity",
         "stats",
+        "sweep",
         "synthesize",
         "tune",
     ]

@@ -6,7 +6,7 @@
     print(result)                                # what it cost and gained
     print(zqc.check("model.onnx", result.output, images="pictures"))
 
-``compile``, ``tune``, ``synthesize``, ``stats``, ``inspect``, ``check``, ``bench``,
+``compile``, ``tune``, ``sweep``, ``synthesize``, ``stats``, ``inspect``, ``check``, ``bench``,
 ``sensitivity`` and ``debug`` do what the commands of the same names do. Models are paths,
 ``onnx.ModelProto`` or ``onnx_ir.Model``; ``help(zqc.compile)`` says what else they take.
 """
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from zqc.commands.inspect import Inspection, inspect
     from zqc.commands.sensitivity import sensitivity
     from zqc.commands.stats import StatsResult, stats
+    from zqc.commands.sweep import sweep
+    from zqc.commands.sweep_result import SweepResult
     from zqc.commands.synthesize import SynthesisResult
     from zqc.commands.synthesize import synthesize_to as synthesize
     from zqc.commands.tune import tune_model as tune
@@ -43,6 +45,7 @@ __all__ = [
     "Recipe",
     "SensitivityResult",
     "StatsResult",
+    "SweepResult",
     "SynthesisResult",
     "ZqcError",
     "__version__",
@@ -53,6 +56,7 @@ __all__ = [
     "inspect",
     "sensitivity",
     "stats",
+    "sweep",
     "synthesize",
     "tune",
 ]
@@ -68,6 +72,7 @@ _HOMES = {
     "Recipe": ("zqc.recipe.recipe", "Recipe"),
     "SensitivityResult": ("zqc.diagnosis.results", "SensitivityResult"),
     "StatsResult": ("zqc.commands.stats", "StatsResult"),
+    "SweepResult": ("zqc.commands.sweep_result", "SweepResult"),
     "SynthesisResult": ("zqc.commands.synthesize", "SynthesisResult"),
     "ZqcError": ("zqc.errors", "ZqcError"),
     "__version__": ("zqc.version", "__version__"),
@@ -78,6 +83,7 @@ _HOMES = {
     "inspect": ("zqc.commands.inspect", "inspect"),
     "sensitivity": ("zqc.commands.sensitivity", "sensitivity"),
     "stats": ("zqc.commands.stats", "stats"),
+    "sweep": ("zqc.commands.sweep", "sweep"),
     "synthesize": ("zqc.commands.synthesize", "synthesize_to"),
     "tune": ("zqc.commands.tune", "tune_model"),
 }

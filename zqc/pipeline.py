@@ -64,6 +64,7 @@ class Outcome:
         bits_of: The bits of single layers, chosen or asked for; empty where all have those of the
             recipe.
         learned: What learning has left of the error, see ``zqc.tuning.tune``; None without it.
+        interrupted: Whether Ctrl-C ended learning early.
     """
 
     candidate: Candidate
@@ -71,6 +72,7 @@ class Outcome:
     agreement: tuple[PartAgreement, ...]
     bits_of: Mapping[str, int]
     learned: float | None = None
+    interrupted: bool = False
 
 
 def begin(loaded: LoadedModel, plan: Plan) -> tuple[ir.Model, Plan]:
@@ -151,7 +153,7 @@ def run(
     else:
         with progress.stage("Quantizing"):
             quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
-    learned = None
+    learned, interrupted = None, False
     if recipe.learns:
         tuned = _tuned(
             candidate,
@@ -163,10 +165,10 @@ def run(
             store=store,
             progress=progress,
         )
-        quantized, learned = tuned.model, tuned.error
+        quantized, learned, interrupted = tuned.model, tuned.error, tuned.interrupted
     file = _written(loaded, quantized, batches, plan, metadata)
     (agreement,) = _compared(loaded, [file], plan, progress)
-    return Outcome(candidate, file, agreement, bits_of, learned)
+    return Outcome(candidate, file, agreement, bits_of, learned, interrupted)
 
 
 def _tuned(

@@ -24,6 +24,7 @@ from zqc.cli.outcome import (
 )
 from zqc.cli.recipe_options import recipe_of
 from zqc.cli.sections import WIDTH, SectionedCommand, SectionedGroup
+from zqc.cli.sweep import sweep_command
 from zqc.cli.tune import tune_command
 from zqc.errors import RuntimeFailure, ZqcError
 from zqc.files.outputs import noting_outputs
@@ -345,6 +346,7 @@ def bench(
 
 
 cli.add_command(tune_command)
+cli.add_command(sweep_command)
 cli.add_command(check_command)
 cli.add_command(sensitivity_command)
 cli.add_command(debug_command)

@@ -93,6 +93,7 @@ class CompileResult(Printable):
         activation_room: By what share all activations may take more bits for that.
         learned: What learning weights has left of the error on pictures that it was not shown, 1
             for all of it; None where weights were not learned.
+        interrupted: Whether Ctrl-C ended learning early.
         kernels: Where the integer kernels of the target are, see ``zqc.targets.Target``. Elsewhere,
             layers and operators say what the target's rules quantize.
         refused: Layers whose output channels could not be equalized, with why; empty where it was
@@ -149,6 +150,7 @@ class CompileResult(Printable):
     finer_activations: tuple[str, ...] = ()
     activation_room: float = 0.0
     learned: float | None = None
+    interrupted: bool = False
     kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
     not_compared: tuple[tuple[str, str], ...] = ()
@@ -582,6 +584,7 @@ def _result(
         finer_activations=candidate.ranges.finer,
         activation_room=recipe.extra_bits if candidate.ranges.finer else 0.0,
         learned=outcome.learned,
+        interrupted=outcome.interrupted,
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),
         not_compared=tuple(job.loaded.ends.reasons.items()),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -11,12 +10,8 @@ import numpy as np
 from zqc.diagnosis.cache import Cache
 from zqc.diagnosis.effects import Bench, Effect, effects_of
 from zqc.diagnosis.variants import Quantizable, Variant
-from zqc.errors import OptionError
 from zqc.progress import Task
-from zqc.runtime import extras
-
-_SECONDS = 10
-"""How long a scheduler may take to answer."""
+from zqc.runtime.workers import workers
 
 
 def evaluated(
@@ -52,7 +47,7 @@ def evaluated(
 
     left = list({v.key: v for v in variants if v.key not in cache}.values())
     task.advance(steps=len(variants) - len(left))
-    with _workers(dask, subject, bench):
+    with workers(dask, (subject, bench)):
         work = (delayed(_keyed)(subject, bench, variant) for variant in left)
         if left:
             # Threads: ONNX Runtime leaves Python free while it computes.
@@ -81,27 +76,3 @@ def hash_of(subject: Quantizable, bench: Bench) -> str:
 def _keyed(subject: Quantizable, bench: Bench, variant: Variant) -> tuple[str, Effect]:
     (effect,) = effects_of(subject, bench, [variant])
     return variant.key, effect
-
-
-@contextmanager
-def _workers(address: str | None, subject: Quantizable, bench: Bench) -> Iterator[None]:
-    """Let the workers of a Dask scheduler do what joblib is asked for."""
-    if address is None:
-        yield
-        return
-    extras.require(extras.DASK, "--dask")
-    from distributed import Client
-    from joblib import parallel_config
-
-    try:
-        client = Client(  # type: ignore[no-untyped-call]
-            address, timeout=_SECONDS, set_as_default=False
-        )
-    except (OSError, ValueError) as error:
-        raise OptionError(
-            f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`, "
-            "workers with `dask worker ADDRESS`, and give the address that it prints"
-        ) from error
-    # What every evaluation needs is sent to the workers once.
-    with client, parallel_config(backend="dask", client=client, scatter=[subject, bench]):
-        yield

@@ -38,6 +38,7 @@ class Standing:
         best: The parameters with the least loss so far, by name.
         first: Each part of the loss on the pictures that are held out, before the first step.
         least: The same with ``best``.
+        interrupted: Whether Ctrl-C was what ended the training here.
     """
 
     step: int
@@ -45,6 +46,7 @@ class Standing:
     best: Arrays
     first: tuple[float, ...]
     least: tuple[float, ...]
+    interrupted: bool = False
 
 
 class Checkpoint:

@@ -151,6 +151,7 @@ class Training:
             except KeyboardInterrupt:
                 on = "; the same command goes on" if standing.step and kept.write(standing) else ""
                 progress.say(f"Learning is interrupted: the best so far is kept{on}")
+                return replace(standing, interrupted=True)
         return standing
 
     def left(self, standing: Standing) -> float:

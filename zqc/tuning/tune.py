@@ -41,10 +41,12 @@ class Tuned:
         model: The canonical quantized model with other integers.
         error: What is left of the error on the pictures that are held out, 1 where nothing was
             gained; None where nothing could be trained.
+        interrupted: Whether Ctrl-C ended the training early.
     """
 
     model: ir.Model
     error: float | None
+    interrupted: bool = False
 
 
 def counted_tensors(model: ir.Model, plan: Plan) -> list[str]:
@@ -138,7 +140,11 @@ def tune(
         arrays = (pictures.read(i, i + 1)[0] for i in range(len(pictures)))
         key = key_of(built, schedule, objective, size, seed, arrays, pictures.labels)
     ended = training.run(seed, progress, Checkpoint(store, key))
-    return Tuned(with_integers(quantized, built.parameters, ended.best), training.left(ended))
+    return Tuned(
+        with_integers(quantized, built.parameters, ended.best),
+        training.left(ended),
+        interrupted=ended.interrupted,
+    )
 
 
 def training_graphs(

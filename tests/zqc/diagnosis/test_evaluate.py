@@ -6,7 +6,6 @@ from tests.diagnosed import subject
 from tests.tasks import Counter
 from zqc.diagnosis.cache import Cache
 from zqc.diagnosis.evaluate import evaluated, hash_of
-from zqc.errors import OptionError
 
 
 def effects(cache=None, **options):
@@ -33,14 +32,6 @@ def test_a_local_cluster_gives_the_same():
         n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
     ) as cluster:
         assert repr(effects(dask=cluster.scheduler_address)) == repr(effects(jobs=1))
-
-
-def test_no_scheduler_is_an_error(monkeypatch):
-    """The message says how to start one."""
-    pytest.importorskip("distributed")
-    monkeypatch.setattr("zqc.diagnosis.evaluate._SECONDS", 0.2)
-    with pytest.raises(OptionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        effects(dask="tcp://127.0.0.1:9")
 
 
 def test_what_is_known_is_not_evaluated_again(tmp_path, monkeypatch):

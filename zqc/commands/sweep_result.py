@@ -1,0 +1,136 @@
+"""What a sweep ends with: every recipe that was tried, and which of them are worth taking."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from zqc.report.json_text import json_text
+from zqc.report.printing import Printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One recipe of a sweep, compiled and judged.
+
+    Attributes:
+        values: What the recipe has in the fields that differ, by name.
+        recipe: All of it, as TOML.
+        output: The file; None where there is none.
+        sha256: Hash of the file.
+        precision: ``int8``, ``w4a8``, …
+        verdict: Whether it is still good, in the words of ``zqc check``.
+        mean_ap: COCO mAP against the labels, 0…1; None without labels.
+        agreement: AP of the detections against the float model's, 0…1; None where detections are
+            not read.
+        sqnr_db: SQNR of the outputs, of the part that errs most.
+        bytes: Size of the file.
+        size: The same as a share of the float model's.
+        latency: Its latency as a share of the float model's; None where it was not measured here.
+        learned: What learning has left of the error; None without learning.
+        seconds: Wall time of the compilation.
+        error: Why there is no file; empty where there is one.
+        front: Whether no other file is at most as large and at least as good, and better in one.
+    """
+
+    values: Mapping[str, Any]
+    recipe: str
+    output: Path | None = None
+    sha256: str = ""
+    precision: str = ""
+    verdict: str = ""
+    mean_ap: float | None = None
+    agreement: float | None = None
+    sqnr_db: float | None = None
+    bytes: int = 0
+    size: float | None = None
+    latency: float | None = None
+    learned: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+    front: bool = False
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """What runs are ranked by: mAP, or without labels the agreement, and SQNR at last."""
+        first = self.mean_ap if self.mean_ap is not None else self.agreement
+        return tuple(-math.inf if one is None else one for one in (first, self.sqnr_db))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult(Printable):
+    """The outcome of ``zqc.sweep``.
+
+    Attributes:
+        output: The folder that holds the files.
+        judged_on: The pictures that all of them were judged on, in words.
+        runs: Every recipe, in the order of the values.
+        best: The place in ``runs`` of the one with the best score, and of those the smallest file;
+            None where there is no file.
+        reused: How many an earlier sweep had made.
+        bytes_float: Size of the float model.
+        seconds: Wall time.
+    """
+
+    text_by = ("zqc.report.sweep_text", "swept")
+
+    output: Path
+    judged_on: str
+    runs: tuple[Run, ...]
+    best: int | None
+    reused: int
+    bytes_float: int
+    seconds: float
+
+    @property
+    def failed(self) -> int:
+        """The number of recipes that there is no file of."""
+        return sum(bool(run.error) for run in self.runs)
+
+
+def ranked(runs: Iterable[Run]) -> tuple[tuple[Run, ...], int | None]:
+    """Mark the runs that are worth taking, and find the best."""
+    found = list(runs)
+    made = [run for run in found if not run.error]
+
+    def beaten(run: Run) -> bool:
+        return any(
+            other.bytes <= run.bytes
+            and other.score >= run.score
+            and (other.bytes, other.score) != (run.bytes, run.score)
+            for other in made
+        )
+
+    marked = tuple(replace(run, front=not run.error and not beaten(run)) for run in found)
+    places = [place for place, run in enumerate(found) if not run.error]
+    best = max(places, key=lambda i: (found[i].score, -found[i].bytes), default=None)
+    return marked, best
+
+
+def written_record(key: str, runs: Iterable[Run]) -> str:
+    """What a folder says of the runs in it, for a sweep that goes on; ``key`` is all they share."""
+    return json_text({"key": key, "runs": list(runs)}) + "\n"
+
+
+def read_record(text: str, key: str) -> tuple[Run, ...]:
+    """The runs of a folder that were made under the same key; none where it cannot be read."""
+    try:
+        table = json.loads(text)
+        if table["key"] != key:
+            return ()
+        names = {field.name for field in fields(Run)}
+        return tuple(
+            Run(**{name: value for name, value in run.items() if name in names} | _places(run))
+            for run in table["runs"]
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ()
+
+
+def _places(run: Mapping[str, Any]) -> dict[str, Path | None]:
+    output = run["output"]
+    return {"output": None if output is None else Path(output)}

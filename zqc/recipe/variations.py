@@ -1,0 +1,95 @@
+"""Recipes that differ in a few fields, every value of one with every value of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from zqc.errors import OptionError
+from zqc.parsing.names import hint
+from zqc.parsing.text import ParseError, parsed_toml
+from zqc.recipe.recipe import Recipe
+
+_MOST = 1000
+"""Recipes of one sweep: more than anybody waits for."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One recipe of several.
+
+    Attributes:
+        values: What it has in the fields that differ, by name.
+        recipe: The recipe.
+    """
+
+    values: Mapping[str, Any]
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others, fit for the name of a file: ``bits-4.seed-1``."""
+        return ".".join(f"{key.replace('_', '-')}-{value}" for key, value in self.values.items())
+
+
+def varied(text: str) -> tuple[str, tuple[Any, ...]]:
+    """Read ``bits=4,3`` or ``rounding=learned,compensated``; dashes in the name are underscores.
+
+    Raises:
+        ParseError: It is not written so.
+    """
+    key, equals, values = text.partition("=")
+    parts = [part.strip() for part in values.split(",")]
+    if not equals or not key.strip() or not all(parts):
+        raise ParseError(f"{text!r}: write FIELD=VALUE,VALUE,…, for example seed=0,1,2")
+    return key.strip().replace("-", "_"), tuple(map(_value, parts))
+
+
+def variations(base: Recipe, fields: Mapping[str, Any]) -> tuple[Variation, ...]:
+    """Return a recipe for every choice of one value a field, the last field changing fastest.
+
+    Args:
+        base: What all have in the other fields.
+        fields: The values, or a single one, by the names of fields that hold one number, text or
+            truth value.
+
+    Raises:
+        OptionError: A field is none of those, a value is none that it can have or stands twice,
+            or there is nothing to vary.
+    """
+    choices = {key: _several(values) for key, values in fields.items()}
+    able = [key for key, value in vars(base).items() if _is_one(value)]
+    for key, values in choices.items():
+        if key not in able:
+            raise OptionError(f"{key!r} cannot be varied; {hint(key, able)}")
+        if not values:
+            raise OptionError(f"{key} has no values to choose from")
+        twice = [value for place, value in enumerate(values) if value in values[:place]]
+        if twice:
+            raise OptionError(f"{key} has the value {twice[0]} twice")
+    if not choices:
+        raise OptionError("there is nothing to vary; say what, for example seed=0,1,2")
+    found = [dict(zip(choices, one, strict=True)) for one in product(*choices.values())]
+    if len(found) > _MOST:
+        raise OptionError(f"these are {len(found):,} recipes, and {_MOST:,} may be tried at most")
+    return tuple(Variation(values, replace(base, **values)) for values in found)
+
+
+def _is_one(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _several(values: Any) -> tuple[Any, ...]:
+    """Values one after another, or a single one."""
+    single = isinstance(values, str) or not isinstance(values, Iterable)
+    return (values,) if single else tuple(values)
+
+
+def _value(text: str) -> Any:
+    """What TOML makes of it, or else the text itself."""
+    try:
+        return parsed_toml(f"value = {text}")["value"]
+    except ParseError:
+        return text
