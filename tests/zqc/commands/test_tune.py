@@ -55,6 +55,7 @@ def test_all_terms_of_the_loss_on_task_specific_pictures(file, tmp_path, monkeyp
         threads=1,
     )
     assert 0 < result.learned <= 1
+    assert not result.interrupted
     recipe = from_toml(result.recipe, where="the result")
     assert recipe.loss_weights == weights
     assert (recipe.pictures_seen, recipe.ema, recipe.rounding) == (8, True, "learned")
@@ -71,3 +72,25 @@ def test_a_loss_that_is_unknown_cannot_count(tmp_path):
             zqc.tune(tmp_path / "m.onnx", input_format=InputFormat(), loss_weights={term: 0.1})
     with pytest.raises(TypeError, match=r"no option 'rounding': zqc\.tune learns"):
         zqc.tune(tmp_path / "m.onnx", rounding="nearest")
+
+
+def test_ctrl_c_shows_in_the_result(file, tmp_path, monkeypatch):
+    """The file is the best so far: whoever does more than one thing has to stop all the same."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zqc.tuning.training.Training._stepped", interrupted)
+    result = zqc.tune(
+        file,
+        tmp_path / "out.onnx",
+        effort="quick",
+        samples=2,
+        pictures_seen=8,
+        equalization="none",
+        input_format=InputFormat(),
+        threads=1,
+    )
+    assert result.interrupted
+    assert result.learned == 1
+    assert result.output.exists()
