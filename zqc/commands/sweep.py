@@ -162,8 +162,7 @@ def sweep(
         store = user_store("pictures") if cache else None
         with progress.stage("Finding the pictures to judge on"):
             judge = _judge(began[:3], found, given, detector, *shown, store, threads, progress)
-        record = _Record.of(folder / _RECORD, _key(loaded.sha256, options, judge), found)
-        reused = len(record.done)
+        record = _Record.of(folder / _RECORD, _key(loaded.sha256, options, judge))
         sent = ir.to_proto(source) if isinstance(source, ir.Model) else source
         options["threads"] = _share(threads, jobs, dask)
         stem = source.stem if isinstance(source, Path) else "model"
@@ -173,7 +172,7 @@ def sweep(
             if to_toml(one.recipe) not in record.done
         ]
         with progress.task("Sweeping", len(found)) as task:
-            task.advance(steps=reused)
+            task.advance(steps=len(found) - len(todo))
             for run in run_all(sent, judge, todo, jobs=jobs, dask=dask, progress=progress):
                 record.add(run)
                 progress.say(_told(run))
@@ -184,7 +183,7 @@ def sweep(
         judged_on=judge.text,
         runs=runs,
         best=best,
-        reused=reused,
+        reused=len(found) - len(todo),
         bytes_float=loaded.bytes_on_disk,
         seconds=time.monotonic() - started,
     )
@@ -246,14 +245,13 @@ class _Record:
     done: dict[str, Run]
 
     @classmethod
-    def of(cls, path: Path, key: str, found: Sequence[Variation]) -> _Record:
-        """What an earlier sweep has made of these recipes, if its files are still there."""
+    def of(cls, path: Path, key: str) -> _Record:
+        """What earlier sweeps have made, if the files are still there."""
         check_output(path)
-        asked, done = {to_toml(one.recipe) for one in found}, {}
+        runs: tuple[Run, ...] = ()
         with suppress(OSError, UnicodeDecodeError):
             runs = read_record(path.read_text(encoding="utf-8"), key)
-            done = {run.recipe: run for run in runs if run.recipe in asked and _is_there(run)}
-        return cls(path, key, done)
+        return cls(path, key, {run.recipe: run for run in runs if _is_there(run)})
 
     def add(self, run: Run) -> None:
         """Keep a run."""

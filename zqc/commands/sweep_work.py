@@ -141,7 +141,7 @@ def run_all(
         Each as soon as its file is there.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C ended the learning of the last one.
+        KeyboardInterrupt: Ctrl-C ended the learning of one, whose file is the best so far.
         ZqcError: A file cannot be written, or no scheduler answers.
     """
     if jobs == 1 and dask is None:
@@ -167,6 +167,6 @@ def _written(results: Iterable[Ended]) -> Iterator[Run]:
         if ended.content and ended.run.output is not None:
             with atomic_write(ended.run.output) as file:
                 file.write(ended.content)
-        yield ended.run
-        if ended.interrupted:
+        if ended.interrupted:  # the file is the best so far, and the run not finished
             raise KeyboardInterrupt
+        yield ended.run

@@ -92,8 +92,9 @@ def test_what_is_there_is_not_made_again(detector_file, pictures, monkeypatch):
         return real(*args, **options)
 
     monkeypatch.setattr(work, "compile_model", counted)
+    zqc.sweep(detector_file, vary={"bits": (3,)}, **pictures, **OPTIONS)
     more = zqc.sweep(detector_file, vary={"bits": (8, 4, 3)}, **pictures, **OPTIONS)
-    assert made == [3]
+    assert (made, more.reused) == ([3], 3)
     more.runs[1].output.unlink()
     made.clear()
     mended = zqc.sweep(detector_file, vary={"bits": (8, 4)}, **pictures, **OPTIONS)
@@ -182,16 +183,17 @@ def interrupting(monkeypatch, *, after):
 
 
 def test_ctrl_c_in_the_learning_ends_the_sweep(detector_file, pictures, monkeypatch, tmp_path):
-    """What is finished stays, and the same call goes on."""
+    """What is finished stays; the run that was cut short goes on the next time."""
     with monkeypatch.context() as patched:
         interrupting(patched, after=1)
         with pytest.raises(KeyboardInterrupt):
             zqc.sweep(detector_file, vary={"bits": (8, 4, 3)}, **pictures, **OPTIONS)
     folder = tmp_path / "detector.sweep"
     runs = json.loads((folder / "sweep.json").read_text())["runs"]
-    assert [run["values"]["bits"] for run in runs] == [8, 4]
+    assert [run["values"]["bits"] for run in runs] == [8]
+    assert (folder / "detector.bits-4.onnx").exists()
     result = zqc.sweep(detector_file, vary={"bits": (8, 4, 3)}, **pictures, **OPTIONS)
-    assert result.reused == 2
+    assert result.reused == 1
 
 
 def test_ctrl_c_before_anything_is_finished_leaves_nothing(
