@@ -166,7 +166,8 @@ def sweep_command(
     if result.failed:
         if not as_json:
             screen.show(sweep_text.swept(result))
-        message = f"{result.failed} of {len(result.runs)} recipes cannot be compiled"
+        count = len(result.runs)
+        message = f"{result.failed} of {count} recipe{'s' * (count > 1)} cannot be compiled"
         return fail(OptionError(message), message, EXIT_ERROR, as_json=as_json, result=result)
     print_result(result, sweep_text.swept, as_json=as_json)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -30,26 +29,44 @@ from zqc.commands.inputs import CalibrationSource
 from zqc.commands.labelled import labelled
 from zqc.commands.made_pictures import COUNT
 from zqc.commands.origin import Origin
-from zqc.commands.sweep_result import Run, SweepResult, ranked, read_record, written_record
+from zqc.commands.sweep_result import (
+    Run,
+    SweepResult,
+    model_of_record,
+    ranked,
+    read_record,
+    written_record,
+)
 from zqc.commands.sweep_work import Judge, Work, run_all
-from zqc.errors import OptionError
+from zqc.errors import OptionError, OutputError
 from zqc.files.atomic import write_text
 from zqc.files.inputs import input_path
-from zqc.files.places import FilePath, check_foreign, entries, to_path, translated
+from zqc.files.places import (
+    FilePath,
+    check_foreign,
+    check_name,
+    entries,
+    make_folder,
+    to_path,
+)
 from zqc.files.store import Store, user_store
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.input_format import InputFormat
 from zqc.progress import Progress, duration
 from zqc.recipe.plan import Plan
 from zqc.recipe.toml import to_toml
-from zqc.recipe.variations import Variation, variations
+from zqc.recipe.variations import Variation, values_text, variations
 from zqc.runtime import extras
+from zqc.runtime.workers import workers
 from zqc.version import __version__
 
 if TYPE_CHECKING:
     from zqc.recipe.recipe import Recipe
 
 _RECORD = "sweep.json"
+
+_SEED = 20_231
+"""Of the pictures to judge on: always the same, and none that anybody takes by counting."""
 
 
 def sweep(
@@ -125,8 +142,8 @@ def sweep(
     pixels, beside = images_of(images)
     base = recipe_of(recipe, fields)
     found = variations(replace(base, inputs={**beside, **base.inputs}), vary)
-    if jobs < 1:
-        raise OptionError(f"jobs is {jobs}, but at least 1 recipe has to be compiled at once")
+    if not isinstance(jobs, int) or jobs < 1:
+        raise OptionError(f"jobs is {jobs!r}, but must be a whole number of 1 or more")
     if check_labels is not None and check_images is None:
         raise OptionError("--check-labels are those of --check-images; give the pictures, too")
     source, folder = model_of(model), to_path(output)
@@ -153,7 +170,13 @@ def sweep(
         "memory": memory,
         "cache": cache,
     }
+    stem = source.stem if isinstance(source, Path) else "model"
+    outputs = [folder / f"{stem}.{one.name}.onnx" for one in found]
     with _made(folder):
+        for path in outputs:
+            check_name(path)
+        with workers(dask):
+            pass  # better now than when the pictures are made
         with progress.stage(f"Loading {name_of_model(source)}"):
             began = inputs.begin(source, found[0].recipe, given, threads)
             loaded = began[0]
@@ -162,13 +185,12 @@ def sweep(
         store = user_store("pictures") if cache else None
         with progress.stage("Finding the pictures to judge on"):
             judge = _judge(began[:3], found, given, detector, *shown, store, threads, progress)
-        record = _Record.of(folder / _RECORD, _key(loaded.sha256, options, judge))
+        record = _Record.of(folder / _RECORD, loaded.sha256, _key(options, judge))
         sent = ir.to_proto(source) if isinstance(source, ir.Model) else source
         options["threads"] = _share(threads, jobs, dask)
-        stem = source.stem if isinstance(source, Path) else "model"
         todo = [
-            Work(one, folder / f"{stem}.{one.name}.onnx", options, loaded.bytes_on_disk)
-            for one in found
+            Work(one, path, options, loaded.bytes_on_disk)
+            for one, path in zip(found, outputs, strict=True)
             if to_toml(one.recipe) not in record.done
         ]
         with progress.task("Sweeping", len(found)) as task:
@@ -177,7 +199,8 @@ def sweep(
                 record.add(run)
                 progress.say(_told(run))
                 task.advance()
-    runs, best = ranked(record.done[to_toml(one.recipe)] for one in found)
+    known = ((one.values, record.done[to_toml(one.recipe)]) for one in found)
+    runs, best = ranked(replace(run, values=values) for values, run in known)
     return SweepResult(
         output=folder,
         judged_on=judge.text,
@@ -215,7 +238,7 @@ def _judge(
             extras.require(extras.COCO, "average precision")
             labelled(labels, shown, detector)
         return Judge(images, labels, shown.source)
-    seed = 1 + max(one.recipe.seed for one in found)
+    seed = _SEED + any(one.recipe.seed == _SEED for one in found)
     recipe = replace(recipe, effort="quick", task_specific=False, samples=COUNT, seed=seed)
     known = replace(given, images=None, labels=None)
     plan = Plan.of(recipe, threads=threads)
@@ -227,7 +250,9 @@ def _share(threads: int | None, jobs: int, dask: str | None) -> int | None:
     """Threads of a recipe: what is asked for, or its share of the cores where several have them."""
     if threads is not None or (jobs == 1 and dask is None):
         return threads
-    return 1 if dask is not None else max(1, (os.cpu_count() or 1) // jobs)
+    from joblib import cpu_count
+
+    return 1 if dask is not None else max(1, cpu_count() // jobs)
 
 
 @dataclass(frozen=True)
@@ -236,32 +261,43 @@ class _Record:
 
     Attributes:
         path: Its file.
-        key: All that the runs have in common.
+        model: Hash of the float model.
+        key: All else that the runs have in common.
         done: The runs by their recipes.
     """
 
     path: Path
+    model: str
     key: str
     done: dict[str, Run]
 
     @classmethod
-    def of(cls, path: Path, key: str) -> _Record:
-        """What earlier sweeps have made, if the files are still there."""
+    def of(cls, path: Path, model: str, key: str) -> _Record:
+        """What earlier sweeps have made, if the files are still there.
+
+        Raises:
+            OutputError: They were of another model.
+        """
         check_output(path)
-        runs: tuple[Run, ...] = ()
+        text = ""
         with suppress(OSError, UnicodeDecodeError):
-            runs = read_record(path.read_text(encoding="utf-8"), key)
-        return cls(path, key, {run.recipe: run for run in runs if _is_there(run)})
+            text = path.read_text(encoding="utf-8")
+        if model_of_record(text) not in ("", model):
+            raise OutputError(
+                f"folder {path.parent} holds a sweep of another model; give another folder with -o"
+            )
+        runs = read_record(text, key, path.parent)
+        return cls(path, model, key, {run.recipe: run for run in runs if _is_there(run)})
 
     def add(self, run: Run) -> None:
         """Keep a run."""
         self.done[run.recipe] = run
-        write_text(self.path, written_record(self.key, self.done.values()))
+        write_text(self.path, written_record(self.model, self.key, self.done.values()))
 
 
 def _told(run: Run) -> str:
     """One line on what came of a recipe, as soon as it is known."""
-    values = ", ".join(f"{key} {value}" for key, value in run.values.items())
+    values = values_text(run.values)
     if run.error:
         return f"{values}: {run.error}"
     score, decibels = run.score
@@ -271,10 +307,13 @@ def _told(run: Run) -> str:
     return f"{values}: {', '.join(told)}, {duration(run.seconds)}"
 
 
-def _key(digest: str, options: Mapping[str, Any], judge: Judge) -> str:
-    """All that runs depend on beside their recipes."""
+def _key(options: Mapping[str, Any], judge: Judge) -> str:
+    """All that runs depend on beside the model and their recipes."""
     used = {name: options[name] for name in options if name not in ("memory", "cache")}
-    said = [__version__, digest, *(f"{name}={_stamp(value)}" for name, value in used.items())]
+    decoder = options["decoder"]
+    if decoder is not None and Path(decoder).is_file():
+        used["decoder"] = Path(decoder)
+    said = [__version__, *(f"{name}={_stamp(value)}" for name, value in used.items())]
     said += [_stamp(judge.images), _stamp(judge.labels)]
     return sha256("\n".join(said).encode()).hexdigest()
 
@@ -282,12 +321,19 @@ def _key(digest: str, options: Mapping[str, Any], judge: Judge) -> str:
 def _stamp(value: object) -> str:
     """A text that differs where a file, or one in a folder, has become another."""
     if isinstance(value, Path):
-        files = sorted(value.iterdir()) if value.is_dir() else [value]
-        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        return f"{value.resolve()} {stats}"
+        files = sorted(value.rglob("*")) if value.is_dir() else [value]
+        return f"{value.resolve()} {[(str(file), _stat(file)) for file in files]}"
     if isinstance(value, np.ndarray):
         return sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     return repr(value)
+
+
+def _stat(file: Path) -> tuple[int, int] | None:
+    """Size and time of a file; nothing of one that is not there, as a link may lead nowhere."""
+    with suppress(OSError):
+        status = file.stat()
+        return status.st_size, status.st_mtime_ns
+    return None
 
 
 def _is_there(run: Run) -> bool:
@@ -304,14 +350,12 @@ def _made(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: It cannot be made, or holds other files than a sweep.
     """
-    there = folder.exists()
-    with translated(folder):
-        folder.mkdir(exist_ok=True)
-        if not (folder / _RECORD).is_file():
-            check_foreign(folder, entries(folder))
+    made = make_folder(folder)
+    if not (folder / _RECORD).is_file():
+        check_foreign(folder, entries(folder))
     try:
         yield
     finally:
-        if not there:
+        if made:
             with suppress(OSError):
                 folder.rmdir()

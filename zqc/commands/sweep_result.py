@@ -111,26 +111,41 @@ def ranked(runs: Iterable[Run]) -> tuple[tuple[Run, ...], int | None]:
     return marked, best
 
 
-def written_record(key: str, runs: Iterable[Run]) -> str:
-    """What a folder says of the runs in it, for a sweep that goes on; ``key`` is all they share."""
-    return json_text({"key": key, "runs": list(runs)}) + "\n"
+def written_record(model: str, key: str, runs: Iterable[Run]) -> str:
+    """What a folder says of the runs in it, for a sweep that goes on.
+
+    Args:
+        model: Hash of the float model.
+        key: Hash of all else that they share.
+        runs: The runs; their files are named without the folder, which may be moved.
+    """
+    named = [replace(run, output=run.output and Path(run.output.name)) for run in runs]
+    return json_text({"model": model, "key": key, "runs": named}) + "\n"
 
 
-def read_record(text: str, key: str) -> tuple[Run, ...]:
-    """The runs of a folder that were made under the same key; none where it cannot be read."""
+def model_of_record(text: str) -> str:
+    """The hash of the float model; empty where there is none."""
+    try:
+        return str(json.loads(text)["model"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
+def read_record(text: str, key: str, folder: Path) -> tuple[Run, ...]:
+    """The runs in a folder that were made under the same key; none where it cannot be read."""
     try:
         table = json.loads(text)
         if table["key"] != key:
             return ()
         names = {field.name for field in fields(Run)}
         return tuple(
-            Run(**{name: value for name, value in run.items() if name in names} | _places(run))
+            Run(**{k: v for k, v in run.items() if k in names} | _places(run, folder))
             for run in table["runs"]
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return ()
 
 
-def _places(run: Mapping[str, Any]) -> dict[str, Path | None]:
+def _places(run: Mapping[str, Any], folder: Path) -> dict[str, Path | None]:
     output = run["output"]
-    return {"output": None if output is None else Path(output)}
+    return {"output": None if output is None else folder / Path(output).name}

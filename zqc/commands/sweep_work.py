@@ -150,8 +150,9 @@ def run_all(
     from joblib import Parallel, delayed
     from joblib.externals.loky import get_reusable_executor
 
-    # The workers of a cluster need not have the file of the model.
-    sent = onnx.load(source) if dask is not None and isinstance(source, Path) else source
+    # The workers of a cluster need not have the file of the model, and files are written here:
+    # whoever is told what was written, if Ctrl-C comes, is told all of it.
+    sent = onnx.load(source) if isinstance(source, Path) else source
     pool = Parallel(n_jobs=-1 if dask is not None else jobs, return_as="generator_unordered")
     try:
         with workers(dask, (sent, judge)):

@@ -77,6 +77,32 @@ def check_directory(path: Path, names: Collection[str] | None = None) -> None:
     outputs.plan(path)
 
 
+def make_folder(path: Path) -> bool:
+    """Make a folder that files are put into one by one, unless it is there.
+
+    Returns:
+        Whether it was made.
+
+    Raises:
+        OutputError: It cannot be made, or something else stands there.
+    """
+    with translated(path):
+        place = real_place(path)
+        there = _status(place)
+        if there is not None and not stat.S_ISDIR(there.st_mode):
+            raise OutputError(f"{path} is a file; give the name of a folder")
+        if there is None:
+            _check_parent(place)
+            place.mkdir()
+    return there is None
+
+
+def check_name(path: Path) -> None:
+    """Raise OutputError if a file cannot be called so."""
+    with translated(path), suppress(FileNotFoundError):
+        path.lstat()
+
+
 def _status(place: Path) -> os.stat_result | None:
     """What stands there, asked once: another process may take it away and put it back any time."""
     with suppress(FileNotFoundError, NotADirectoryError):

@@ -194,7 +194,8 @@ class Recipe:
         self._check_kinds()
         for name, choices in CHOICES.items():
             value = getattr(self, name)
-            if value not in choices:
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if value not in choices or (isinstance(choices[0], int) and not whole):
                 known = ", ".join(map(str, choices))
                 raise OptionError(f"{name} is {value!r}, but must be one of {known}")
         if not isinstance(self.input_format, InputFormat) and (
@@ -448,14 +449,18 @@ def _flat(values: object) -> Iterable[float]:
         yield float(values)  # type: ignore[arg-type]
 
 
-_OPEN = ("z_score", "target_size", "target_latency", "samples", "pictures_seen", "rate")
-"""Numbers that may be None."""
+_OPEN = (
+    *("z_score", "target_size", "target_latency", "samples", "pictures_seen", "rate"),
+    "min_runtime",
+)
+"""Fields that may be None."""
 
 _REALS = ("z_score", "rate", "target_size", "target_latency", "extra_bits")
 
 _KINDS: tuple[tuple[str, type, str], ...] = (
     *((name, Integral, "a whole number") for name in ("lp", "samples", "seed", "pictures_seen")),
     *((n, Real, "a number") for n in _REALS),
+    *((n, str, "a text") for n in ("target", "min_runtime")),
     *((f.name, bool, "True or False") for f in fields(Recipe) if isinstance(f.default, bool)),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from zqc.errors import OptionError
 from zqc.parsing.names import hint
@@ -14,6 +14,10 @@ from zqc.recipe.recipe import Recipe
 
 _MOST = 1000
 """Recipes of one sweep: more than anybody waits for."""
+
+
+_SEVERAL = ("input_format", "input_shape")
+"""Fields that hold more than one number, though not always."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Variation:
     @property
     def name(self) -> str:
         """What tells it from the others, fit for the name of a file: ``bits-4.seed-1``."""
-        return ".".join(f"{key.replace('_', '-')}-{value}" for key, value in self.values.items())
+        told = [f"{key.replace('_', '-')}-{shown(value)}" for key, value in self.values.items()]
+        return ".".join(told)
 
 
 def varied(text: str) -> tuple[str, tuple[Any, ...]]:
@@ -44,7 +49,8 @@ def varied(text: str) -> tuple[str, tuple[Any, ...]]:
     parts = [part.strip() for part in values.split(",")]
     if not equals or not key.strip() or not all(parts):
         raise ParseError(f"{text!r}: write FIELD=VALUE,VALUE,…, for example seed=0,1,2")
-    return key.strip().replace("-", "_"), tuple(map(_value, parts))
+    key = key.strip().replace("-", "_")
+    return key, tuple(_value(part, text=_is_text(key)) for part in parts)
 
 
 def variations(base: Recipe, fields: Mapping[str, Any]) -> tuple[Variation, ...]:
@@ -59,11 +65,14 @@ def variations(base: Recipe, fields: Mapping[str, Any]) -> tuple[Variation, ...]
         OptionError: A field is none of those, a value is none that it can have or stands twice,
             or there is nothing to vary.
     """
-    choices = {key: _several(values) for key, values in fields.items()}
-    able = [key for key, value in vars(base).items() if _is_one(value)]
+    if not isinstance(fields, Mapping):
+        raise OptionError('what varies is a dict of values by fields, such as {"seed": (0, 1)}')
+    choices = {str(key): _several(values) for key, values in fields.items()}
+    able = [key for key, value in vars(base).items() if _is_one(value) and key not in _SEVERAL]
     for key, values in choices.items():
         if key not in able:
-            raise OptionError(f"{key!r} cannot be varied; {hint(key, able)}")
+            why = "it holds more than one value" if key in vars(base) else hint(key, able)
+            raise OptionError(f"{key!r} cannot be varied; {why}")
         if not values:
             raise OptionError(f"{key} has no values to choose from")
         twice = [value for place, value in enumerate(values) if value in values[:place]]
@@ -87,9 +96,27 @@ def _several(values: Any) -> tuple[Any, ...]:
     return (values,) if single else tuple(values)
 
 
-def _value(text: str) -> Any:
+def values_text(values: Mapping[str, Any]) -> str:
+    """Values of fields in words: ``bits 4, ema true``."""
+    return ", ".join(f"{key} {shown(value)}" for key, value in values.items())
+
+
+def shown(value: object) -> str:
+    """A value as it is typed."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_text(key: str) -> bool:
+    """Whether a field holds a text, be it one that looks like a number, such as a version."""
+    hint = get_type_hints(Recipe).get(key)
+    return hint is str or str in get_args(hint)
+
+
+def _value(part: str, *, text: bool) -> Any:
     """What TOML makes of it, or else the text itself."""
+    if text and part[0] not in "'\"":
+        return part
     try:
-        return parsed_toml(f"value = {text}")["value"]
+        return parsed_toml(f"value = {part}")["value"]
     except ParseError:
-        return text
+        return part

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from zqc.progress import duration
+from zqc.recipe.variations import shown, values_text
 from zqc.report.text import bytes_text, line
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def swept(result: SweepResult) -> Text:
     lines += _table(made, None if result.best is None else runs[result.best])
     if made:
         lines.append(Text("* no other file is as small and as good"))
-    lines += [line("Failed", f"{_values(run)}: {run.error}", "red") for run in runs if run.error]
+    for run in runs:
+        if run.error:
+            lines.append(line("Failed", f"{values_text(run.values)}: {run.error}", "red"))
     if result.best is not None:
         lines.append(line("Best", str(runs[result.best].output), "bold"))
     lines.append(line("Written", str(result.output), "bold"))
@@ -43,7 +46,7 @@ def _table(runs: Sequence[Run], best: Run | None) -> list[Text]:
     if not runs:
         return []
     columns: dict[str, list[str]] = {
-        key: [str(run.values[key]) for run in runs] for key in runs[0].values
+        key: [shown(run.values[key]) for run in runs] for key in runs[0].values
     }
     columns |= {
         "mAP": [_percent(run.mean_ap) for run in runs],
@@ -69,8 +72,3 @@ def _row(cells: Sequence[str], style: str) -> Text:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
-
-
-def _values(run: Run) -> str:
-    values: dict[str, Any] = dict(run.values)
-    return ", ".join(f"{key} {value}" for key, value in values.items())

@@ -166,7 +166,9 @@ def test_a_model_in_memory(pictures, tmp_path):
 def test_pictures_to_judge_on_are_made(detector_file, pictures):
     """With a seed that no recipe has."""
     result = zqc.sweep(detector_file, vary={"seed": (0, 4)}, images=pictures["images"], **OPTIONS)
-    assert "seed 5" in result.judged_on
+    assert "seed 20231" in result.judged_on
+    more = zqc.sweep(detector_file, vary={"seed": (0, 4, 9)}, images=pictures["images"], **OPTIONS)
+    assert (more.judged_on, more.reused) == (result.judged_on, 2)
     assert "none is calibrated with" in result.judged_on
 
 
@@ -232,10 +234,12 @@ def test_a_run_is_told_by_what_it_is_ranked_by():
     ("options", "error", "said"),
     [
         ({"vary": {"bit": (8,)}}, OptionError, "did you mean bits?"),
-        ({"jobs": 0}, OptionError, "at least 1 recipe"),
+        ({"jobs": 0}, OptionError, "1 or more"),
+        ({"jobs": "2"}, OptionError, "1 or more"),
+        ({"output": "detector.onnx"}, OutputError, "is a file"),
         ({"check_labels": "labels.json", "check_images": None}, OptionError, "give the pictures"),
         ({"check_images": "nowhere"}, ImageError, "nowhere"),
-        ({"output": "no/folder"}, OutputError, "no/folder"),
+        ({"output": "no/folder"}, OutputError, "folder no does not exist"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_compiled(
@@ -267,3 +271,57 @@ def test_a_folder_of_other_files_is_left_alone(detector_file, pictures, tmp_path
     with pytest.raises(OutputError, match="other files"):
         zqc.sweep(detector_file, folder, vary={"bits": (8,)}, **pictures, **OPTIONS)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_other_fields_find_the_same_recipe(detector_file, pictures, monkeypatch, tmp_path):
+    """A file keeps its name, and is told by what is varied now; also in a folder that was moved."""
+    first = zqc.sweep(detector_file, vary={"bits": (8, 4)}, **pictures, **OPTIONS)
+    first.output.rename(tmp_path / "moved")
+    made = []
+    real = work.compile_model
+
+    def counted(*args, **options):
+        made.append(options["recipe"])
+        return real(*args, **options)
+
+    monkeypatch.setattr(work, "compile_model", counted)
+    vary = {"bits": (8,), "rounding": ("auto", "nearest")}
+    again = zqc.sweep(detector_file, tmp_path / "moved", vary=vary, **pictures, **OPTIONS)
+    assert [run.values["rounding"] for run in again.runs] == ["auto", "nearest"]
+    assert [recipe.rounding for recipe in made] == ["nearest"]
+    assert again.runs[0].output == tmp_path / "moved" / "detector.bits-8.onnx"
+    assert "nearest" in str(again)
+
+
+def test_the_folder_of_another_model_is_left_alone(detector_file, pictures, tmp_path):
+    """Or its files would be lost one by one."""
+    zqc.sweep(detector_file, tmp_path / "out", vary={"bits": (8,)}, **pictures, **OPTIONS)
+    other = nets.detector()
+    other.graph.node[0].name = "renamed"
+    onnx.save(other, detector_file)
+    before = (tmp_path / "out" / "sweep.json").read_bytes()
+    with pytest.raises(OutputError, match="a sweep of another model"):
+        zqc.sweep(detector_file, tmp_path / "out", vary={"bits": (8,)}, **pictures, **OPTIONS)
+    assert (tmp_path / "out" / "sweep.json").read_bytes() == before
+
+
+def test_a_name_that_is_too_long_is_told_at_once(tmp_path, pictures, monkeypatch):
+    """Before pictures are made, and nothing stays."""
+    monkeypatch.setattr(module.inputs, "begin", never)
+    path = tmp_path / f"{'m' * 240}.onnx"
+    onnx.save(nets.detector(), path)
+    with pytest.raises(OutputError, match="too long"):
+        zqc.sweep(path, tmp_path / "out", vary={"bits": (8,), "seed": (0,)}, **pictures, **OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_changes_in_a_folder_of_pictures_changes_the_key(tmp_path):
+    """A file, one in a folder below, or where a link leads; a link to nowhere is no error."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    seen = {module._stamp(tmp_path)}
+    (tmp_path / "below" / "a.png").write_bytes(b"1")
+    seen.add(module._stamp(tmp_path))
+    (tmp_path / "missing").write_bytes(b"12")
+    seen.add(module._stamp(tmp_path))
+    assert len(seen) == 3

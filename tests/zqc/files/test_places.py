@@ -9,7 +9,15 @@ import pytest
 
 from zqc.errors import OutputError
 from zqc.files import places
-from zqc.files.places import check_directory, check_file, check_space, real_place, to_path
+from zqc.files.places import (
+    check_directory,
+    check_file,
+    check_name,
+    check_space,
+    make_folder,
+    real_place,
+    to_path,
+)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -134,3 +142,24 @@ def test_a_string_is_a_path():
     """A string, a path and nothing become a path, the same path and nothing."""
     assert to_path("a/b.onnx") == to_path(Path("a/b.onnx")) == Path("a/b.onnx")
     assert to_path(None) is None
+
+
+def test_a_folder_is_made_where_there_is_none(tmp_path):
+    """Through a link, too; what stands there stays."""
+    assert make_folder(tmp_path / "new")
+    assert not make_folder(tmp_path / "new")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    assert make_folder(tmp_path / "link")
+    assert (tmp_path / "target").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file; give the name of a folder"):
+        make_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match="mkdir -p"):
+        make_folder(tmp_path / "no" / "folder")
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    """Whether the file is there or not makes no difference."""
+    check_name(tmp_path / "new")
+    with pytest.raises(OutputError, match="too long"):
+        check_name(tmp_path / ("n" * 300))

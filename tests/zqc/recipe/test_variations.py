@@ -18,6 +18,7 @@ def test_every_value_goes_with_every_other():
         Recipe(act_bits=4, bits=bits, seed=seed) for bits in (4, 3) for seed in (0, 1, 2)
     ]
     assert found[1].name == "bits-4.seed-1"
+    assert variations(Recipe(), {"ema": (True,)})[0].name == "ema-true"
 
 
 @pytest.mark.parametrize("value", ["learned", 4, True, 0.1])
@@ -36,6 +37,7 @@ def test_a_single_value_is_one(value):
         ("ema=true,false", ("ema", (True, False))),
         ("rounding=learned,compensated", ("rounding", ("learned", "compensated"))),
         ("min_runtime='1.16'", ("min_runtime", ("1.16",))),
+        ("min-runtime=1.20,1.30", ("min_runtime", ("1.20", "1.30"))),
     ],
 )
 def test_what_is_typed(text, expected):
@@ -54,7 +56,11 @@ def test_what_is_no_choice(text):
     ("fields", "said"),
     [
         ({"bit": (4, 3)}, "'bit' cannot be varied; did you mean bits?"),
-        ({"bits_of": ({"a": 4},)}, "'bits_of' cannot be varied"),
+        ({"bits_of": ({"a": 4},)}, "'bits_of' cannot be varied; it holds more than one value"),
+        ({"input_shape": (64,)}, "'input_shape' cannot be varied; it holds more than one value"),
+        ({"bits": (4.0,)}, "bits is 4.0, but must be one of"),
+        ({"min_runtime": (1.2,)}, "min_runtime is 1.2, but must be a text"),
+        ("bits=4", "a dict of values by fields"),
         ({"bits": ()}, "bits has no values"),
         ({"seed": (1, 2, 1)}, "seed has the value 1 twice"),
         ({"bits": (4, 9)}, "bits is 9"),
