@@ -15,7 +15,6 @@ from zqc.recipe.recipe import Recipe
 _MOST = 1000
 """Recipes of one sweep: more than anybody waits for."""
 
-
 _SEVERAL = ("input_format", "input_shape")
 """Fields that hold more than one number, though not always."""
 
@@ -35,7 +34,7 @@ class Variation:
     @property
     def name(self) -> str:
         """What tells it from the others, fit for the name of a file: ``bits-4.seed-1``."""
-        told = [f"{key.replace('_', '-')}-{shown(value)}" for key, value in self.values.items()]
+        told = [f"{key.replace('_', '-')}-{typed(value)}" for key, value in self.values.items()]
         return ".".join(told)
 
 
@@ -98,18 +97,18 @@ def _several(values: Any) -> tuple[Any, ...]:
 
 def values_text(values: Mapping[str, Any]) -> str:
     """Values of fields in words: ``bits 4, ema true``."""
-    return ", ".join(f"{key} {shown(value)}" for key, value in values.items())
+    return ", ".join(f"{key} {typed(value)}" for key, value in values.items())
 
 
-def shown(value: object) -> str:
+def typed(value: object) -> str:
     """A value as it is typed."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _is_text(key: str) -> bool:
     """Whether a field holds a text, be it one that looks like a number, such as a version."""
-    hint = get_type_hints(Recipe).get(key)
-    return hint is str or str in get_args(hint)
+    kind = get_type_hints(Recipe).get(key)
+    return kind is str or str in get_args(kind)
 
 
 def _value(part: str, *, text: bool) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from zqc.progress import duration
-from zqc.recipe.variations import shown, values_text
+from zqc.recipe.variations import typed, values_text
 from zqc.report.text import bytes_text, line
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _table(runs: Sequence[Run], best: Run | None) -> list[Text]:
     if not runs:
         return []
     columns: dict[str, list[str]] = {
-        key: [shown(run.values[key]) for run in runs] for key in runs[0].values
+        key: [typed(run.values[key]) for run in runs] for key in runs[0].values
     }
     columns |= {
         "mAP": [_percent(run.mean_ap) for run in runs],
