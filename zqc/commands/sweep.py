@@ -5,19 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx_ir as ir
 
-from zqc.commands import inputs
+from zqc.commands import inputs, sweep_record
 from zqc.commands.arguments import (
     ImagesLike,
     ModelLike,
-    check_output,
     images_of,
     model_of,
     name_of_model,
@@ -29,17 +26,10 @@ from zqc.commands.inputs import CalibrationSource
 from zqc.commands.labelled import labelled
 from zqc.commands.made_pictures import COUNT
 from zqc.commands.origin import Origin
-from zqc.commands.sweep_result import (
-    Run,
-    SweepResult,
-    model_of_record,
-    ranked,
-    read_record,
-    written_record,
-)
+from zqc.commands.sweep_record import Record, key_of
+from zqc.commands.sweep_result import Run, SweepResult, ranked
 from zqc.commands.sweep_work import Judge, Work, run_all
-from zqc.errors import OptionError, OutputError
-from zqc.files.atomic import write_text
+from zqc.errors import OptionError
 from zqc.files.inputs import input_path
 from zqc.files.places import (
     FilePath,
@@ -58,12 +48,9 @@ from zqc.recipe.toml import to_toml
 from zqc.recipe.variations import Variation, values_text, variations
 from zqc.runtime import extras
 from zqc.runtime.workers import workers
-from zqc.version import __version__
 
 if TYPE_CHECKING:
     from zqc.recipe.recipe import Recipe
-
-_RECORD = "sweep.json"
 
 _SEED = 20_231
 """Of the pictures to judge on: always the same, and none that anybody takes by counting."""
@@ -185,7 +172,7 @@ def sweep(
         store = user_store("pictures") if cache else None
         with progress.stage("Finding the pictures to judge on"):
             judge = _judge(began[:3], found, given, detector, *shown, store, threads, progress)
-        record = _Record.of(folder / _RECORD, loaded.sha256, _key(options, judge))
+        record = Record.of(folder, loaded.sha256, key_of(options, judge))
         sent = ir.to_proto(source) if isinstance(source, ir.Model) else source
         options["threads"] = _share(threads, jobs, dask)
         todo = [
@@ -255,46 +242,6 @@ def _share(threads: int | None, jobs: int, dask: str | None) -> int | None:
     return 1 if dask is not None else max(1, cpu_count() // jobs)
 
 
-@dataclass(frozen=True)
-class _Record:
-    """What a folder says of the files in it.
-
-    Attributes:
-        path: Its file.
-        model: Hash of the float model.
-        key: All else that the runs have in common.
-        done: The runs by their recipes.
-    """
-
-    path: Path
-    model: str
-    key: str
-    done: dict[str, Run]
-
-    @classmethod
-    def of(cls, path: Path, model: str, key: str) -> _Record:
-        """What earlier sweeps have made, if the files are still there.
-
-        Raises:
-            OutputError: They were of another model.
-        """
-        check_output(path)
-        text = ""
-        with suppress(OSError, UnicodeDecodeError):
-            text = path.read_text(encoding="utf-8")
-        if model_of_record(text) not in ("", model):
-            raise OutputError(
-                f"folder {path.parent} holds a sweep of another model; give another folder with -o"
-            )
-        runs = read_record(text, key, path.parent)
-        return cls(path, model, key, {run.recipe: run for run in runs if _is_there(run)})
-
-    def add(self, run: Run) -> None:
-        """Keep a run."""
-        self.done[run.recipe] = run
-        write_text(self.path, written_record(self.model, self.key, self.done.values()))
-
-
 def _told(run: Run) -> str:
     """One line on what came of a recipe, as soon as it is known."""
     values = values_text(run.values)
@@ -307,42 +254,6 @@ def _told(run: Run) -> str:
     return f"{values}: {', '.join(told)}, {duration(run.seconds)}"
 
 
-def _key(options: Mapping[str, Any], judge: Judge) -> str:
-    """All that runs depend on beside the model and their recipes."""
-    used = {name: options[name] for name in options if name not in ("memory", "cache")}
-    decoder = options["decoder"]
-    if decoder is not None and Path(decoder).is_file():
-        used["decoder"] = Path(decoder)
-    said = [__version__, *(f"{name}={_stamp(value)}" for name, value in used.items())]
-    said += [_stamp(judge.images), _stamp(judge.labels)]
-    return sha256("\n".join(said).encode()).hexdigest()
-
-
-def _stamp(value: object) -> str:
-    """A text that differs where a file, or one in a folder, has become another."""
-    if isinstance(value, Path):
-        files = sorted(value.rglob("*")) if value.is_dir() else [value]
-        return f"{value.resolve()} {[(str(file), _stat(file)) for file in files]}"
-    if isinstance(value, np.ndarray):
-        return sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-    return repr(value)
-
-
-def _stat(file: Path) -> tuple[int, int] | None:
-    """Size and time of a file; nothing of one that is not there, as a link may lead nowhere."""
-    with suppress(OSError):
-        status = file.stat()
-        return status.st_size, status.st_mtime_ns
-    return None
-
-
-def _is_there(run: Run) -> bool:
-    """Whether the file of a run is what it was."""
-    with suppress(OSError):
-        return run.output is not None and sha256(run.output.read_bytes()).hexdigest() == run.sha256
-    return False
-
-
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
     """A folder for the files, which goes again where nothing came into it.
@@ -351,7 +262,7 @@ def _made(folder: Path) -> Iterator[None]:
         OutputError: It cannot be made, or holds other files than a sweep.
     """
     made = make_folder(folder)
-    if not (folder / _RECORD).is_file():
+    if not (folder / sweep_record.NAME).is_file():
         check_foreign(folder, entries(folder))
     try:
         yield

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zqc.report.json_text import json_text
 from zqc.report.printing import Printable
 
 
@@ -109,43 +107,3 @@ def ranked(runs: Iterable[Run]) -> tuple[tuple[Run, ...], int | None]:
     places = [place for place, run in enumerate(found) if not run.error]
     best = max(places, key=lambda i: (found[i].score, -found[i].bytes), default=None)
     return marked, best
-
-
-def written_record(model: str, key: str, runs: Iterable[Run]) -> str:
-    """What a folder says of the runs in it, for a sweep that goes on.
-
-    Args:
-        model: Hash of the float model.
-        key: Hash of all else that they share.
-        runs: The runs; their files are named without the folder, which may be moved.
-    """
-    named = [replace(run, output=run.output and Path(run.output.name)) for run in runs]
-    return json_text({"model": model, "key": key, "runs": named}) + "\n"
-
-
-def model_of_record(text: str) -> str:
-    """The hash of the float model; empty where there is none."""
-    try:
-        return str(json.loads(text)["model"])
-    except (ValueError, TypeError, KeyError):
-        return ""
-
-
-def read_record(text: str, key: str, folder: Path) -> tuple[Run, ...]:
-    """The runs in a folder that were made under the same key; none where it cannot be read."""
-    try:
-        table = json.loads(text)
-        if table["key"] != key:
-            return ()
-        names = {field.name for field in fields(Run)}
-        return tuple(
-            Run(**{k: v for k, v in run.items() if k in names} | _places(run, folder))
-            for run in table["runs"]
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return ()
-
-
-def _places(run: Mapping[str, Any], folder: Path) -> dict[str, Path | None]:
-    output = run["output"]
-    return {"output": None if output is None else folder / Path(output).name}

@@ -313,15 +313,3 @@ def test_a_name_that_is_too_long_is_told_at_once(tmp_path, pictures, monkeypatch
     with pytest.raises(OutputError, match="too long"):
         zqc.sweep(path, tmp_path / "out", vary={"bits": (8,), "seed": (0,)}, **pictures, **OPTIONS)
     assert not (tmp_path / "out").exists()
-
-
-def test_what_changes_in_a_folder_of_pictures_changes_the_key(tmp_path):
-    """A file, one in a folder below, or where a link leads; a link to nowhere is no error."""
-    (tmp_path / "below").mkdir()
-    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
-    seen = {module._stamp(tmp_path)}
-    (tmp_path / "below" / "a.png").write_bytes(b"1")
-    seen.add(module._stamp(tmp_path))
-    (tmp_path / "missing").write_bytes(b"12")
-    seen.add(module._stamp(tmp_path))
-    assert len(seen) == 3

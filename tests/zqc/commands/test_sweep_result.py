@@ -1,20 +1,9 @@
 """What is made of the runs of a sweep."""
 
-import dataclasses
-import math
-from pathlib import Path
-
-import pytest
-
 from zqc.commands.sweep_result import (
     Run,
-    model_of_record,
     ranked,
-    read_record,
-    written_record,
 )
-
-HERE = Path("here")
 
 
 def run(size, agreement=None, sqnr_db=20.0, **more):
@@ -48,27 +37,3 @@ def test_the_front_is_what_nothing_beats():
 def test_equal_runs_do_not_beat_each_other():
     """Or none would be left."""
     assert all(one.front for one in ranked([run(3, 0.9), run(3, 0.9)])[0])
-
-
-def test_a_record_gives_the_runs_back():
-    """Under the key that it was written with alone, wherever the folder is by then.
-
-    Infinities become unknown.
-    """
-    runs = (run(3, 0.9, output=Path("there") / "a.onnx", sha256="1"), run(4, error="no"))
-    text = written_record("model", "key", runs)
-    assert model_of_record(text) == "model"
-    assert read_record(text, "other", HERE) == ()
-    assert read_record(text, "key", HERE) == (
-        dataclasses.replace(runs[0], output=HERE / "a.onnx"),
-        runs[1],
-    )
-    endless = written_record("model", "key", [run(1, sqnr_db=math.inf)])
-    assert read_record(endless, "key", HERE)[0].sqnr_db is None
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"key": "key"}', '{"key": "key", "runs": [1]}'])
-def test_what_is_no_record_holds_no_runs(text):
-    """A file that somebody has changed costs time, not an error."""
-    assert read_record(text, "key", HERE) == ()
-    assert model_of_record(text) == ""
