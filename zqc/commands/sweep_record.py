@@ -22,6 +22,9 @@ from zqc.version import __version__
 
 NAME = "sweep.json"
 
+_NO_RECORD = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What comes of reading something else."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -121,7 +124,7 @@ def _model_of(text: str) -> str:
     """The hash of the float model; empty where there is none."""
     try:
         return str(json.loads(text)["model"])
-    except (ValueError, TypeError, KeyError):
+    except _NO_RECORD:
         return ""
 
 
@@ -136,7 +139,7 @@ def _runs_of(text: str, key: str, folder: Path) -> tuple[Run, ...]:
             Run(**{k: v for k, v in run.items() if k in names} | _places(run, folder))
             for run in table["runs"]
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except _NO_RECORD:
         return ()
 
 

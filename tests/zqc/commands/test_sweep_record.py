@@ -34,7 +34,9 @@ def test_a_record_gives_the_runs_back():
     assert module._runs_of(endless, "key", HERE)[0].sqnr_db is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"key": "key"}', '{"key": "key", "runs": [1]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[" * 100_000, "[]", "{", '{"key": "key"}', '{"key": "key", "runs": [1]}']
+)
 def test_what_is_no_record_holds_no_runs(text):
     """A file that somebody has changed costs time, not an error."""
     assert module._runs_of(text, "key", HERE) == ()

@@ -1,9 +1,6 @@
 """What is made of the runs of a sweep."""
 
-from zqc.commands.sweep_result import (
-    Run,
-    ranked,
-)
+from zqc.commands.sweep_result import Run, ranked
 
 
 def run(size, agreement=None, sqnr_db=20.0, **more):
