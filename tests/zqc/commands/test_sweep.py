@@ -18,7 +18,7 @@ from zqc.errors import ImageError, ModelError, OptionError, OutputError
 from zqc.pictures.input_format import InputFormat
 
 OPTIONS = {"input_format": InputFormat(), "equalization": "none", "threads": 1}
-VARY = {"bits": (8, 4), "rounding": ("nearest", "compensated")}
+VARY = {"bits": (8, 4)}
 
 
 @pytest.fixture(autouse=True)
@@ -45,11 +45,10 @@ def contents(result):
 
 def test_each_file_is_the_one_of_a_compilation(detector_file, pictures, tmp_path):
     """And is judged as ``zqc.check`` judges it, on the same pictures as all others."""
-    result = zqc.sweep(detector_file, vary=VARY, **pictures, **OPTIONS)
+    vary = {"bits": (8, 4), "rounding": ("nearest",)}
+    result = zqc.sweep(detector_file, vary=vary, **pictures, **OPTIONS)
     assert [run.values for run in result.runs] == [
-        {"bits": bits, "rounding": rounding}
-        for bits in (8, 4)
-        for rounding in ("nearest", "compensated")
+        {"bits": bits, "rounding": "nearest"} for bits in (8, 4)
     ]
     assert result.output == tmp_path / "detector.sweep"
     assert result.failed == result.reused == 0
@@ -165,10 +164,10 @@ def test_a_model_in_memory(pictures, tmp_path):
 
 def test_pictures_to_judge_on_are_made(detector_file, pictures):
     """With a seed that no recipe has."""
-    result = zqc.sweep(detector_file, vary={"seed": (0, 4)}, images=pictures["images"], **OPTIONS)
+    result = zqc.sweep(detector_file, vary={"seed": (4,)}, images=pictures["images"], **OPTIONS)
     assert "seed 20231" in result.judged_on
-    more = zqc.sweep(detector_file, vary={"seed": (0, 4, 9)}, images=pictures["images"], **OPTIONS)
-    assert (more.judged_on, more.reused) == (result.judged_on, 2)
+    more = zqc.sweep(detector_file, vary={"seed": (4, 9)}, images=pictures["images"], **OPTIONS)
+    assert (more.judged_on, more.reused) == (result.judged_on, 1)
     assert "none is calibrated with" in result.judged_on
 
 

@@ -130,17 +130,18 @@ def test_bits_are_mixed_where_the_file_allows_it(source_with_a_small_layer):
 
 
 def test_more_bits_make_less_error(source_with_a_small_layer):
-    """Nothing more, a little and a lot: files within what is allowed, errors that fall."""
+    """A tenth, and twice as many: files within what is allowed, errors that fall."""
     source = source_with_a_small_layer
     uniform = compiled(source, bits=4, uniform_bits=True)
-    found = [compiled(source, bits=4, extra_bits=share) for share in (0.0, 0.1, 1.0)]
-    for result, share in zip(found, (0.0, 0.1, 1.0), strict=True):
+    shares = (0.1, 1.0)
+    found = [compiled(source, bits=4, extra_bits=share) for share in shares]
+    for result, share in zip(found, shares, strict=True):
         assert result.mixed_room == share
         assert result.bytes_after <= (1 + share) * uniform.bytes_after
-    none, _, most = found
-    assert error_of(most) < error_of(none)
+    some, most = found
+    assert error_of(most) < error_of(some) < error_of(uniform)
     assert {layer.weight_bits for layer in most.layers} == {8}
-    assert "at most 10% larger" in str(found[1])
+    assert "at most 10% larger" in str(some)
 
 
 @pytest.mark.parametrize("options", [{"bits": 8}, {"bits": 5, "target": "portable"}])
