@@ -182,10 +182,15 @@ def sweep(
         ]
         with progress.task("Sweeping", len(found)) as task:
             task.advance(steps=len(found) - len(todo))
-            for run in run_all(sent, judge, todo, jobs=jobs, dask=dask, progress=progress):
-                record.add(run)
-                progress.say(_told(run))
-                task.advance()
+            try:
+                for run in run_all(sent, judge, todo, jobs=jobs, dask=dask, progress=progress):
+                    record.add(run)
+                    progress.say(_told(run))
+                    task.advance()
+            except KeyboardInterrupt:
+                if record.done:
+                    progress.say("What is finished stays, and the same command goes on from there")
+                raise
     known = ((one.values, record.done[to_toml(one.recipe)]) for one in found)
     runs, best = ranked(replace(run, values=values) for values, run in known)
     return SweepResult(

@@ -187,8 +187,10 @@ def test_ctrl_c_in_the_learning_ends_the_sweep(detector_file, pictures, monkeypa
     """What is finished stays; the run that was cut short goes on the next time."""
     with monkeypatch.context() as patched:
         interrupting(patched, after=1)
+        vary, progress = {"bits": (8, 4, 3)}, Heard()
         with pytest.raises(KeyboardInterrupt):
-            zqc.sweep(detector_file, vary={"bits": (8, 4, 3)}, **pictures, **OPTIONS)
+            zqc.sweep(detector_file, vary=vary, progress=progress, **pictures, **OPTIONS)
+    assert "the same command goes on" in progress.said[-1]
     folder = tmp_path / "detector.sweep"
     runs = json.loads((folder / "sweep.json").read_text())["runs"]
     assert [run["values"]["bits"] for run in runs] == [8]
