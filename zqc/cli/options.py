@@ -187,6 +187,14 @@ images_option = _pictures(
     help="Calibrate with these instead of synthesised ones.",
 )
 
+labels_option = _pictures(
+    "--labels",
+    type=PATH,
+    metavar="FILE_OR_DIR",
+    help="Labels of --images, to learn by: COCO's .json, a folder of YOLO's .txt or Pascal VOC's"
+    " .xml.",
+)
+
 statistics_options = group(
     _pictures(
         "--statistics",

@@ -17,7 +17,6 @@ from zqc.parsing.text import ParseError
 from zqc.recipe.variations import varied
 
 _sweep = option_of("Sweep")
-_pictures = option_of("Calibration pictures")
 
 
 def _choices(
@@ -90,12 +89,7 @@ def _choices(
 @recipe_options.precision_options
 @recipe_options.learning_options
 @options.images_option
-@_pictures(
-    "--labels",
-    type=PATH,
-    metavar="FILE_OR_DIR",
-    help="Labels of --images, to learn by.",
-)
+@options.labels_option
 @options.statistics_options
 @options.require_statistics_option
 @options.anchors_option
@@ -163,11 +157,10 @@ def sweep_command(
             memory=memory,
             cache=cache,
         )
+    if not (result.failed and as_json):
+        print_result(result, sweep_text.swept, as_json=as_json)
     if result.failed:
-        if not as_json:
-            screen.show(sweep_text.swept(result))
         count = len(result.runs)
         message = f"{result.failed} of {count} recipe{'s' * (count > 1)} cannot be compiled"
         return fail(OptionError(message), message, EXIT_ERROR, as_json=as_json, result=result)
-    print_result(result, sweep_text.swept, as_json=as_json)
     return 0

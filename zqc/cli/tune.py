@@ -11,9 +11,7 @@ from zqc.cli import options, recipe_options, screen
 from zqc.cli.options import PATH
 from zqc.cli.outcome import print_result, working
 from zqc.cli.recipe_options import recipe_of
-from zqc.cli.sections import SectionedCommand, option_of
-
-_pictures = option_of("Calibration pictures")
+from zqc.cli.sections import SectionedCommand
 
 
 @click.command(
@@ -31,13 +29,7 @@ _pictures = option_of("Calibration pictures")
 @recipe_options.precision_options
 @recipe_options.learning_options
 @options.images_option
-@_pictures(
-    "--labels",
-    type=PATH,
-    metavar="FILE_OR_DIR",
-    help="Labels of --images, to learn by: COCO's .json, a folder of YOLO's .txt or Pascal VOC's"
-    " .xml.",
-)
+@options.labels_option
 @options.statistics_options
 @options.require_statistics_option
 @options.anchors_option

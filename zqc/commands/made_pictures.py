@@ -19,6 +19,11 @@ from zqc.statistics.input_choice import InputChoice
 COUNT = 32
 
 
+def judging(recipe: Recipe, *, seed: int, count: int | None = None) -> Recipe:
+    """The recipe of so many pictures, 32 by default, to judge on what another one has made."""
+    return replace(recipe, effort="quick", task_specific=False, samples=count or COUNT, seed=seed)
+
+
 def made_pictures(
     pair: Pair,
     asked: InputFormat | ChannelOrder,
@@ -46,14 +51,7 @@ def made_pictures(
     form = recipe.input_format if given_by_recipe else asked
     if isinstance(form, InputFormat) and given_by_recipe and is_bgr(asked):
         form = replace(form, bgr=True)
-    recipe = replace(
-        recipe,
-        effort="quick",
-        task_specific=False,
-        samples=limit or COUNT,
-        seed=recipe.seed + 1,
-        input_format=form,
-    )
+    recipe = judging(replace(recipe, input_format=form), seed=recipe.seed + 1, count=limit)
     source = CalibrationSource()
     origin = inputs.find_origin(pair.loaded.model, recipe, source)
     found, choice = inputs.find_input_format(pair.loaded, origin, recipe, source, threads=threads)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from zqc.commands.arguments import (
 from zqc.commands.detector import Detector, detector_of
 from zqc.commands.inputs import CalibrationSource
 from zqc.commands.labelled import labelled
-from zqc.commands.made_pictures import COUNT
+from zqc.commands.made_pictures import judging
 from zqc.commands.origin import Origin
 from zqc.commands.sweep_record import Record, key_of
 from zqc.commands.sweep_result import Run, SweepResult, ranked
@@ -230,10 +231,10 @@ def _judge(
             extras.require(extras.COCO, "average precision")
             labelled(labels, shown, detector)
         return Judge(images, labels, shown.source)
-    seed = _SEED + any(one.recipe.seed == _SEED for one in found)
-    recipe = replace(recipe, effort="quick", task_specific=False, samples=COUNT, seed=seed)
+    taken = {one.recipe.seed for one in found}
+    seed = next(seed for seed in count(_SEED) if seed not in taken)
     known = replace(given, images=None, labels=None)
-    plan = Plan.of(recipe, threads=threads)
+    plan = Plan.of(judging(recipe, seed=seed), threads=threads)
     made = inputs.gather(loaded, origin, plan, known, store=store, progress=progress)
     return Judge(made.read(0, len(made))[0], None, f"{made.source}, which none is calibrated with")
 

@@ -56,7 +56,7 @@ class Run:
     def score(self) -> tuple[float, float]:
         """What runs are ranked by: mAP, or without labels the agreement, and SQNR at last."""
         first = self.mean_ap if self.mean_ap is not None else self.agreement
-        return tuple(-math.inf if one is None else one for one in (first, self.sqnr_db))  # type: ignore[return-value]
+        return _known(first), _known(self.sqnr_db)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,11 @@ class SweepResult(Printable):
     def failed(self) -> int:
         """The number of recipes that there is no file of."""
         return sum(bool(run.error) for run in self.runs)
+
+
+def _known(score: float | None) -> float:
+    """A score, the worst where there is none."""
+    return -math.inf if score is None else score
 
 
 def ranked(runs: Iterable[Run]) -> tuple[tuple[Run, ...], int | None]:

@@ -67,8 +67,7 @@ def check_directory(path: Path, names: Collection[str] | None = None) -> None:
         if there is not None and os.path.samestat(there, Path.cwd().stat()):
             raise OutputError(f"{path} is the current folder; give the name of another one")
         _check_parent(place)
-        if there is not None and not stat.S_ISDIR(there.st_mode):
-            raise OutputError(f"{path} is a file; give the name of a folder")
+        _check_no_file(path, there)
         if os.path.ismount(place):
             raise OutputError(f"a drive is mounted at {path}; give the name of a folder in it")
         _check_replaceable(path, place)
@@ -89,8 +88,7 @@ def make_folder(path: Path) -> bool:
     with translated(path):
         place = real_place(path)
         there = _status(place)
-        if there is not None and not stat.S_ISDIR(there.st_mode):
-            raise OutputError(f"{path} is a file; give the name of a folder")
+        _check_no_file(path, there)
         if there is None:
             _check_parent(place)
             place.mkdir()
@@ -163,6 +161,12 @@ def translated(path: Path) -> Iterator[None]:
         else:
             message = f"cannot write {path}: {error.strerror or error}"
         raise OutputError(message) from error
+
+
+def _check_no_file(path: Path, there: os.stat_result | None) -> None:
+    """Raise OutputError where something other than a folder stands in the place of one."""
+    if there is not None and not stat.S_ISDIR(there.st_mode):
+        raise OutputError(f"{path} is a file; give the name of a folder")
 
 
 def _check_parent(place: Path) -> None:

@@ -29,9 +29,11 @@ from zqc.recipe.recipe import CHOICES, PRESETS, Recipe
 METADATA_KEY = "recipe"
 """Where a compiled model keeps its recipe."""
 
-_TYPES = {name: hint for name, hint in get_type_hints(Recipe).items() if name != "input_format"}
+TYPES = {name: hint for name, hint in get_type_hints(Recipe).items() if name != "input_format"}
+"""Of the fields that have a line of their own."""
+
 _FORMAT = ("input_range", "mean", "std", "bgr")
-KEYS = ("preset", *_TYPES, *_FORMAT)
+KEYS = ("preset", *TYPES, *_FORMAT)
 """Everything that may stand in a file."""
 
 ELSEWHERE = (
@@ -98,7 +100,7 @@ def _of_table(table: Mapping[str, Any]) -> Recipe:
     if preset is not None:
         _checked("preset", preset, preset in list(PRESETS), f"one of {', '.join(PRESETS)}")
     base = Recipe() if preset is None else PRESETS[preset]
-    fields = {key: _typed(key, value) for key, value in table.items() if key in _TYPES}
+    fields = {key: _typed(key, value) for key, value in table.items() if key in TYPES}
     if any(key in table for key in _FORMAT):
         fields["input_format"] = _input_format(table, base)
     return dataclasses.replace(base, **fields)
@@ -110,7 +112,7 @@ def _typed(key: str, value: Any) -> Any:
         choices = CHOICES[key]
         known = value in choices and type(value) is type(choices[0])
         return _checked(key, value, known, f"one of {', '.join(map(str, choices))}")
-    hint = _TYPES[key]
+    hint = TYPES[key]
     if get_origin(hint) is types.UnionType:
         (hint,) = (option for option in get_args(hint) if option is not types.NoneType)
     if hint is str:

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
 
 from zqc.errors import OptionError
 from zqc.parsing.names import hint
 from zqc.parsing.text import ParseError, parsed_toml
 from zqc.recipe.recipe import Recipe
+from zqc.recipe.toml import TYPES
 
 _MOST = 1000
 """Recipes of one sweep: more than anybody waits for."""
 
-_SEVERAL = ("input_format", "input_shape")
-"""Fields that hold more than one number, though not always."""
+_FIELDS = {
+    name: get_args(hint) if get_origin(hint) in (Literal, UnionType) else (hint,)
+    for name, hint in TYPES.items()
+}
+"""What a field of a recipe can be: types, or the texts that there are."""
+
+_SINGLE = (bool, int, float, str, NoneType)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def variations(base: Recipe, fields: Mapping[str, Any]) -> tuple[Variation, ...]
     if not isinstance(fields, Mapping):
         raise OptionError('what varies is a dict of values by fields, such as {"seed": (0, 1)}')
     choices = {str(key): _several(values) for key, values in fields.items()}
-    able = [key for key, value in vars(base).items() if _is_one(value) and key not in _SEVERAL]
+    able = [key for key, kinds in _FIELDS.items() if all(map(_is_single, kinds))]
     for key, values in choices.items():
         if key not in able:
             why = "it holds more than one value" if key in vars(base) else hint(key, able)
@@ -85,8 +92,9 @@ def variations(base: Recipe, fields: Mapping[str, Any]) -> tuple[Variation, ...]
     return tuple(Variation(values, replace(base, **values)) for values in found)
 
 
-def _is_one(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
+def _is_single(kind: object) -> bool:
+    """Whether what a field can be is one number, text or truth value, or nothing."""
+    return kind in _SINGLE or isinstance(kind, str)
 
 
 def _several(values: Any) -> tuple[Any, ...]:
@@ -107,8 +115,7 @@ def typed(value: object) -> str:
 
 def _is_text(key: str) -> bool:
     """Whether a field holds a text, be it one that looks like a number, such as a version."""
-    kind = get_type_hints(Recipe).get(key)
-    return kind is str or str in get_args(kind)
+    return any(kind is str or isinstance(kind, str) for kind in _FIELDS.get(key, ()))
 
 
 def _value(part: str, *, text: bool) -> Any:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from zqc.commands.sweep_result import Run, SweepResult
 
-_LEFT = "  "
-
 
 def swept(result: SweepResult) -> Text:
     """What ``zqc sweep`` says: what was tried, on what it was judged, every recipe, the best."""
@@ -59,15 +57,15 @@ def _table(runs: Sequence[Run], best: Run | None) -> list[Text]:
     }
     columns = {name: cells for name, cells in columns.items() if any(cells)}
     widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items()}
-    rows = [_row(["  ", *(name.ljust(widths[name]) for name in columns)], "bold")]
+    rows = [_row(" ", [name.ljust(widths[name]) for name in columns], "bold")]
     for place, run in enumerate(runs):
         cells = [columns[name][place].ljust(widths[name]) for name in columns]
-        rows.append(_row(["* " if run.front else "  ", *cells], "bold" if run == best else ""))
+        rows.append(_row("*" if run.front else " ", cells, "bold" if run == best else ""))
     return rows
 
 
-def _row(cells: Sequence[str], style: str) -> Text:
-    return Text((cells[0] + _LEFT.join(cells[1:])).rstrip(), style=style)
+def _row(mark: str, cells: Sequence[str], style: str) -> Text:
+    return Text(f"{mark} {'  '.join(cells)}".rstrip(), style=style)
 
 
 def _percent(share: float | None) -> str:

@@ -206,8 +206,8 @@ def _bits_by_layer(result: CompileResult) -> str:
         for bits, names in sorted(layers.items(), reverse=True)
     )
     if result.mixed_room:
-        more = f"{100 * result.mixed_room:.3g}%"
-        text += f"; the file is at most {more} larger than with --uniform-bits"
+        room = _percent(result.mixed_room)
+        text += f"; the file is at most {room} larger than with --uniform-bits"
     return text
 
 
@@ -216,8 +216,13 @@ def _finer(result: CompileResult) -> str:
     names = result.finer_activations
     return (
         f"8 bits in {len(names)} that need them most ({_names(names)}); they take at most "
-        f"{100 * result.activation_room:.3g}% more than with --uniform-bits"
+        f"{_percent(result.activation_room)} more than with --uniform-bits"
     )
+
+
+def _percent(share: float) -> str:
+    """A share that somebody asked for, as exact as that was."""
+    return f"{100 * share:.3g}%"
 
 
 def _weights(result: CompileResult) -> str:
