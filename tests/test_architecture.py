@@ -24,6 +24,7 @@ FOLDERS = (
     "quantization",
     "synthesis",
     "calibration",
+    "allocation",
     "detection",
     "benchmark",
     "report",

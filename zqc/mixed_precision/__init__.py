@@ -1,1 +1,1 @@
-"""Bits by layer: predicted losses, measured costs, and the best choice within a budget."""
+"""Bits by layer: predicted losses, measured costs, and the choice within a budget."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from passes.analysis.topology import first_last_layers, weighted_layers
 from passes.arithmetic import FLOAT_BITS
 from passes.layers import by_weight
+from zqc.allocation import Allocation, Budget, allocate
 from zqc.calibration.sensitivity import sensitivities
-from zqc.mixed_precision.allocation import Allocation, Budget, allocate
 from zqc.mixed_precision.costs import (
     latency_costs,
     size_costs,

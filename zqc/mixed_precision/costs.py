@@ -13,7 +13,7 @@ from passes.analysis.topology import weighted_layers
 from passes.arithmetic import FLOAT_BITS
 from passes.graph import constant
 from zqc import targets
-from zqc.mixed_precision.allocation import Costs
+from zqc.allocation import Costs
 from zqc.runtime import session
 from zqc.runtime.kernel_times import KernelTime, plain_name
 from zqc.runtime.latency import median_latencies

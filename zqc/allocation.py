@@ -20,7 +20,7 @@ _GAP = 1e-6
 
 @dataclass(frozen=True)
 class Costs:
-    """What choices cost: bytes or milliseconds.
+    """What choices cost: bytes, bits or milliseconds.
 
     Attributes:
         fixed: What does not depend on any choice.
@@ -42,7 +42,7 @@ class Budget:
     Attributes:
         kind: ``size`` or ``latency``.
         share: The limit as a share of ``reference``.
-        reference: What the float model costs.
+        reference: What the float model costs, or one of uniform bits.
         costs: What the choices cost.
     """
 
@@ -64,7 +64,7 @@ class Allocation:
     Attributes:
         bits: By name; 32 for float.
         loss: What the outputs lose, in the unit of ``Sensitivity``.
-        size: Bytes of the file; None without a budget for it.
+        size: Bytes of the file, or bits of all activations; None without a budget for it.
         latency: Milliseconds of a run; None without a budget for it.
     """
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zqc.allocation import Budget, Costs, allocate
 from zqc.errors import OptionError
-from zqc.mixed_precision.allocation import Budget, Costs, allocate
 
 REFERENCE = 1000.0
 
@@ -122,7 +122,7 @@ def test_a_refusal_names_option_and_remedy():
 def test_nothing_is_printed():
     """Not even the solver's banner, which would stand before the results of --json."""
     script = (
-        "from zqc.mixed_precision.allocation import *\n"
+        "from zqc.allocation import *\n"
         "costs = Costs(0.0, {'a': {4: 1.0, 8: 2.0}})\n"
         "allocate({'a': {4: 1.0, 8: 0.0}}, [Budget('size', 0.5, 3.0, costs)])"
     )
