@@ -26,7 +26,7 @@ TYPES = {
     (4, True): ir.DataType.INT4,
     (4, False): ir.DataType.UINT4,
 }
-"""Canonical integer type by bits and sign."""
+"""Canonical integer type by bits and sign; other bits are a Clip of 8-bit integers."""
 
 BITS_AND_SIGN = {kind: grid for grid, kind in TYPES.items()}
 """Bits, and whether there is a sign, by integer type."""
@@ -92,7 +92,8 @@ class PairBuilder:
         """
         wanted = tuple(readers)  # before the pair is one of them
         scale = self._scale(grid.scale)
-        zero = self._zero(TYPES[grid.bits, grid.signed], grid.shift)
+        own = TYPES.get((grid.bits, grid.signed))
+        zero = self._zero(own or TYPES[8, grid.signed], grid.shift)
         q, dq = pair_of(value, scale, zero, self._name)
         for node, index in wanted:
             node.replace_input_with(index, dq.outputs[0])
@@ -101,6 +102,9 @@ class PairBuilder:
             self._graph.insert_before(self._graph[0], [q, dq])
         else:
             self._graph.insert_after(producer, [q, dq])
+        if own is None:
+            clipped = integer_clip(self._graph, q, *grid.integers, self._name)
+            dq.replace_input_with(0, clipped)
         return dq.outputs[0]
 
     def quantize_constant_operand(self, node: ir.Node, *, signed: bool = False) -> None:
@@ -177,6 +181,12 @@ def integer_clip(graph: ir.Graph, after: ir.Node, low: int, high: int, name: Nam
     clip.outputs[0].type, clip.outputs[0].shape = value.type, value.shape
     graph.insert_after(after, clip)
     return clip.outputs[0]
+
+
+def clip_behind(quantizer: ir.Node) -> ir.Node | None:
+    """Return the Clip that leaves integers fewer bits than their type has, or None."""
+    reader = sole_consumer(quantizer.outputs[0])
+    return reader if reader is not None and reader.op_type == "Clip" else None
 
 
 def equal_pairs(node: ir.Node) -> tuple[ir.Value, ir.Node] | None:

@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from passes.analysis.topology import is_weighted
-from passes.graph import Namer, add_initializer, constant, scalar
-from passes.qdq import integer_clip
+from passes.graph import Namer, add_initializer, constant, name_of, scalar
+from passes.qdq import clip_behind, integer_clip
 
 _RANGES: Mapping[ir.DataType, tuple[int, int]] = MappingProxyType(
     {
@@ -126,14 +126,25 @@ class _Storage:
         node.replace_input_with(2, zero)
         quantized = node.outputs[0]
         quantized.type = ir.TensorType(stored)
-        readers = list(quantized.uses())
+        clip = clip_behind(node)
+        readers = list((clip or node).outputs[0].uses())
         for use in readers:
             use.node.replace_input_with(2, zero)
-        if high - low < 255:
+        if clip is not None:
+            self._move(clip, raised, stored)
+        elif high - low < 255:
             clipped = integer_clip(self._graph, node, low + raised, high + raised, self._name)
             for use in readers:
                 use.node.replace_input_with(use.idx, clipped)
         return True
+
+    def _move(self, clip: ir.Node, raised: int, stored: ir.DataType) -> None:
+        """Let a Clip cut off integers that have become larger."""
+        clip.outputs[0].type = ir.TensorType(stored)
+        for index in (1, 2):
+            bound = np.array(int(scalar(clip.inputs[index]) or 0) + raised, stored.numpy())
+            name = self._name(f"{name_of(clip.inputs[index])}_stored")
+            clip.replace_input_with(index, add_initializer(self._graph, name, bound))
 
     def rewrite_constant(self, node: ir.Node) -> bool:
         value = node.inputs[0]

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from passes.analysis.bounds import least_of_minimum
 from passes.graph import scalar, sole_consumer
+from passes.qdq import clip_behind
 
 logger = logging.getLogger(__name__)
 
@@ -57,4 +58,6 @@ def _top(value: ir.Value) -> float:
     scale, zero = scalar(quantizer.inputs[1]), quantizer.inputs[2]
     if scale is None or zero is None or scalar(zero) != 0 or zero.dtype not in _TOPS:
         return np.inf
-    return _TOPS[zero.dtype] * scale
+    clip = clip_behind(quantizer)
+    top = _TOPS[zero.dtype] if clip is None else scalar(clip.inputs[2])
+    return np.inf if top is None else top * scale

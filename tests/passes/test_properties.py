@@ -25,8 +25,8 @@ from zqc.recipe.recipe import Recipe
 from zqc.runtime import session
 
 TOLERANCE = 1e-5  # relative to the largest output
-ANY = {8: 1, 4: 1}
-EVEN = {8: 2, 4: 1}
+ANY = {8: 1, 5: 2, 4: 1}
+EVEN = {8: 2, 5: 2, 4: 1}
 EXACT = pytest.mark.exact_kernels
 """Of cases that compare what 8-bit kernels of x86 compute."""
 
@@ -180,7 +180,7 @@ def test_shifting_keeps_the_function(plan):
     [
         pytest.param(name, bits, act_bits, marks=EXACT if name == "ort-x86" else ())
         for name in targets.BUILT_IN
-        for bits, act_bits in [(8, 8), (4, 8), (4, 4)]
+        for bits, act_bits in [(8, 8), (4, 8), (4, 4), (4, 5)]
         if act_bits in targets.find(name).act_bits
     ],
 )

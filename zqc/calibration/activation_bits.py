@@ -1,4 +1,4 @@
-"""The few activations that have 8 bits where the others have fewer."""
+"""The bits of each activation, where all together have about as many as somebody asked for."""
 
 from __future__ import annotations
 
@@ -6,59 +6,71 @@ from collections.abc import Mapping, Sequence
 
 from passes.analysis.quantization_points import QuantizationPoint
 from passes.arithmetic import Grid
+from zqc.allocation import Budget, Costs, allocate
 from zqc.calibration.collect import TensorStatistics
 from zqc.calibration.distances import mean_error
 from zqc.calibration.sensitivity import Sensitivity, weighted
 
 
-def in_need_of_bits(
+def best_bits(
     points: Sequence[QuantizationPoint],
     grids: Mapping[str, Grid],
-    finer: Mapping[str, Grid],
+    choices: Mapping[str, Mapping[int, Grid]],
     tensors: Mapping[str, TensorStatistics],
     sensitivities: Mapping[str, Sensitivity],
     *,
     share: float,
-) -> tuple[str, ...]:
-    """Choose the points that get their finer grid: those that gain most for the bits they take.
+) -> dict[str, int]:
+    """Choose the bits of the points that have a choice, so that the outputs lose least.
 
     A point costs the outputs ΣF·E[e²], with the Fisher diagonal F of its tensor and the error e on
-    its grid (``zqc.calibration.sensitivity``). Points are taken by what the finer grid gains for
-    each bit, as long as all activations together take at most ``share`` more bits than now.
-    Insides of activation functions are written nowhere on a chip and count for nothing.
+    its grid (``zqc.calibration.sensitivity``). All activations together take at most ``share``
+    more bits than on the grids that are given. Insides of activation functions are written nowhere
+    on a chip and count for nothing.
 
     Args:
         points: All quantization points.
         grids: By the name of each point's first tensor, its grid.
-        finer: Likewise the grid with more bits, of the points that may have them.
+        choices: Likewise the grids that it may have, by their bits, of the points with a choice;
+            one of them has the bits of the grid above.
         tensors: What calibration saw of all tensors of the points.
         sensitivities: Of the first tensors; a point without one is left as it is.
         share: See ``Recipe.extra_bits``.
 
     Returns:
-        The names of the first tensors of the points that are chosen, the most needy first.
+        By the names of the first tensors, of the points with a choice.
     """
-    costs, gains = {}, {}
-    total = 0.0
+    losses, costs = {}, {}
+    total = fixed = 0.0
     for point in points:
         leader = point.names[0]
-        values = sum(float(tensors[name].histogram.counts.sum()) for name in point.names)
-        if not point.internal:
-            total += values * grids[leader].bits
-        if leader in finer and leader in sensitivities and values > 0:
-            costs[leader] = values * (finer[leader].bits - grids[leader].bits)
-            before, after = (
-                _loss(tensors[leader], grid, sensitivities[leader])
-                for grid in (grids[leader], finer[leader])
-            )
-            gains[leader] = before - after
-    room = share * total
-    chosen = []
-    for leader in sorted(gains, key=lambda name: -gains[name] / costs[name]):
-        if gains[leader] > 0 and costs[leader] <= room:
-            chosen.append(leader)
-            room -= costs[leader]
-    return tuple(chosen)
+        values = _values(point, tensors)
+        bits = 0.0 if point.internal else values * grids[leader].bits
+        total += bits
+        if leader in choices and leader in sensitivities and values:
+            tensor, sensitivity = tensors[leader], sensitivities[leader]
+            of = choices[leader]
+            losses[leader] = {b: _loss(tensor, grid, sensitivity) for b, grid in of.items()}
+            costs[leader] = {b: values * b for b in of}
+        else:
+            fixed += bits
+    return allocate(losses, [Budget("size", 1 + share, total, Costs(fixed, costs))]).bits
+
+
+def average_bits(
+    points: Sequence[QuantizationPoint],
+    grids: Mapping[str, Grid],
+    tensors: Mapping[str, TensorStatistics],
+) -> float:
+    """Bits of an activation on average, over all values but those inside activation functions."""
+    values = {point.names[0]: _values(point, tensors) for point in points if not point.internal}
+    taken = sum(count * grids[leader].bits for leader, count in values.items())
+    return taken / max(sum(values.values()), 1.0)
+
+
+def _values(point: QuantizationPoint, tensors: Mapping[str, TensorStatistics]) -> float:
+    """How many values all tensors of a point have had."""
+    return sum(float(tensors[name].histogram.counts.sum()) for name in point.names)
 
 
 def _loss(tensor: TensorStatistics, grid: Grid, sensitivity: Sensitivity) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -13,7 +13,7 @@ from passes.analysis.bounds import known_bound
 from passes.analysis.quantization_points import QuantizationPoint
 from passes.arithmetic import Grid
 from passes.graph import name_of
-from zqc.calibration.activation_bits import in_need_of_bits
+from zqc.calibration.activation_bits import average_bits, best_bits
 from zqc.calibration.collect import CalibrationStatistics, collect
 from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
@@ -51,13 +51,16 @@ class Ranges:
         statistics: Histograms and means of those tensors, moments of the inputs of the layers.
         sensitivities: Of the tensors and of what the layers put out; empty where nothing asked for
             them.
-        finer: Names of the tensors that have 8 bits as they need them most, where others have 4.
+        mixed: By the names of their first tensors, the bits of points that have more or fewer than
+            ``bits_of`` says.
+        average_bits: Of the activations, insides of activation functions apart.
     """
 
     grids: dict[str, Grid]
     statistics: CalibrationStatistics
     sensitivities: Mapping[str, Sensitivity]
-    finer: tuple[str, ...] = ()
+    mixed: Mapping[str, int] = field(default_factory=dict)
+    average_bits: float = 8.0
 
     @property
     def means(self) -> dict[str, NDArray[np.float64]]:
@@ -85,7 +88,8 @@ def calibrate(
     Between a layer and its activation function the grid may be a finer one, see
     ``inside_activations``.
 
-    With fewer than 8 bits a few tensors have 8 all the same, see ``in_need_of_bits``.
+    Where fewer than 8 bits are mixed, tensors that need them have more and others fewer, see
+    ``best_bits``.
 
     Of synthesised pictures and structured noise each has a grid of its own, and the one of the
     higher threshold is taken: neither shows how far real pictures go everywhere, and of both
@@ -127,21 +131,27 @@ def calibrate(
         return max(chosen, key=lambda one: one.exponent)
 
     grids = {point.names[0]: grid_of(point, bits_of(point, recipe)) for point in points}
-    finer: tuple[str, ...] = ()
+    mixed: dict[str, int] = {}
     if recipe.mixes_activations:
-        few = [p for p in points if not p.first_last and grids[p.names[0]].bits < _FULL_BITS]
-        full = {point.names[0]: grid_of(point, _FULL_BITS) for point in few}
-        finer = in_need_of_bits(points, grids, full, seen.tensors, weights, share=recipe.extra_bits)
-        grids |= {leader: full[leader] for leader in finer}
+        widths = [bits for bits in target.act_bits if bits >= recipe.least_act_bits]
+        choices = {
+            point.names[0]: {bits: grid_of(point, bits) for bits in widths}
+            for point in points
+            if not (point.first_last or point.internal)
+        }
+        share = recipe.extra_bits
+        chosen = best_bits(points, grids, choices, seen.tensors, weights, share=share)
+        mixed = {name: bits for name, bits in chosen.items() if bits != grids[name].bits}
+        grids |= {name: choices[name][bits] for name, bits in mixed.items()}
     every = {name: grids[point.names[0]] for point in points for name in point.names}
     # The errors of other powers, seen through a function that falls somewhere, are no sums.
     if recipe.shift == "search" and _method(recipe) == "mse":
         every |= inside_activations(values, points, every, seen.tensors, target)
-    return Ranges(every, seen, weights, finer)
+    return Ranges(every, seen, weights, mixed, average_bits(points, grids, seen.tensors))
 
 
 def bits_of(point: QuantizationPoint, recipe: Recipe) -> int:
-    """Bits of a tensor.
+    """Bits of a tensor where they are not mixed.
 
     Inside an activation function there is no reason to save any: by the paper a layer and its
     activation function are one point. Nor for a Concat: 8 bits hold what is left of its inputs,

@@ -59,8 +59,8 @@ def choose_grid(
       the unsigned grid of its signed threshold t, shifted by the least number of steps with which
       it holds the smallest value: half the step, and a shorter end.
     - ``search``: of the signed grids and the unsigned ones at every shift up to half of their
-      integers (at 8 bits, every even one), the one of least error; for ``none`` of least squared
-      error at P.
+      integers (every even one, but at 4 bits), the one of least error; for ``none`` of least
+      squared error at P.
 
     Args:
         histogram: The values that were seen.
@@ -75,7 +75,7 @@ def choose_grid(
         method: What the error is.
         p: The power of ``lp``, an integer from 1.
         shift: Whether the grid may be shifted.
-        even: Whether only even shifts will do below 8 bits, too.
+        even: Whether only even shifts will do at 4 bits, too.
     """
     if not np.any(histogram.counts):
         return Grid(MIN_EXPONENT, bits, signed)
@@ -131,12 +131,13 @@ def shifted_grids(exponent: int, bits: int, stride: int, *, end: float = -math.i
 
 
 def stride_of(bits: int) -> int:
-    """Return the step between shifts: 1, or 2 at 8 bits.
+    """Return the step between shifts: 1 at 4 bits, else 2.
 
-    These fill their integer type, so that an odd zero point stays odd. Integer kernels add it
-    before they round, QuantizeLinear after (see ``passes.arithmetic``).
+    Integer kernels add zero points before they round, QuantizeLinear after, which is the same for
+    even ones (see ``passes.arithmetic``). Only of 4 bits an odd one becomes even when it is stored
+    in 8 bits (``passes.lower.stored_activations``).
     """
-    return 2 if bits == 8 else 1
+    return 1 if bits == 4 else 2
 
 
 def _shifted_by_rule(histogram: Histogram, grid: Grid, stride: int) -> Grid | None:

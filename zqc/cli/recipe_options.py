@@ -15,6 +15,7 @@ from zqc.commands.read_recipe import read_recipe
 from zqc.errors import OptionError
 from zqc.pictures.input_format import InputFormat, is_bgr
 from zqc.recipe.recipe import BITS, CHOICES, PRESETS, TUNED, WEIGHT_BITS, Recipe
+from zqc.targets.target import ACT_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,11 +82,11 @@ precision_options = group(
     ),
     _precision(
         "--act-bits",
-        type=_choice(BITS),
-        callback=_whole,
-        default=str(_DEFAULT.act_bits),
+        metavar="N",
+        type=click.IntRange(min(ACT_BITS), max(ACT_BITS)),
+        default=_DEFAULT.act_bits,
         show_default=True,
-        help="Bits of the activations.",
+        help=f"Bits of the activations, {min(ACT_BITS)} to {max(ACT_BITS)}.",
     ),
     _precision(
         "--first-last-bits",

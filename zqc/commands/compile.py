@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,10 @@ class CompileResult(Printable):
         bits_chosen: Whether bits were chosen layer by layer, or single layers have their own.
         mixed_room: By what share the file may be larger than with the same bits in all layers; 0
             where that does not decide on them.
-        finer_activations: Names of the tensors that have 8 bits as they need them most, where the
-            others have 4.
-        activation_room: By what share all activations may take more bits for that.
+        activation_bits: By the names of the tensors, the bits of activations that have more or
+            fewer than the recipe says.
+        average_bits: Of the activations, insides of activation functions apart.
+        activation_room: By what share all activations together may take more bits for that.
         learned: What learning weights has left of the error on pictures that it was not shown, 1
             for all of it; None where weights were not learned.
         interrupted: Whether Ctrl-C ended learning early.
@@ -147,7 +149,8 @@ class CompileResult(Printable):
     saturation: str = ""
     bits_chosen: bool = False
     mixed_room: float = 0.0
-    finer_activations: tuple[str, ...] = ()
+    activation_bits: Mapping[str, int] = field(default_factory=dict)
+    average_bits: float = 8.0
     activation_room: float = 0.0
     learned: float | None = None
     interrupted: bool = False
@@ -581,8 +584,9 @@ def _result(
         seconds=seconds,
         bits_chosen=bool(outcome.bits_of),
         mixed_room=recipe.extra_bits if mixes_bits(recipe) else 0.0,
-        finer_activations=candidate.ranges.finer,
-        activation_room=recipe.extra_bits if candidate.ranges.finer else 0.0,
+        activation_bits=candidate.ranges.mixed,
+        average_bits=candidate.ranges.average_bits,
+        activation_room=recipe.extra_bits if candidate.ranges.mixed else 0.0,
         learned=outcome.learned,
         interrupted=outcome.interrupted,
         kernels=job.plan.target.kernels,

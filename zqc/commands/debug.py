@@ -226,7 +226,7 @@ def _commands(
     asked = replace(
         asked,
         bits=min([8, *(max(layer.weight_bits, 2) for layer in result.layers)]),
-        act_bits=4 if any(layer.act_bits == 4 for layer in result.layers) else 8,
+        act_bits=4 if any(layer.act_bits < 8 for layer in result.layers) else 8,
     )
     return same, command_line("sensitivity", float_model, asked, given, more)
 

@@ -79,7 +79,7 @@ def prepare(model: ir.Model, plan: Plan) -> ir.Model:
         if newest >= opset and spelled(model.graph):
             model = model_file.raise_opset(model, opset)
     prepared = ir.passes.Sequential(*PREPARE)(model.clone()).model
-    others = recipe.act_bits, recipe.first_last_bits, *recipe.bits_of.values()
+    others = recipe.least_act_bits, recipe.first_last_bits, *recipe.bits_of.values()
     if plan.target.int4 and min(recipe.least_bits, *others) <= 4:
         prepared = model_file.raise_opset(prepared, model_file.INT4_OPSET)
     ShapeInferencePass()(prepared)

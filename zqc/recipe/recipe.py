@@ -15,6 +15,7 @@ from zqc import targets
 from zqc.errors import OptionError
 from zqc.pictures.input_format import CHANNEL_ORDERS, FITS, ChannelOrder, Fit, InputFormat
 from zqc.runtime import versions
+from zqc.targets.target import ACT_BITS
 
 Effort = Literal["quick", "standard", "thorough"]
 Terms = Literal["both", "mean", "std"]
@@ -29,6 +30,7 @@ LossTerm = Literal["features", "agreement", "detection", "heads", "dampening"]
 
 WEIGHT_BITS = tuple(range(2, 9))
 BITS = (4, 8)
+"""Of first and last layers, weights and activations."""
 LEVEL_WIDTHS = (3, 4)
 """Bits of weights that can be on levels, see ``passes.analysis.log_affine``."""
 _REDUCED_BITS = 7
@@ -54,7 +56,7 @@ LOSS_TERMS: tuple[LossTerm, ...] = get_args(LossTerm)
 CHOICES: Mapping[str, tuple[object, ...]] = MappingProxyType(
     {
         "bits": WEIGHT_BITS,
-        "act_bits": BITS,
+        "act_bits": ACT_BITS,
         "first_last_bits": BITS,
         "effort": EFFORTS,
         "bn_terms": TERMS,
@@ -77,7 +79,7 @@ class Recipe:
 
     Attributes:
         bits: Bits of the weights, 2 to 8.
-        act_bits: Bits of the activations, 4 or 8.
+        act_bits: Bits of the activations, 3 to 8; 4 or 8 on targets with 4-bit types.
         first_last_bits: Bits of weights and activations of the first and the last layers, 4 or 8.
         equalization: Whether channels are scaled to a common range between layers, by ranges from
             the BatchNorm statistics or from the calibration pictures. Auto does so, from the
@@ -348,7 +350,7 @@ class Recipe:
     @property
     def few_bits(self) -> bool:
         """Whether activations have fewer than 8 bits: then much is worth doing that else is not."""
-        return self.act_bits < BITS[-1]
+        return self.act_bits < ACT_BITS[-1]
 
     @property
     def learns(self) -> bool:
@@ -364,8 +366,13 @@ class Recipe:
 
     @property
     def mixes_activations(self) -> bool:
-        """Whether a few activations have 8 bits where the others have fewer."""
+        """Whether activations that need them have more bits, and others fewer."""
         return self.few_bits and not self.uniform_bits
+
+    @property
+    def least_act_bits(self) -> int:
+        """The fewest bits that an activation in between may have: one less where mixed."""
+        return self.act_bits - self.mixes_activations
 
     def without_learning(self) -> Recipe:
         """The same, weights only rounded as learning would begin with them: it takes seconds."""

@@ -44,7 +44,7 @@ def compiled(result: CompileResult) -> Text:
         ),
         line("Precision", f"{result.precision} for {result.target}{_first_last(result)}"),
         *([line("Bits by layer", _bits_by_layer(result))] if result.bits_chosen else []),
-        *([line("Activations", _finer(result))] if result.finer_activations else []),
+        *([line("Activations", _activation_bits(result))] if result.activation_bits else []),
         *([line("Weights", weights)] if (weights := _weights(result)) else []),
         *([line("Not equalized", _refused(result))] if result.refused else []),
         _kernels(result),
@@ -198,25 +198,29 @@ def _refused(result: CompileResult) -> str:
 
 def _bits_by_layer(result: CompileResult) -> str:
     """Which layers have how many bits, the most bits first; ``--json`` names all of them."""
-    layers: dict[int, list[str]] = {}
-    for layer in result.layers:
-        layers.setdefault(layer.weight_bits, []).append(layer.name)
-    text = "; ".join(
-        f"{'float' if bits > 8 else bits} in {len(names)} ({_names(names)})"
-        for bits, names in sorted(layers.items(), reverse=True)
-    )
+    text = _by_bits((layer.name, layer.weight_bits) for layer in result.layers)
     if result.mixed_room:
         room = _percent(result.mixed_room)
         text += f"; the file is at most {room} larger than with --uniform-bits"
     return text
 
 
-def _finer(result: CompileResult) -> str:
-    """Which activations have more bits than the others."""
-    names = result.finer_activations
+def _activation_bits(result: CompileResult) -> str:
+    """Which activations have more or fewer bits than the others."""
     return (
-        f"8 bits in {len(names)} that need them most ({_names(names)}); they take at most "
-        f"{_percent(result.activation_room)} more than with --uniform-bits"
+        f"{_by_bits(result.activation_bits.items())}; {result.average_bits:.1f} bits on average, "
+        f"at most {_percent(result.activation_room)} more than with --uniform-bits"
+    )
+
+
+def _by_bits(bits_of: Iterable[tuple[str, int]]) -> str:
+    """Names by their bits, the most bits first."""
+    names: dict[int, list[str]] = {}
+    for name, bits in bits_of:
+        names.setdefault(bits, []).append(name)
+    return "; ".join(
+        f"{'float' if bits > 8 else bits} in {len(of)} ({_names(of)})"
+        for bits, of in sorted(names.items(), reverse=True)
     )
 
 

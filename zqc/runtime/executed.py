@@ -16,7 +16,7 @@ from passes.analysis.topology import (
     post_processing,
     weighted_layers,
 )
-from passes.graph import is_float, producer_of, sole_consumer
+from passes.graph import is_float, producer_of, scalar, sole_consumer
 from passes.operators import PAIR, WEIGHTED
 from zqc.errors import FloatKernelsError
 from zqc.runtime.float_rules import FLOAT_LAYERS, label, of_operands, rule_of
@@ -226,6 +226,10 @@ def _bits(value: ir.Value | None) -> int:
     node = producer_of(value)
     if node is None or node.op_type != "DequantizeLinear" or node.inputs[0] is None:
         return _FLOAT_BITS
+    clip = producer_of(node.inputs[0])
+    if clip is not None and clip.op_type == "Clip":
+        low, high = (int(scalar(end) or 0) for end in clip.inputs[1:3])
+        return (high - low).bit_length()
     kind = node.inputs[0].dtype
     return _BITS[kind] if kind is not None else _FLOAT_BITS
 

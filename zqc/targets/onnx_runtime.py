@@ -32,7 +32,7 @@ from passes import (
     UnsignedActivations,
 )
 from zqc.runtime import versions
-from zqc.targets.target import Target
+from zqc.targets.target import ACT_BITS, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,13 +80,14 @@ ORT_X86 = Target(
         "file.",
         "Weights of 3 and 4 bits on levels that are closer near zero are integers of 7 bits then, "
         "which no kernel saturates with.",
-        "4-bit activations are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
+        "Activations of fewer bits are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
         "Every zero point is written, so that the file converts to ORT format, with saved "
         "optimizations or without.",
         "The file is loaded after it is written; the layers on integer kernels are counted.",
     ),
     lowering=lambda min_runtime: _lowering(min_runtime, UnsignedActivations(), ColumnBlocks()),
     packed=_PACKED,
+    act_bits=ACT_BITS,
     kernels="here",
     cost="Its files are 1.6 to 2.8 times as fast as the float model on an x86 CPU with VNNI.",
 )
@@ -103,7 +104,7 @@ ORT_ARM = Target(
         "file.",
         "Weights of 3 and 4 bits on levels that are closer near zero are integers of 7 bits then, "
         "which no kernel saturates with.",
-        "4-bit activations are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
+        "Activations of fewer bits are a Clip of 8-bit integers, which runs on the 8-bit kernels.",
         "Every zero point is written, so that the file converts to ORT format, with saved "
         "optimizations or without.",
         "The layers on integer kernels are counted by the rules that ONNX Runtime has for ARM; "
@@ -114,6 +115,7 @@ ORT_ARM = Target(
         *_lowering(min_runtime, SignedActivations()),
     ),
     packed=_PACKED,
+    act_bits=ACT_BITS,
     kernels="arm",
 )
 """On ARM the rules for int8 are those that ``session.qdqisint8allowed`` asks for on x86:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from passes import ExplicitZeroPoints, Int4WeightsByCast, PairsBehindLayout, WideActivations
-from zqc.targets.target import Target
+from zqc.targets.target import ACT_BITS, Target
 
 OPENVINO = Target(
     name="openvino",
@@ -28,8 +28,9 @@ OPENVINO = Target(
         "Activations are int8 with zero point 0, or uint8 where they cannot be negative or have a "
         "shift.",
         "4-bit weights occupy 4 bits, and are int8 once OpenVINO has folded the Cast behind them.",
-        "4-bit activations are a Clip of 8-bit integers, which computes in 8 bits.",
+        "Activations of fewer bits are a Clip of 8-bit integers, which computes in 8 bits.",
     ),
+    act_bits=ACT_BITS,
     lowering=lambda _min_runtime: (
         WideActivations(),
         Int4WeightsByCast(),

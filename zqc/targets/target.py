@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PairPlacement = Literal["everywhere", "layer inputs"]
 Kernels = Literal["here", "arm", "elsewhere"]
 
+ACT_BITS = tuple(range(3, 9))
+"""Bits that activations can have where all are stored in 8: fewer are a Clip of the integers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -39,7 +42,8 @@ class Target:
         per_tensor: Operator types whose weights share one step, others having one per channel.
         int4: Whether weights of up to 4 bits are stored in INT4; in INT8 otherwise.
         packed: Bits of weights that the lowering stores in so many, although no type has them.
-        act_bits: Bits that activations can have.
+        act_bits: Bits that activations can have: what it stores them in, or any where it stores all
+            of them in 8.
         cost: What its files cost on ONNX Runtime on x86, in a sentence; empty where that was not
             measured.
         kernels: Where the integer kernels are: those of the installed ONNX Runtime, those of ONNX

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from passes.analysis.bounds import absorbs_negative, upper_bound
 from passes.graph import Namer, constant, scalar, sole_consumer
-from passes.qdq import integer_clip, pair_of
+from passes.qdq import clip_behind, integer_clip, pair_of
 
 _LOWEST = {ir.DataType.UINT8: 0, ir.DataType.INT8: -128}
 
@@ -79,9 +79,9 @@ def _lowest(quantizer: ir.Node) -> int | None:
 
 def _top(quantizer: ir.Node) -> int:
     """Largest integer that can leave the quantizer: 255 steps up, or a Clip's right behind it."""
-    reader = sole_consumer(quantizer.outputs[0])
-    if reader is not None and reader.op_type == "Clip":
-        bound = scalar(reader.inputs[2])
+    clip = clip_behind(quantizer)
+    if clip is not None:
+        bound = scalar(clip.inputs[2])
         if bound is not None:
             return int(bound)
     lowest = _lowest(quantizer)

@@ -18,8 +18,12 @@ from tests.passes.helpers import check_stored
 from tests.passes.shifted import picture, quantized_net
 from zqc.runtime import session
 
+PRECISIONS = pytest.mark.parametrize(
+    ("bits", "act_bits"), [(8, 8), (4, 8), (4, 4), (8, 4), (4, 3), (8, 5)]
+)
 
-@pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4), (8, 4)])
+
+@PRECISIONS
 def test_values_stay_signed(mixed, run, rng, bits, act_bits):
     """A net with every operator computes the same bits, its tensors all being INT8."""
     model = mixed(bits, act_bits)
@@ -44,6 +48,9 @@ def test_values_stay_signed(mixed, run, rng, bits, act_bits):
         (4, True, 0, 0, (-8, 7)),
         (4, False, 0, -128, (-128, -113)),
         (4, False, 3, -124, (-127, -112)),
+        (5, True, 0, 0, (-16, 15)),
+        (3, False, 0, -128, (-128, -121)),
+        (6, False, 10, -118, (-128, -65)),
     ],
 )
 def test_zero_points_and_clips_signed(bits, signed, shift, zero, clip):
@@ -85,9 +92,6 @@ def test_nothing_to_do_signed(build, operators):
     model = build("(float[n] x) => (float[n] y) { y = Relu(x) }")
     assert not SignedActivations()(model).modified
     assert operators(model) == ["Relu"]
-
-
-PRECISIONS = pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4), (8, 4)])
 
 
 @PRECISIONS

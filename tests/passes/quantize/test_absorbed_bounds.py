@@ -25,7 +25,7 @@ def quantized(build, rng, grid, channel_range):
     return model
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", [8, 5, 4])
 @pytest.mark.parametrize("channel_range", [6.0, 4.5, 3.0])
 def test_removed_without_a_trace(build, run, operators, rng, bits, channel_range):
     """On the grid next above the reach no value changes, though values far above 6 come in."""

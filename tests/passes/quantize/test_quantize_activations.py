@@ -83,6 +83,8 @@ def test_outputs_keep_their_names_and_the_model_is_valid(build):
         (Grid(0, 8, signed=False), ir.DataType.UINT8),
         (Grid(0, 4, signed=True), ir.DataType.INT4),
         (Grid(0, 4, signed=False), ir.DataType.UINT4),
+        (Grid(0, 5, signed=True), ir.DataType.INT8),
+        (Grid(0, 3, signed=False), ir.DataType.UINT8),
     ],
 )
 def test_types_follow_the_grid(build, grid, kind):
@@ -93,6 +95,17 @@ def test_types_follow_the_grid(build, grid, kind):
     assert quantizer.inputs[2].dtype == kind
     assert quantizer.inputs[2].const_value.numpy() == 0
     assert quantizer.outputs[0].dtype == kind
+
+
+@pytest.mark.parametrize(("bits", "signed"), [(3, False), (5, True), (6, False), (7, True)])
+def test_bits_of_no_type_are_a_clip_of_the_integers(build, run, operators, x, bits, signed):
+    """Its values are those of the grid, also far outside of it, and no more than it has."""
+    model = build("(float[1,2,4,4] x) => (float[1,2,4,4] y) { y = Identity(x) }")
+    grid = Grid(-1, bits, signed)
+    QuantizeActivations({"x": grid})(model)
+    assert operators(model) == ["QuantizeLinear", "Clip", "DequantizeLinear", "Identity"]
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    np.testing.assert_array_equal(run(model, x=x)["y"], grid.nearest(x))
 
 
 @pytest.mark.parametrize("bits", [8, 4])

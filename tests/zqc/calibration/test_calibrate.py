@@ -52,7 +52,7 @@ def test_grids_follow_points_and_recipe(act_bits, first_last_bits):
         QuantizationPoint(("c",), **PLAIN | {"internal": True}),
         QuantizationPoint(("d",), **PLAIN | {"joined": True}),
     ]
-    recipe = Recipe(act_bits=act_bits, first_last_bits=first_last_bits)
+    recipe = Recipe(act_bits=act_bits, first_last_bits=first_last_bits, uniform_bits=True)
     x = noise(2, 3, 4, 4)
     ranges = grids_of(model, points, [x], recipe)
     assert {name: (grid.bits, grid.signed) for name, grid in ranges.grids.items()} == {

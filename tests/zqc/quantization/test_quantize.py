@@ -190,9 +190,9 @@ def quantized_of(model, recipe, batch):
 
 
 @cache
-def whole(bits, act_bits, target="ort-x86"):
+def whole(bits, act_bits, target="ort-x86", **more):
     """The network with every block, prepared and quantized."""
-    recipe = precision_of(bits, act_bits, target=target)
+    recipe = precision_of(bits, act_bits, target=target, **more)
     return quantized_of(whole_network(), recipe, pictures(1))
 
 
@@ -220,7 +220,7 @@ def test_random_networks_survive_every_stage(seed):
     np.testing.assert_array_equal(actual["y"], expected["y"])
 
 
-@pytest.mark.parametrize(("bits", "act_bits"), PRECISIONS)
+@pytest.mark.parametrize(("bits", "act_bits"), [*PRECISIONS, (4, 6), (3, 3)])
 def test_every_convolution_fuses(bits, act_bits):
     """In the network with every block, ONNX Runtime runs each Conv on its integer kernel."""
     prepared, canonical = whole(bits, act_bits)
@@ -253,7 +253,7 @@ def test_results_are_valid_onnx(bits, act_bits, target):
 
 def test_portable_is_canonical():
     """No runtime in mind, nothing changes but that zero points of 0 are written out."""
-    _, canonical = whole(4, 4, "portable")
+    _, canonical = whole(4, 4, "portable", uniform_bits=True)
     lowered = lowered_to(canonical, "portable")
     explicit = canonical.clone()
     ExplicitZeroPoints()(explicit)

@@ -26,7 +26,7 @@ def test_precisions_have_their_usual_names(bits, act_bits, name):
     [
         ("bits", 1, "bits is 1, but must be one of 2, 3, 4, 5, 6, 7, 8"),
         ("bits", 32, "bits is 32"),
-        ("act_bits", 16, "act_bits is 16, but must be one of 4, 8"),
+        ("act_bits", 16, "act_bits is 16, but must be one of 3, 4, 5, 6, 7, 8"),
         ("first_last_bits", 0, "first_last_bits is 0"),
         ("target", "tensort", "'tensort', but did you mean tensorrt. must be one of ort-x86"),
         ("effort", "extreme", "effort is 'extreme', but must be one of quick, standard, thorough"),

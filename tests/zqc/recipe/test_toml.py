@@ -38,7 +38,7 @@ def input_formats(draw):
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 FIELDS = {
     "bits": st.sampled_from(recipe.WEIGHT_BITS),
-    "act_bits": st.sampled_from(recipe.BITS),
+    "act_bits": st.sampled_from(recipe.ACT_BITS),
     "first_last_bits": st.sampled_from(recipe.BITS),
     "equalization": st.sampled_from(recipe.EQUALIZATIONS),
     "insert_factors": st.sampled_from(recipe.INSERT_FACTORS),

@@ -110,11 +110,12 @@ def test_chosen_bits():
     ]
 
 
-def test_finer_activations():
-    """How many tensors have 8 bits, which, and what they may cost; nothing where none has."""
-    result = dataclasses.replace(RESULT, finer_activations=("a", "b"), activation_room=0.03)
-    assert lines(text.compiled(result))["Activations"] == [
-        "8 bits in 2 that need them most (a, b); they take at most 3% more than with --uniform-bits"
+def test_bits_of_activations():
+    """How many tensors have more or fewer bits, which, and what all have on average."""
+    bits = {"a": 6, "b": 3, "c": 6}
+    more = {"activation_bits": bits, "average_bits": 5.88, "activation_room": 0.03}
+    assert lines(text.compiled(dataclasses.replace(RESULT, **more)))["Activations"] == [
+        "6 in 2 (a, c); 3 in 1 (b); 5.9 bits on average, at most 3% more than with --uniform-bits"
     ]
     assert "Activations" not in lines(text.compiled(RESULT))
 

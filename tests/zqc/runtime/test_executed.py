@@ -48,6 +48,7 @@ def models():
     )
     points = quantization_points(model.graph, excluded=KEPT)
     grids = {name: Grid(2, 8, not point.nonnegative) for point in points for name in point.names}
+    grids["s"] = Grid(2, 5, signed=False)
     QuantizeActivations(grids)(model)
     QuantizeWeights(bits=4, excluded=KEPT)(model)
     return model, session.executed_graph(lowered_to(model, "ort-x86"))
@@ -61,7 +62,7 @@ def test_every_layer_has_a_report(models):
     assert facts == {
         "stem": ("Conv", 8, 8, True),
         "kept": ("Conv", 32, 8, False),
-        "body": ("Conv", 4, 8, True),
+        "body": ("Conv", 4, 5, True),
         "up": ("ConvTranspose", 4, 8, False),
         "head": ("Conv", 8, 8, True),
     }

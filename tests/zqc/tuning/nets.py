@@ -18,7 +18,7 @@ GRIDS = {
     "x": Grid(2, 8, True),
     "b": Grid(1, 4, False),
     "d": Grid(1, 4, False, 2),
-    "e": Grid(1, 8, False),
+    "e": Grid(1, 6, False),
 }
 BITS = {"make_a": 8, "make_c": 3, "make_y": 4}
 

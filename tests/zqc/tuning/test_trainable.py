@@ -19,7 +19,7 @@ def opened():
 
 
 def test_it_computes_what_the_quantized_model_computes():
-    """In float, with 3, 4 and 8 bits, zero points and a constant operand: equal up to 1e-5."""
+    """In float, with 3, 4, 6 and 8 bits, zero points and a constant operand: equal up to 1e-5."""
     quantized, found, x, start = opened()
     expected, got = run_model(quantized, x=x)["y"], run_model(found.model, x=x, **start)["y"]
     np.testing.assert_allclose(got, expected, atol=1e-5)
