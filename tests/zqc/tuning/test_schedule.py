@@ -30,14 +30,20 @@ def test_a_recipe_has_priority_over_the_effort():
 
 
 def test_rates_rise_and_fall():
-    """They warm up, and end near zero; those of weights and biases keep their ratio."""
+    """They warm up, and end near zero; weights follow after a quarter of the steps."""
     schedule = Schedule(pictures=400, weight_rate=0.01, bias_rate=0.002)
     steps = [schedule.scalars(step, 4) for step in range(schedule.steps(4))]
     assert all(tuple(each) == SCALARS for each in steps)
-    weights = [each["weight_step"] * (1 - 0.9 ** (i + 1)) for i, each in enumerate(steps)]
-    assert weights[0] < weights[5] < weights[9] == max(weights) <= 0.01 * 2
-    assert weights[-1] < 0.001 * weights[9]
-    assert all(each["weight_step"] == pytest.approx(5 * each["bias_step"]) for each in steps)
+    corrected = [1 - 0.9 ** (i + 1) for i in range(100)]
+    weights, biases = (
+        [each[name] * by for each, by in zip(steps, corrected, strict=True)]
+        for name in ("weight_step", "bias_step")
+    )
+    assert set(weights[:25]) == {0}
+    assert 0 < weights[25] < weights[30] < weights[34] == max(weights) <= 0.01 * 2
+    assert biases[0] < biases[5] < biases[9] == max(biases) <= 0.002 * 2
+    for rates in (weights, biases):
+        assert rates[-1] < 0.001 * max(rates)
 
 
 def test_one_step_at_least():
