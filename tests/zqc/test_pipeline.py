@@ -86,12 +86,15 @@ def test_a_refit_takes_the_place_of_the_quantization(calls):
 
 
 def test_what_is_learned_goes_on_from_the_winner(calls):
-    """It is not quantized anew, what comes out is compared, and nearer to the float model."""
-    plain = run(network(SPREAD), bits=8, act_bits=4, effort="quick")
-    calls.update(dict.fromkeys(calls, 0))
+    """It is not quantized anew, and what comes out is compared once more.
+
+    A tenth of the loss is gone on pictures held out, which is what learning minds: outputs over all
+    four pictures may be nearer or farther.
+    """
     learned = run(network(SPREAD), bits=8, act_bits=4)
     assert calls == {"calibrated": 4, "quantize": 4, "refit": 0, "output_agreement": 2}
-    assert learned.agreement[0].sqnr_db > plain.agreement[0].sqnr_db
+    assert learned.learned is not None
+    assert learned.learned < 0.9
 
 
 def test_equalization_is_taken_where_it_lowers_the_error():
