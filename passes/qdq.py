@@ -8,7 +8,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from passes.arithmetic import Grid, exponent_of, fake_quantize, quantize, scales
+from passes.arithmetic import (
+    Grid,
+    exponent_of,
+    fake_quantize,
+    integer_range,
+    quantize,
+    scales,
+)
 from passes.graph import (
     Namer,
     add_initializer,
@@ -187,6 +194,25 @@ def clip_behind(quantizer: ir.Node) -> ir.Node | None:
     """Return the Clip that leaves integers fewer bits than their type has, or None."""
     reader = sole_consumer(quantizer.outputs[0])
     return reader if reader is not None and reader.op_type == "Clip" else None
+
+
+def integers_of(quantizer: ir.Node) -> ir.Value:
+    """Return the integers of a quantizer as they are read, with a Clip right behind it or not."""
+    return (clip_behind(quantizer) or quantizer).outputs[0]
+
+
+def integer_ends(integers: ir.Value) -> tuple[int, int]:
+    """Return the smallest and the largest integer that a Clip before them leaves, or their type.
+
+    UINT8 where no type is known.
+    """
+    kind = integers.dtype or ir.DataType.UINT8
+    low, high = integer_range(bits=kind.bitwidth, signed=kind.is_signed())
+    clip = producer_of(integers)
+    if clip is None or clip.op_type != "Clip":
+        return low, high
+    ends = [scalar(end) for end in (*clip.inputs[1:], None, None)[:2]]
+    return low if ends[0] is None else int(ends[0]), high if ends[1] is None else int(ends[1])
 
 
 def equal_pairs(node: ir.Node) -> tuple[ir.Value, ir.Node] | None:

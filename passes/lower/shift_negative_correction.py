@@ -11,7 +11,7 @@ import onnx_ir as ir
 from passes.graph import Namer, add_initializer, ints, is_float, scalar
 from passes.lower.shifted_bias import corrected_bias, weight_sums
 from passes.operators import SAME_GRID
-from passes.qdq import clip_behind
+from passes.qdq import integers_of
 
 _UNSIGNED = (ir.DataType.UINT8, ir.DataType.UINT4)
 
@@ -66,7 +66,7 @@ class _Correction:
             self._graph.insert_before(quantizer, added)
             quantizer.replace_input_with(0, added.outputs[0])
         if shift:
-            readers = _dequantizers(quantizer)
+            readers = [use.node for use in integers_of(quantizer).uses()]
             zero = self._constant(0, quantizer.outputs[0].dtype or ir.DataType.UINT8)
             for node in (quantizer, *readers):
                 node.replace_input_with(2, zero)
@@ -175,19 +175,14 @@ class _Correction:
 
 def _shift(quantizer: ir.Node) -> float:
     """Return v = z·Δ of an unsigned pair; 0 for others and where somebody reads the integers."""
-    integers = quantizer.outputs[0]
+    integers = integers_of(quantizer)  # a Clip leaves the same ones, whatever the zero point
     point = scalar(quantizer.inputs[2]) if len(quantizer.inputs) > 2 else None
     step = scalar(quantizer.inputs[1])
     if integers.dtype not in _UNSIGNED or point is None or step is None:
         return 0.0
-    if any(node.op_type != "DequantizeLinear" for node in _dequantizers(quantizer)):
+    if any(use.node.op_type != "DequantizeLinear" for use in integers.uses()):
         return 0.0
     return point * step
-
-
-def _dequantizers(quantizer: ir.Node) -> list[ir.Node]:
-    """What reads the integers, perhaps behind a Clip, which no shift changes."""
-    return [use.node for use in (clip_behind(quantizer) or quantizer).outputs[0].uses()]
 
 
 def _selects(node: ir.Node) -> bool:

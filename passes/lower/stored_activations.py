@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from passes.analysis.topology import is_weighted
 from passes.graph import Namer, add_initializer, constant, name_of, scalar
-from passes.qdq import clip_behind, integer_clip
+from passes.qdq import clip_behind, integer_clip, integer_ends, integers_of
 
 _RANGES: Mapping[ir.DataType, tuple[int, int]] = MappingProxyType(
     {
@@ -127,7 +127,7 @@ class _Storage:
         quantized = node.outputs[0]
         quantized.type = ir.TensorType(stored)
         clip = clip_behind(node)
-        readers = list((clip or node).outputs[0].uses())
+        readers = list(integers_of(node).uses())
         for use in readers:
             use.node.replace_input_with(2, zero)
         if clip is not None:
@@ -140,11 +140,11 @@ class _Storage:
 
     def _move(self, clip: ir.Node, raised: int, stored: ir.DataType) -> None:
         """Let a Clip cut off integers that have become larger."""
-        clip.outputs[0].type = ir.TensorType(stored)
-        for index in (1, 2):
-            bound = np.array(int(scalar(clip.inputs[index]) or 0) + raised, stored.numpy())
+        for index, end in enumerate(integer_ends(clip.outputs[0]), start=1):
+            bound = np.array(end + raised, stored.numpy())
             name = self._name(f"{name_of(clip.inputs[index])}_stored")
             clip.replace_input_with(index, add_initializer(self._graph, name, bound))
+        clip.outputs[0].type = ir.TensorType(stored)
 
     def rewrite_constant(self, node: ir.Node) -> bool:
         value = node.inputs[0]

@@ -10,11 +10,11 @@ import onnx_ir as ir
 
 from passes.analysis.bounds import least_of_minimum
 from passes.graph import scalar, sole_consumer
-from passes.qdq import clip_behind
+from passes.qdq import integer_ends, integers_of
 
 logger = logging.getLogger(__name__)
 
-_TOPS = {ir.DataType.UINT8: 255, ir.DataType.UINT4: 15}
+_UNSIGNED = (ir.DataType.UINT8, ir.DataType.UINT4)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,6 @@ def _top(value: ir.Value) -> float:
     if quantizer.op_type != "QuantizeLinear" or len(quantizer.inputs) < 3:
         return np.inf
     scale, zero = scalar(quantizer.inputs[1]), quantizer.inputs[2]
-    if scale is None or zero is None or scalar(zero) != 0 or zero.dtype not in _TOPS:
+    if scale is None or zero is None or scalar(zero) != 0 or zero.dtype not in _UNSIGNED:
         return np.inf
-    clip = clip_behind(quantizer)
-    top = _TOPS[zero.dtype] if clip is None else scalar(clip.inputs[2])
-    return np.inf if top is None else top * scale
+    return integer_ends(integers_of(quantizer))[1] * scale

@@ -48,10 +48,8 @@ def best_bits(
         bits = 0.0 if point.internal else values * grids[leader].bits
         total += bits
         if leader in choices and leader in sensitivities and values:
-            tensor, sensitivity = tensors[leader], sensitivities[leader]
-            of = choices[leader]
-            losses[leader] = {b: _loss(tensor, grid, sensitivity) for b, grid in of.items()}
-            costs[leader] = {b: values * b for b in of}
+            losses[leader] = _losses(tensors[leader], choices[leader], sensitivities[leader])
+            costs[leader] = {width: values * width for width in choices[leader]}
         else:
             fixed += bits
     return allocate(losses, [Budget("size", 1 + share, total, Costs(fixed, costs))]).bits
@@ -73,8 +71,13 @@ def _values(point: QuantizationPoint, tensors: Mapping[str, TensorStatistics]) -
     return sum(float(tensors[name].histogram.counts.sum()) for name in point.names)
 
 
-def _loss(tensor: TensorStatistics, grid: Grid, sensitivity: Sensitivity) -> float:
-    """What the outputs lose by a tensor on a grid; every kind of pictures counts the same."""
+def _losses(
+    tensor: TensorStatistics, choices: Mapping[int, Grid], sensitivity: Sensitivity
+) -> dict[int, float]:
+    """What the outputs lose by a tensor, by its bits; every kind of pictures counts the same."""
     kinds = [weighted(histogram, sensitivity) for histogram in tensor.histograms]
-    error = sum(mean_error(kind, grid) for kind in kinds) / len(kinds)
-    return float(sensitivity.fisher_diagonal.sum()) * error
+    fisher = float(sensitivity.fisher_diagonal.sum())
+    return {
+        bits: fisher * (sum(mean_error(kind, grid) for kind in kinds) / len(kinds))
+        for bits, grid in choices.items()
+    }

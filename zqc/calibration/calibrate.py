@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 import onnx_ir as ir
@@ -120,6 +121,7 @@ def calibrate(
         )
     values = {name_of(output): output for node in model.graph for output in node.outputs}
 
+    @cache
     def grid_of(point: QuantizationPoint, bits: int) -> Grid:
         leader = point.names[0]
         bound = known_bound(values[leader]) if leader in values else None

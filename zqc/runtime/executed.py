@@ -16,8 +16,9 @@ from passes.analysis.topology import (
     post_processing,
     weighted_layers,
 )
-from passes.graph import is_float, producer_of, scalar, sole_consumer
+from passes.graph import is_float, producer_of, sole_consumer
 from passes.operators import PAIR, WEIGHTED
+from passes.qdq import integer_ends
 from zqc.errors import FloatKernelsError
 from zqc.runtime.float_rules import FLOAT_LAYERS, label, of_operands, rule_of
 
@@ -35,12 +36,6 @@ INTEGER_LAYERS = frozenset(
 )
 """Weighted layers as ONNX Runtime fuses them, on integer kernels."""
 
-_BITS = {
-    ir.DataType.INT4: 4,
-    ir.DataType.UINT4: 4,
-    ir.DataType.INT8: 8,
-    ir.DataType.UINT8: 8,
-}
 _FLOAT_BITS = 32
 
 _ONE_STEP = frozenset({"Clip", "Max", "Min", "Relu"})
@@ -226,12 +221,10 @@ def _bits(value: ir.Value | None) -> int:
     node = producer_of(value)
     if node is None or node.op_type != "DequantizeLinear" or node.inputs[0] is None:
         return _FLOAT_BITS
-    clip = producer_of(node.inputs[0])
-    if clip is not None and clip.op_type == "Clip":
-        low, high = (int(scalar(end) or 0) for end in clip.inputs[1:3])
-        return (high - low).bit_length()
-    kind = node.inputs[0].dtype
-    return _BITS[kind] if kind is not None else _FLOAT_BITS
+    if node.inputs[0].dtype is None:
+        return _FLOAT_BITS
+    low, high = integer_ends(node.inputs[0])
+    return (high - low).bit_length()
 
 
 def _weight_bits(node: ir.Node, chosen: Mapping[str, int]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from passes.arithmetic import integer_range
 from passes.graph import constant, int_attribute, name_of, scalar
 from passes.layers import along
 from passes.operators import WEIGHTED
-from passes.qdq import BITS_AND_SIGN, clip_behind
+from passes.qdq import integer_ends, integers_of
 from zqc.autodiff.emitter import Emitter, float_input
 from zqc.tuning.levels import Levels
 
@@ -216,17 +216,12 @@ def _straightened(emitter: Emitter, node: ir.Node) -> dict[str, ir.Value]:
 
     Nothing where the integers are read by anything else than DequantizeLinear.
     """
-    source, scale, clip = node.inputs[0], scalar(node.inputs[1]), clip_behind(node)
-    behind = [use.node for use in (clip or node).outputs[0].uses()]
+    source, scale, integers = node.inputs[0], scalar(node.inputs[1]), integers_of(node)
+    behind = [use.node for use in integers.uses()]
     if source is None or scale is None or any(n.op_type != "DequantizeLinear" for n in behind):
         return {}
-    kind = node.outputs[0].dtype or ir.DataType.UINT8
-    bits, signed = BITS_AND_SIGN[kind]
     zero = scalar(node.inputs[2]) if len(node.inputs) > 2 else 0.0
-    ends: Iterable[float] = integer_range(bits=bits, signed=signed)
-    if clip is not None:
-        ends = (scalar(end) or 0.0 for end in clip.inputs[1:3])
-    low, high = (float(end - (zero or 0)) for end in ends)
+    low, high = (float(end - (zero or 0)) for end in integer_ends(integers))
     name = name_of(source)
     steps = emitter.op("Mul", [source, 1 / scale], {}, name)
     rounded = emitter.op("Round", [steps], {}, name)

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from passes.analysis.bounds import absorbs_negative, upper_bound
 from passes.graph import Namer, constant, scalar, sole_consumer
-from passes.qdq import clip_behind, integer_clip, pair_of
+from passes.qdq import integer_clip, integer_ends, integers_of, pair_of
 
 _LOWEST = {ir.DataType.UINT8: 0, ir.DataType.INT8: -128}
 
@@ -53,7 +53,8 @@ class IntegerClips(ir.passes.InPlacePass):
         if lowest is None or scale is None:
             return False
         high = upper_bound(node)
-        if high is not None and high / scale < _top(quantizer) - lowest:
+        top = integer_ends(integers_of(quantizer))[1]
+        if high is not None and high / scale < top - lowest:
             if not (high / scale).is_integer():
                 return False
             if self.keep_clips:
@@ -75,18 +76,6 @@ def _lowest(quantizer: ir.Node) -> int | None:
         return None
     lowest = _LOWEST[zero.dtype]
     return lowest if int(point.reshape(())) == lowest else None
-
-
-def _top(quantizer: ir.Node) -> int:
-    """Largest integer that can leave the quantizer: 255 steps up, or a Clip's right behind it."""
-    clip = clip_behind(quantizer)
-    if clip is not None:
-        bound = scalar(clip.inputs[2])
-        if bound is not None:
-            return int(bound)
-    lowest = _lowest(quantizer)
-    assert lowest is not None  # asked for before
-    return lowest + 255
 
 
 def _add_pair(graph: ir.Graph, clip: ir.Node, quantizer: ir.Node, name: Namer) -> bool:
