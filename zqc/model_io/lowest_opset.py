@@ -88,11 +88,11 @@ def find(model: ir.Model) -> Lowest:
         logger.debug("the model stays at opset %d: what is new in it is not known here", declared)
     if not _LOWEST < declared <= NEWEST_REVIEWED:
         return Lowest(declared, "")
-    typed = ir.from_proto(upgrade.infer_shapes(ir.to_proto(model)))
+    types = _types(upgrade.infer_shapes(ir.to_proto(model)))
     lowest = Lowest(_LOWEST, "")
-    for node in _nodes(typed):
+    for node in _nodes(model):
         for version in range(declared, lowest.version, -1):
-            obstacle = _obstacle(node, version)
+            obstacle = _obstacle(node, version, types)
             if obstacle:
                 name = node.name or node.outputs[0].name
                 lowest = Lowest(version, f"{node.op_type} {name} {obstacle}")
@@ -128,8 +128,14 @@ def lowered(model: ir.Model) -> ir.Model:
     return model
 
 
-def _obstacle(node: ir.Node, version: int) -> str:
-    """Why a node cannot go from one version to the one before; empty where it can."""
+def _obstacle(node: ir.Node, version: int, types: Mapping[str, set[str]]) -> str:
+    """Why a node cannot go from one version to the one before; empty where it can.
+
+    Args:
+        node: The node.
+        version: The version that it would leave.
+        types: See ``_types``.
+    """
     try:
         older = _schema(node, version - 1)
     except onnx.defs.SchemaError:
@@ -151,16 +157,26 @@ def _obstacle(node: ir.Node, version: int) -> str:
     for values, olds, news in formal:
         for index, value in enumerate(values):
             old, new = (known[min(index, len(known) - 1)].types for known in (olds, news))
-            if value is not None and not _type_fits(value, old, new):
+            # All that the newer one takes, where it is not known what it gets.
+            if value is not None and not types.get(value.name or "", new) <= old:
                 return f"has the types of its operands since opset {version}"
     return ""
 
 
-def _type_fits(value: ir.Value, old: set[str], new: set[str]) -> bool:
-    """Whether a version takes the type of a value; all that the newer one takes if unknown."""
-    if isinstance(value.type, ir.TensorType):
-        return f"tensor({value.type.dtype.name.lower()})" in old
-    return new <= old
+def _types(model: onnx.ModelProto) -> dict[str, set[str]]:
+    """The types of tensors by name, as schemas write them.
+
+    A name may stand for several tensors: one in each of two subgraphs that don't see each other.
+    """
+    types: dict[str, set[str]] = {}
+    for graph in upgrade.graphs(model.graph):
+        found = [(each.name, each.data_type) for each in graph.initializer]
+        for each in (*graph.input, *graph.output, *graph.value_info):
+            found.append((each.name, each.type.tensor_type.elem_type))
+        for name, kind in found:
+            if kind:
+                types.setdefault(name, set()).add(f"tensor({ir.DataType(kind).name.lower()})")
+    return types
 
 
 def _is_default(attribute: ir.Attr, schema: OpSchema.Attribute) -> bool:

@@ -50,11 +50,11 @@ def dense(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         ModelError: A sparse tensor contradicts itself.
     """
-    if not any(graph.sparse_initializer or _sparse(graph) for graph in _graphs(model.graph)):
+    if not any(graph.sparse_initializer or _sparse(graph) for graph in graphs(model.graph)):
         return model
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for graph in _graphs(copy.graph):
+    for graph in graphs(copy.graph):
         graph.initializer.extend(map(_dense, graph.sparse_initializer))
         del graph.sparse_initializer[:]
         for attribute in _sparse(graph):
@@ -63,13 +63,13 @@ def dense(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and all its subgraphs."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _graphs(inner)
+                yield from graphs(inner)
 
 
 def _sparse(graph: onnx.GraphProto) -> list[onnx.AttributeProto]:
