@@ -92,6 +92,7 @@ def run(
     metadata: Mapping[str, str],
     progress: Progress,
     keep_moments: bool = False,
+    learn: bool = True,
     detector: DetectorLoss | None = None,
     store: Store | None = None,
 ) -> Outcome:
@@ -106,7 +107,9 @@ def run(
         metadata: What the file holds beside the model.
         progress: Where long work reports to.
         keep_moments: Whether the candidate that is taken can be quantized once more.
-        detector: How the outputs are read, for weights that are learned; None where unknown.
+        learn: Whether what the recipe wants learned is; else it is as learning begins, which takes
+            seconds.
+        detector: How the outputs are read, where something is learned; None where unknown.
         store: Where it is kept how far learning is; None for nowhere.
 
     Raises:
@@ -121,7 +124,9 @@ def run(
         analytic = analytic_moments(model, known)
         equalized = equalize(model, plan, batches, analytic)
     chooses = recipe.chooses_bits or mixes_bits(recipe)
-    more = chooses or recipe.refits or recipe.learns  # needs a calibrated model and goes on with it
+    learns = learn and recipe.learns
+    # What needs a calibrated model and goes on with it.
+    more = chooses or recipe.refits or learns
 
     candidates: list[Candidate] = []
     files: list[Written] = []
@@ -154,7 +159,7 @@ def run(
         with progress.stage("Quantizing"):
             quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
     learned, interrupted = None, False
-    if recipe.learns:
+    if learns:
         tuned = _tuned(
             candidate,
             quantized,
@@ -182,13 +187,13 @@ def _tuned(
     store: Store | None,
     progress: Progress,
 ) -> Tuned:
-    """A quantized model with weights and biases that are trained against the float model."""
+    """A quantized model whose biases, or weights as well, are trained against the float model."""
     model, recipe = candidate.model, plan.recipe
     _, height, width = picture_shape(model)
     return tune(
         model,
         quantized,
-        bits_by_layer(model, recipe, bits_of),
+        bits_by_layer(model, recipe, bits_of) if recipe.learns_weights else {},
         counted_tensors(model, plan),
         batches,
         schedule=Schedule.of(recipe, height * width),

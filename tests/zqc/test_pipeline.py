@@ -91,7 +91,7 @@ def test_what_is_learned_goes_on_from_the_winner(calls):
     A tenth of the loss is gone on pictures held out, which is what learning minds: outputs over all
     four pictures may be nearer or farther.
     """
-    learned = run(network(SPREAD), bits=8, act_bits=4)
+    learned = run(network(SPREAD), bits=8, act_bits=4, rounding="learned")
     assert calls == {"calibrated": 4, "quantize": 4, "refit": 0, "output_agreement": 2}
     assert learned.learned is not None
     assert learned.learned < 0.9

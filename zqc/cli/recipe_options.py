@@ -178,7 +178,7 @@ threshold_options = group(
 rounding_option = _one_of(
     _quantization,
     "rounding",
-    "How weights are rounded; auto: learned below 8-bit activations, else compensated.",
+    "How weights are rounded; auto: compensated, learned where few bits need it.",
 )
 
 correction_options = group(
@@ -186,7 +186,7 @@ correction_options = group(
     _one_of(
         _quantization,
         "bias_correction",
-        "Source of the corrected means; auto: statistics for synthesised pictures.",
+        "Source of the corrected means; auto: learned below 8-bit activations.",
     ),
     _quantization(
         "--second-moments/--no-second-moments",

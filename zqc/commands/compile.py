@@ -93,8 +93,9 @@ class CompileResult(Printable):
             fewer than the recipe says.
         average_bits: Of the activations, insides of activation functions apart.
         activation_room: By what share all activations together may take more bits for that.
-        learned: What learning weights has left of the error on pictures that it was not shown, 1
-            for all of it; None where weights were not learned.
+        learned: What learning has left of the error on pictures that it was not shown, 1 for all of
+            it; None where nothing was learned.
+        weights_learned: Whether weights were; else biases alone.
         interrupted: Whether Ctrl-C ended learning early.
         kernels: Where the integer kernels of the target are, see ``zqc.targets.Target``. Elsewhere,
             layers and operators say what the target's rules quantize.
@@ -153,6 +154,7 @@ class CompileResult(Printable):
     average_bits: float = 8.0
     activation_room: float = 0.0
     learned: float | None = None
+    weights_learned: bool = False
     interrupted: bool = False
     kernels: Kernels = "here"
     refused: tuple[tuple[str, str], ...] = ()
@@ -588,6 +590,7 @@ def _result(
         average_bits=candidate.ranges.average_bits,
         activation_room=recipe.extra_bits if candidate.ranges.mixed else 0.0,
         learned=outcome.learned,
+        weights_learned=outcome.learned is not None and recipe.learns_weights,
         interrupted=outcome.interrupted,
         kernels=job.plan.target.kernels,
         refused=tuple(candidate.equalized.refused.items()),

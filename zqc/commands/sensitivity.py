@@ -141,7 +141,7 @@ def sensitivity(
     with progress.stage(f"Loading {name_of_model(source)}"):
         loaded, origin, input_format, choice = inputs.begin(source, asked, given, threads)
     recipe = replace(asked, input_format=input_format)
-    plan = replace(plan, recipe=recipe.without_learning())
+    plan = replace(plan, recipe=recipe)
     with progress.stage("Preparing the model"):
         prepared, plan = pipeline.begin(loaded, plan)
     detector = detector_of(loaded, anchors=input_path(anchors), whole=False)
@@ -157,6 +157,7 @@ def sensitivity(
         metadata={},
         progress=progress,
         keep_moments=True,
+        learn=False,
     )
     plan = plan.with_bits(outcome.bits_of)
     with progress.stage("Taking the model apart"):

@@ -34,8 +34,8 @@ def weighing_labels(recipe: Recipe, labels: Path | None) -> Recipe:
     weights = {"detection": _WEIGHT, **recipe.loss_weights}
     if not recipe.learns:
         raise OptionError(
-            f"{labels} would not be used: labels count where weights are learned; leave them out, "
-            "or say zqc tune"
+            f"{labels} would not be used: labels count where something is learned; leave them "
+            "out, or say zqc tune"
         )
     if weights["detection"] == 0:
         raise OptionError(

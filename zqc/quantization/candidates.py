@@ -98,7 +98,7 @@ def _corrected(model: ir.Model, fold: Fold, roots: Mapping[str, NDArray[np.float
 
 
 def means_source(asked: BiasCorrection, *, synthesised: bool) -> BiasCorrection:
-    """What the bias correction knows means from: ``auto`` is decided here.
+    """What the bias correction knows means from, or begins with: ``auto`` is decided here.
 
     Synthesised pictures do not reach the means of the statistics everywhere; pictures of the user's
     own may come from elsewhere than the training pictures.
@@ -107,6 +107,6 @@ def means_source(asked: BiasCorrection, *, synthesised: bool) -> BiasCorrection:
         asked: What the recipe says.
         synthesised: Whether pictures were synthesised from statistics that are known.
     """
-    if asked != "auto":
+    if asked not in {"auto", "learned"}:
         return asked
     return "statistics" if synthesised else "pictures"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from operator import index
 from types import MappingProxyType
@@ -25,7 +25,7 @@ InsertFactors = Literal["auto", "always", "never"]
 Threshold = Literal["auto", "none", "mse", "mae", "lp", "kl", "sensitivity"]
 Rounding = Literal["auto", "nearest", "compensated", "refitted", "learned"]
 WeightLevels = Literal["auto", "uniform", "log-affine"]
-BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs"]
+BiasCorrection = Literal["auto", "none", "statistics", "pictures", "outputs", "learned"]
 LossTerm = Literal["features", "agreement", "detection", "heads", "dampening"]
 
 WEIGHT_BITS = tuple(range(2, 9))
@@ -34,6 +34,8 @@ BITS = (4, 8)
 LEVEL_WIDTHS = (3, 4)
 """Bits of weights that can be on levels, see ``passes.analysis.log_affine``."""
 _REDUCED_BITS = 7
+_COARSE_BITS = 3
+"""With no more, weights are trained at every effort that trains anything (docs/results.md)."""
 _MOST_RATE = 10.0
 _MOST_WEIGHT = 1e6
 """What is larger overflows sooner or later."""
@@ -99,14 +101,15 @@ class Recipe:
         rounding: Whether weights are rounded to the nearest step, so that the errors of a layer's
             weights compensate each other in its output, so after a least-squares fit to the inputs
             that the quantized layers before leave, or so and then trained with all the others.
-            Auto is the second, and, but at quick effort, the last where activations have fewer than
-            8 bits.
+            Auto is the second, and the last where activations have fewer than 8 bits and weights
+            fewer than 4, but at quick effort, or where the effort is thorough.
         weight_levels: Whether the levels of weights of 3 and 4 bits are uniform, or closer near
             zero (``passes.analysis.log_affine``). Auto is the latter, on targets that take them.
         bias_correction: What the mean that quantization shifts is known from: BatchNorm statistics,
             means of the inputs over the pictures, or outputs measured with all layers before
-            quantized. Auto is the statistics where pictures are synthesised from them, else the
-            pictures.
+            quantized; or learned: all biases are trained against the float model. Auto is the
+            statistics where pictures are synthesised from them, else the pictures; and from there
+            on, but at quick effort, learned where activations have fewer than 8 bits.
         second_moments: Whether the deviation that quantization changes is corrected as well.
         channel_outputs: Whether every channel of what the last layers put out has a step of its
             own, so that box offsets do not share the one of the logits.
@@ -354,9 +357,17 @@ class Recipe:
 
     @property
     def learns(self) -> bool:
+        """Whether biases are trained against the float model, if not weights as well."""
+        if self.bias_correction == "auto":
+            return self.learns_weights or (self.few_bits and self.effort != "quick")
+        return self.learns_weights or self.bias_correction == "learned"
+
+    @property
+    def learns_weights(self) -> bool:
         """Whether weights and biases are trained against the float model."""
         if self.rounding == "auto":
-            return self.few_bits and self.effort != "quick"
+            least = "standard" if self.weight_bits <= _COARSE_BITS else "thorough"
+            return self.few_bits and EFFORTS.index(self.effort) >= EFFORTS.index(least)
         return self.rounding == "learned"
 
     @property
@@ -373,10 +384,6 @@ class Recipe:
     def least_act_bits(self) -> int:
         """The fewest bits that an activation in between may have: one less where mixed."""
         return self.act_bits - self.mixes_activations
-
-    def without_learning(self) -> Recipe:
-        """The same, weights only rounded as learning would begin with them: it takes seconds."""
-        return replace(self, rounding="compensated") if self.learns else self
 
     @property
     def precision(self) -> str:

@@ -233,14 +233,17 @@ def _weights(result: CompileResult) -> str:
     """What levels they have, and what learning was worth; empty where neither is to be said."""
     count = sum(fact.log_affine for fact in result.facts)
     levels = f"in {count} of {len(result.layers)} layers on levels that are closer near zero"
-    learned = "" if result.learned is None else _learned(result.learned)
-    return "; ".join(filter(None, [levels if count else "", learned]))
+    return "; ".join(filter(None, [levels if count else "", _learned(result)]))
 
 
-def _learned(error: float) -> str:
-    """What learning was worth."""
-    left = f"the error on pictures held out fell to {error:.0%}"
-    return f"learned; {left}" if error < 1 else "as rounded: learning has found none better"
+def _learned(result: CompileResult) -> str:
+    """What learning was worth; empty where nothing was learned."""
+    if result.learned is None:
+        return ""
+    if result.learned >= 1:
+        return "as rounded: learning has found none better"
+    what = "learned" if result.weights_learned else "biases learned"
+    return f"{what}; the error on pictures held out fell to {result.learned:.0%}"
 
 
 def _kernels(result: CompileResult) -> Text:

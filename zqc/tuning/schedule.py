@@ -30,6 +30,9 @@ _EFFORTS: Mapping[Effort, tuple[int, int, float]] = {
 }
 """The fewest and the most pictures that are looked at, and the pixels of all of them."""
 
+_FEWER = 3
+"""Biases alone see a part of the most pictures: more gain nothing (docs/results.md)."""
+
 _RATE = 0.2
 """Of the weights, times the root of the steps: how far a weight strays that is drawn nowhere."""
 
@@ -65,6 +68,8 @@ class Schedule:
     def of(cls, recipe: Recipe, pixels: int) -> Schedule:
         """As a recipe asks for or else by its effort, for pictures of so many pixels."""
         least, most, budget = _EFFORTS[recipe.effort]
+        if not recipe.learns_weights:
+            most //= _FEWER
         pictures = recipe.pictures_seen or min(max(least, round(budget / pixels)), most)
         return cls(pictures, recipe.rate or _RATE / math.sqrt(pictures))
 

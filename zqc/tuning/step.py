@@ -81,7 +81,7 @@ def graphs(
     Args:
         model: The float model, its batch fixed.
         quantized: The canonical quantized model, its batch fixed to the same number.
-        bits_of: Bits of the weights of each layer, by its name.
+        bits_of: Bits of the weights that are trained, by the name of their layer.
         importance: What counts.
         detector: How the outputs are read; None where that is not known: then there is neither
             agreement nor detection.

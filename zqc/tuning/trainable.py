@@ -88,7 +88,7 @@ def trainable(
 
     Args:
         quantized: The model; it is not changed.
-        bits_of: Bits of the weights of each layer, by its name.
+        bits_of: Bits of the weights that are trained, by the name of their layer.
         deviations: By name of a layer, what its outputs deviate by: the unit of its bias.
     """
     model = quantized.clone()

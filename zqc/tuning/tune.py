@@ -1,9 +1,9 @@
-"""Learned rounding: all weights and biases trained at once against the float model."""
+"""Weights and biases, or biases alone, trained all at once against the float model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -73,7 +73,7 @@ def tune(
     threads: int | None,
     progress: Progress,
 ) -> Tuned:
-    """Train the integers of weights and biases until tensors are like those of the float model.
+    """Train integers of weights and biases until tensors are like those of the float model.
 
     Every step runs the float model and the quantized one on the same pictures, mirrored at random;
     synthesised pictures and structured noise in turn, however many there are of each.
@@ -90,7 +90,8 @@ def tune(
     Args:
         model: The float model that was quantized.
         quantized: The canonical quantized model; it is not changed.
-        bits_of: Bits of the weights of each layer, by its name.
+        bits_of: Bits of the weights that are trained, by the name of their layer; none where biases
+            are trained alone.
         tensors: Names of the quantized tensors whose errors count; the input's may be among them.
         batches: The calibration set.
         schedule: How long and how fast.
@@ -108,6 +109,8 @@ def tune(
     Raises:
         RuntimeFailure: ONNX Runtime failed.
     """
+    if not bits_of:
+        objective = replace(objective, dampening=0.0)  # there is nothing that could swing
     with progress.stage("Preparing to learn"):
         size = fixed_batch(model) or 1
         try:
@@ -125,10 +128,10 @@ def tune(
                 threads=threads,
             )
         except (UnsupportedOperatorError, InputShapeError) as error:
-            progress.say(f"Weights are not learned, only rounded: {error}")
+            progress.say(f"Nothing is learned, weights are only rounded: {error}")
             return Tuned(quantized, None)
         if built is None:
-            progress.say("Nothing is learned: no weights of an integer layer lead to what counts")
+            progress.say("Nothing is learned: no integer layer leads to what counts")
             return Tuned(quantized, None)
         pictures, source, key = batches.pictures, input_name(model), ""
         goals = None

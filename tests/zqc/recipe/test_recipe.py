@@ -106,6 +106,28 @@ def test_where_levels_can_be():
         Recipe(weight_levels="log-affine", bits=5, uniform_bits=True)
 
 
+@pytest.mark.parametrize(
+    ("options", "learned"),
+    [
+        ({}, ""),
+        ({"act_bits": 4, "effort": "quick"}, ""),
+        ({"act_bits": 4}, "biases"),
+        ({"act_bits": 4, "rounding": "refitted"}, "biases"),
+        ({"act_bits": 4, "bias_correction": "pictures"}, ""),
+        ({"bits": 3, "act_bits": 4}, "weights"),
+        ({"act_bits": 4, "effort": "thorough"}, "weights"),
+        ({"effort": "thorough"}, ""),
+        ({"effort": "quick", "bias_correction": "learned"}, "biases"),
+        ({"effort": "quick", "rounding": "learned"}, "weights"),
+    ],
+)
+def test_what_is_learned(options, learned):
+    """Biases where activations have few bits, weights where they do as well or time is given."""
+    recipe = Recipe(**options)
+    assert recipe.learns == bool(learned)
+    assert recipe.learns_weights == (learned == "weights")
+
+
 def test_a_misspelt_option_raises():
     """No option is swallowed."""
     with pytest.raises(TypeError, match="activation_bits"):

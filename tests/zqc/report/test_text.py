@@ -121,15 +121,17 @@ def test_bits_of_activations():
 
 
 @pytest.mark.parametrize(
-    ("left", "said"),
+    ("left", "weights", "said"),
     [
-        (0.614, "learned; the error on pictures held out fell to 61%"),
-        (1.0, "as rounded: learning has found none better"),
+        (0.614, True, "learned; the error on pictures held out fell to 61%"),
+        (0.614, False, "biases learned; the error on pictures held out fell to 61%"),
+        (1.0, True, "as rounded: learning has found none better"),
     ],
 )
-def test_what_learning_was_worth(left, said):
+def test_what_learning_was_worth(left, weights, said):
     """What is left of the error, or that nothing was gained; no line without learning."""
-    assert lines(text.compiled(dataclasses.replace(RESULT, learned=left)))["Weights"] == [said]
+    result = dataclasses.replace(RESULT, learned=left, weights_learned=weights)
+    assert lines(text.compiled(result))["Weights"] == [said]
     assert "Weights" not in lines(text.compiled(RESULT))
 
 

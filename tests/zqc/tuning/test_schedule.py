@@ -8,17 +8,23 @@ from zqc.tuning.step import SCALARS
 
 
 @pytest.mark.parametrize(
-    ("effort", "pixels", "pictures"),
+    ("rounding", "effort", "pixels", "pictures"),
     [
-        ("standard", 192 * 192, 1194),
-        ("standard", 640 * 640, 300),
-        ("standard", 32 * 32, 1200),
-        ("thorough", 416 * 416, 1200),
+        ("learned", "standard", 192 * 192, 1194),
+        ("learned", "standard", 640 * 640, 300),
+        ("learned", "standard", 32 * 32, 1200),
+        ("learned", "thorough", 416 * 416, 1200),
+        ("auto", "standard", 192 * 192, 400),
+        ("auto", "standard", 640 * 640, 300),
     ],
 )
-def test_the_effort_says_how_many_pictures(effort, pixels, pictures):
-    """A budget of pixels, and no fewer pictures than it takes to learn anything."""
-    assert Schedule.of(Recipe(effort=effort), pixels).pictures == pictures
+def test_the_effort_says_how_many_pictures(rounding, effort, pixels, pictures):
+    """A budget of pixels, and no fewer pictures than it takes to learn anything.
+
+    Biases alone take fewer.
+    """
+    recipe = Recipe(rounding=rounding, effort=effort)
+    assert Schedule.of(recipe, pixels).pictures == pictures
 
 
 def test_a_recipe_has_priority_over_the_effort():
@@ -26,7 +32,8 @@ def test_a_recipe_has_priority_over_the_effort():
     asked = Schedule.of(Recipe(pictures_seen=70, rate=0.03), 192 * 192)
     assert (asked.pictures, asked.weight_rate) == (70, 0.03)
     assert Schedule.of(Recipe(pictures_seen=100), 1).weight_rate == pytest.approx(0.02)
-    assert Schedule.of(TUNED, 192 * 192) == Schedule.of(Recipe(effort="thorough"), 192 * 192)
+    learned = Recipe(effort="thorough", rounding="learned")
+    assert Schedule.of(TUNED, 192 * 192) == Schedule.of(learned, 192 * 192)
 
 
 def test_rates_rise_and_fall():

@@ -1,8 +1,10 @@
 """Weights and biases trained at once against the float model."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
+import onnx_ir as ir
 
 from tests.passes.helpers import run_model
 from tests.zqc.tuning.nets import BITS, GRIDS, networks
@@ -18,14 +20,16 @@ from zqc.tuning.tune import tune
 SCHEDULE = Schedule(pictures=400, weight_rate=0.02)
 
 
-def tuned(*, seed=0, pictures=32, progress=None, schedule=SCHEDULE, objective=USUAL, store=None):
+def tuned(
+    *, seed=0, pictures=32, progress=None, schedule=SCHEDULE, objective=USUAL, store=None, bits=BITS
+):
     """A float model, the same quantized before and after training, and pictures it never saw."""
     model, quantized, x = networks()
     batches = Batches.of(ImageSet.of_tensors(x[:pictures], "noise"), model)
     new = tune(
         model,
         quantized,
-        BITS,
+        bits,
         list(GRIDS),
         batches,
         schedule=schedule,
@@ -50,6 +54,21 @@ def test_outputs_come_nearer_on_pictures_that_were_not_seen():
     """With 3 and 4 bits: less than four fifths of the error of rounding to the nearest."""
     model, before, after, unseen = tuned()
     assert error(model, after, unseen) < 0.8 * error(model, before, unseen)
+
+
+def test_biases_alone():
+    """Without layers whose weights are trained every weight stays, and biases do make up."""
+    dampened = replace(USUAL, dampening=0.1)  # which pulls at weights alone
+    model, before, after, unseen = tuned(bits={}, objective=dampened)
+    assert error(model, after, unseen) < error(model, before, unseen)
+    kinds = {
+        value.dtype
+        for name, value in before.graph.initializers.items()
+        if not np.array_equal(
+            after.graph.initializers[name].const_value.numpy(), value.const_value.numpy()
+        )
+    }
+    assert kinds == {ir.DataType.INT32}
 
 
 def test_the_same_seed_gives_the_same_integers():
@@ -92,4 +111,4 @@ def test_a_graph_that_cannot_be_differentiated_is_left_as_it_is(monkeypatch, cap
     monkeypatch.setattr(module, "graphs", refused)
     _, before, after, _ = tuned(progress=Lines(sys.stdout))
     assert after is before
-    assert "not learned, only rounded: the shape of t" in capsys.readouterr().out
+    assert "Nothing is learned, weights are only rounded: the shape of t" in capsys.readouterr().out
