@@ -28,7 +28,7 @@ from zqc.progress import Progress
 from zqc.quantization.candidates import Candidate, calibrated, means_source
 from zqc.quantization.equalize import equalize
 from zqc.quantization.prepare import excluded_nodes, prepare, single_bits
-from zqc.quantization.quantize import bits_by_layer, quantize, refit
+from zqc.quantization.quantize import bits_by_layer, noise_between, quantize, refit
 from zqc.recipe.plan import Plan
 from zqc.statistics.batchnorm import LayerStatistics, with_sums
 from zqc.tuning.objective import Objective
@@ -126,7 +126,7 @@ def run(
     chooses = recipe.chooses_bits or mixes_bits(recipe)
     learns = learn and recipe.learns
     # What needs a calibrated model and goes on with it.
-    more = chooses or recipe.refits or learns
+    more = chooses or recipe.refits or recipe.minds_noise or learns
 
     candidates: list[Candidate] = []
     files: list[Written] = []
@@ -145,6 +145,9 @@ def run(
     if not more:
         return Outcome(candidate, files[best], agreements[best], plan.bits_of)
 
+    if recipe.minds_noise:
+        with progress.stage("Measuring the noise of inputs"):
+            candidate = _with_noise(candidate, files[best] if files else None, batches, plan)
     bits_of = dict(plan.bits_of)
     if chooses:
         with progress.stage("Choosing bits by layer"):
@@ -153,7 +156,7 @@ def run(
     if recipe.refits:
         with progress.task("Refitting", len(weighted_layers(float_model.graph))) as task:
             quantized = refit(float_model, ranges, plan, batches, bits_of=bits_of, task=task)
-    elif files and not chooses:
+    elif files and not (chooses or recipe.minds_noise):
         quantized = files[best].quantized
     else:
         with progress.stage("Quantizing"):
@@ -174,6 +177,16 @@ def run(
     file = _written(loaded, quantized, batches, plan, metadata)
     (agreement,) = _compared(loaded, [file], plan, progress)
     return Outcome(candidate, file, agreement, bits_of, learned, interrupted)
+
+
+def _with_noise(
+    candidate: Candidate, file: Written | None, batches: Batches, plan: Plan
+) -> Candidate:
+    """A candidate that knows what quantization, as in a file of it, adds to the layers' inputs."""
+    model, ranges, means = candidate.model, candidate.ranges, candidate.means
+    quantized = quantize(model, ranges, plan, means=means) if file is None else file.quantized
+    noise = noise_between(model, quantized, batches, plan)
+    return replace(candidate, ranges=ranges.with_noise(noise))
 
 
 def _tuned(

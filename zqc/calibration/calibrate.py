@@ -19,7 +19,7 @@ from zqc.calibration.collect import CalibrationStatistics, collect
 from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
 from zqc.calibration.inside_activations import inside_activations
-from zqc.calibration.second_moments import Fold
+from zqc.calibration.second_moments import Fold, Noise
 from zqc.calibration.sensitivity import Sensitivity, sensitivities, weighted
 from zqc.calibration.thresholds import Method, choose_grid, grid_up_to
 from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
@@ -71,6 +71,10 @@ class Ranges:
     def with_moments(self, folds: tuple[Fold, ...]) -> Ranges:
         """The same with other moments of the layers' inputs."""
         return replace(self, statistics=replace(self.statistics, folds=folds))
+
+    def with_noise(self, noise: Noise) -> Ranges:
+        """The same with what quantization adds to the layers' inputs."""
+        return replace(self, statistics=replace(self.statistics, noise=noise))
 
 
 def calibrate(

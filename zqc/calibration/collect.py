@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from passes.analysis.topology import weighted_layers
 from passes.graph import name_of
 from zqc.calibration.histogram import Histogram, add, empty, merged
-from zqc.calibration.second_moments import Fold, RunningMoments, SecondMoments, input_columns
+from zqc.calibration.second_moments import (
+    Fold,
+    Noise,
+    RunningMoments,
+    SecondMoments,
+    input_columns,
+)
 from zqc.calibration.tensor_reader import TensorReader
 from zqc.errors import RuntimeFailure
 
@@ -52,15 +58,17 @@ class CalibrationStatistics:
         tensors: By name of the tensor.
         folds: Moments of the layers' inputs in parts of the set: a part for each kind of pictures;
             of one kind, every other batch. One part where there is one batch.
+        noise: What quantization adds to the layers' inputs, as far as that is known.
     """
 
     tensors: dict[str, TensorStatistics]
     folds: tuple[Fold, ...]
+    noise: Noise = field(default_factory=dict)
 
     @property
     def moments(self) -> SecondMoments:
-        """By name of the layer: E[x xᵀ] of its inputs, see ``input_moments``."""
-        return SecondMoments(self.folds)
+        """By name of the layer: E[x xᵀ] of its inputs with their noise, see ``input_moments``."""
+        return SecondMoments(self.folds, self.noise)
 
 
 def collect(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -58,21 +59,28 @@ Fold = Mapping[str, Moments]
 """Of one part of the calibration set, by name of the layer."""
 
 
+Noise = Mapping[str, NDArray[np.float64]]
+"""Variance of what quantization adds to a layer's columns, (groups, blocks, K), by its name."""
+
+
 class SecondMoments(Mapping[str, NDArray[np.float64]]):
     """M of each layer over the samples of several folds, computed when it is asked for.
 
     Args:
         folds: The folds, all of the same layers.
+        noise: What comes on top of the samples, independent of them and of each other; nothing for
+            layers that are not there.
     """
 
-    def __init__(self, folds: Sequence[Fold]) -> None:
+    def __init__(self, folds: Sequence[Fold], noise: Noise = MappingProxyType({})) -> None:
         self._folds = folds
+        self._noise = noise
 
     def __getitem__(self, layer: str) -> NDArray[np.float64]:
         """M of a layer."""
         if layer not in self:
             raise KeyError(layer)
-        return Moments.together([fold[layer] for fold in self._folds]).second
+        return noisy([fold[layer] for fold in self._folds], self._noise.get(layer)).second
 
     def __contains__(self, layer: object) -> bool:
         """Whether there is such a layer; nothing is computed for it."""
@@ -85,6 +93,15 @@ class SecondMoments(Mapping[str, NDArray[np.float64]]):
     def __len__(self) -> int:
         """The number of layers."""
         return len(self._folds[0]) if self._folds else 0
+
+
+def noisy(parts: Sequence[Moments], noise: NDArray[np.float64] | None) -> Moments:
+    """The moments of all parts together, and of noise on every column, see ``Noise``."""
+    moments = Moments.together(parts)
+    if noise is None:
+        return moments
+    columns = moments.mean.shape[-1]
+    return replace(moments, second=moments.second + noise[..., np.newaxis] * np.eye(columns))
 
 
 class RunningMoments:

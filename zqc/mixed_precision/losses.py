@@ -25,6 +25,7 @@ from passes.layers import along, layer_of, output_axis
 from passes.quantize.quantize_weights import rounded_weight
 from zqc.calibration.collect import CalibrationStatistics
 from zqc.calibration.histogram import Histogram
+from zqc.calibration.second_moments import noisy
 from zqc.calibration.sensitivity import Sensitivity
 
 Losses = dict[str, dict[int, float]]
@@ -70,7 +71,8 @@ def weight_losses(
         layer = layer_of(node)
         if not (name in widths and name in fisher_diagonal and source in grids) or layer is None:
             continue
-        folds = [fold[name] for fold in statistics.folds if name in fold]
+        noise = statistics.noise.get(name)
+        folds = [noisy([fold[name]], noise) for fold in statistics.folds if name in fold]
         losses[name] = {}
         for bits in widths[name]:
             if bits == FLOAT_BITS:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from passes.analysis.topology import weighted_layers
 from passes.graph import name_of
 from zqc.calibration.second_moments import input_columns
 from zqc.calibration.tensor_reader import TensorReader
@@ -62,26 +63,68 @@ def paired_inputs(
     Raises:
         RuntimeFailure: ONNX Runtime failed.
     """
-    names, twins = ([name_of(node.inputs[0]) for node in of] for of in zip(*layers, strict=True))
-    exact = TensorReader(model, names, threads=threads)
-    rounded = TensorReader(quantized, twins, threads=threads, optimize=False)
     sums: list[list[NDArray[np.float64]]] = []
     total = 0
-    for batch in batches:
-        x, y = exact(batch), rounded(batch)
-        count = samples * len(batch)
-        new = [
-            _sums(
-                node,
-                x[name_of(node.inputs[0])],
-                y[name_of(twin.inputs[0])],
-                generator.random(count),
-            )
-            for node, twin in layers
-        ]
+    for size, read in _read(model, quantized, layers, batches, threads):
+        count = samples * size
+        new = [_sums(node, x, y, generator.random(count)) for node, x, y in read]
         sums = [list(map(np.add, *pair)) for pair in zip(sums, new, strict=True)] if sums else new
         total += count
     return [_inputs([each / total for each in of]) for of in sums]
+
+
+def input_noise(
+    model: ir.Model,
+    quantized: ir.Model,
+    batches: Iterable[NDArray[np.float32]],
+    *,
+    samples: int,
+    generator: np.random.Generator,
+    threads: int | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """Measure the variance of what quantization adds to the inputs of the layers.
+
+    Args: As ``paired_inputs``, for all layers that both models have.
+
+    Returns:
+        By name of the layer, for each of its columns, shape (groups, blocks, K); nothing for layers
+        without columns (``input_columns``).
+
+    Raises:
+        RuntimeFailure: ONNX Runtime failed.
+    """
+    twins = {node.name: node for node in quantized.graph}
+    nodes = [node for node in weighted_layers(model.graph) if node.name in twins]
+    layers = [(node, twins[node.name]) for node in nodes]
+    sums: dict[str, NDArray[np.float64]] = {}
+    total = 0
+    for size, read in _read(model, quantized, layers, batches, threads):
+        count = samples * size
+        for node, x, y in read:
+            added = input_columns(node, y - x, generator.random(count))
+            if added is not None:
+                new = [np.sum(p, -1, dtype=np.float64) for p in (added, np.square(added))]
+                sums[node.name or ""] = sums.get(node.name or "", 0.0) + np.stack(new)
+        total += count
+    means = {name: of / total for name, of in sums.items()}
+    return {name: np.maximum(square - mean**2, 0) for name, (mean, square) in means.items()}
+
+
+def _read(
+    model: ir.Model,
+    quantized: ir.Model,
+    layers: Sequence[tuple[ir.Node, ir.Node]],
+    batches: Iterable[NDArray[np.float32]],
+    threads: int | None,
+) -> Iterator[tuple[int, list[tuple[ir.Node, NDArray[np.float32], NDArray[np.float32]]]]]:
+    """For each batch how many pictures it has, and each layer with what it reads in both models."""
+    pairs = [(node, name_of(node.inputs[0]), name_of(twin.inputs[0])) for node, twin in layers]
+    exact = TensorReader(model, [name for _, name, _ in pairs], threads=threads)
+    names = [name for _, _, name in pairs]
+    rounded = TensorReader(quantized, names, threads=threads, optimize=False)
+    for batch in batches:
+        x, y = exact(batch), rounded(batch)
+        yield len(batch), [(node, x[name], y[twin]) for node, name, twin in pairs]
 
 
 def _sums(

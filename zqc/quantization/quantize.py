@@ -15,6 +15,7 @@ from passes.arithmetic import FLOAT_BITS, Grid
 from zqc.calibration.calibrate import Ranges
 from zqc.pictures.batches import Batches
 from zqc.progress import Task
+from zqc.quantization.paired_inputs import input_noise
 from zqc.quantization.reconstruct import reconstruct
 from zqc.recipe.plan import Plan
 from zqc.recipe.recipe import Recipe
@@ -24,6 +25,10 @@ Means = Mapping[str, NDArray[np.float64]]
 
 _REFIT_SAMPLES = 256
 """Output positions per picture at which the inputs of layers are looked at again."""
+
+_NOISY_PICTURES, _NOISY_SAMPLES = 8, 512
+"""Pictures, and output positions of each, by which the noise of inputs is measured: numbers, not
+matrices. One picture at a time: what all layers read in both models takes memory."""
 
 
 def quantize_activations(model: ir.Model, grids: Mapping[str, Grid], plan: Plan) -> ir.Model:
@@ -69,6 +74,20 @@ def quantize(
     )(quantized)
     RemoveUnusedNodesPass()(quantized)
     return quantized
+
+
+def noise_between(
+    model: ir.Model, quantized: ir.Model, batches: Batches, plan: Plan
+) -> dict[str, NDArray[np.float64]]:
+    """Return what quantization adds to the layers' inputs, by ``input_noise`` on a few pictures."""
+    return input_noise(
+        model,
+        quantized,
+        Batches.of(batches.pictures, model, most=1).first(_NOISY_PICTURES),
+        samples=_NOISY_SAMPLES,
+        generator=np.random.default_rng(plan.recipe.seed),
+        threads=plan.threads,
+    )
 
 
 def refit(

@@ -344,6 +344,12 @@ class Recipe:
         return self.rounding == "refitted" or self.bias_correction == "outputs"
 
     @property
+    def minds_noise(self) -> bool:
+        """Whether weights are rounded for inputs with the noise that quantization adds to them."""
+        few = self.chooses_bits or self.weight_bits < self.most_bits
+        return few and self.rounding != "nearest" and not self.refits
+
+    @property
     def log_affine(self) -> bool:
         """Whether weights of few bits have levels that are closer near zero."""
         if self.weight_levels == "auto":

@@ -170,6 +170,16 @@ def test_several_folds_are_one_set(rng):
     assert "a" not in SecondMoments([])
 
 
+def test_noise_comes_on_top(rng):
+    """The moments of rows to which independent noise is added (2 %); other layers have none."""
+    x, deviations = rng.normal(0.3, 1, (200_000, 3)), np.array([0.2, 0.5, 1.0])
+    noisy = moments_of(x + rng.normal(size=x.shape) * deviations).second
+    fold = {"a": moments_of(x), "b": moments_of(x)}
+    found = SecondMoments([fold], {"a": np.square(deviations).reshape(1, 1, 3)})
+    np.testing.assert_allclose(found["a"], noisy, rtol=0.02, atol=0.01)
+    assert found["b"] is fold["b"].second
+
+
 def moments_of(x):
     """Those of rows, as one group and one block."""
     return Moments((x.T @ x / len(x))[np.newaxis, np.newaxis], x.mean(axis=0)[None, None], len(x))

@@ -8,7 +8,7 @@ from passes.analysis.topology import weighted_layers
 from passes.arithmetic import Grid
 from tests.passes.helpers import build_model
 from zqc.calibration.second_moments import input_columns
-from zqc.quantization.paired_inputs import paired_inputs
+from zqc.quantization.paired_inputs import input_noise, paired_inputs
 
 GRID = Grid(2, 4, True)
 SAMPLES = 50
@@ -64,6 +64,30 @@ def test_they_are_the_moments_of_the_columns(rng, call, shape):
     np.testing.assert_allclose(found.covariance, y @ turned, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.drift, (x - y) @ turned, rtol=1e-5, atol=1e-5)
     assert np.abs(found.drift).max() > 1e-3
+
+
+def test_noise_is_the_variance_of_what_quantization_adds(rng):
+    """Of every column, around its mean, in float64 (1e-5); nothing for layers without columns."""
+    model = build_model(
+        "(float[n,4,6,6] x) => (float[n,c,h,w] y) { a = Conv(x, w) y = ConvTranspose(a, v) }",
+        w=rng.normal(size=(3, 4, 3, 3)).astype(np.float32),
+        v=rng.normal(size=(3, 2, 2, 2)).astype(np.float32),
+    )
+    quantized = model.clone()
+    QuantizeActivations({"x": GRID})(quantized)
+    batches = [rng.normal(0.5, 1, (n, 4, 6, 6)).astype(np.float32) for n in (3, 2)]
+    seeded = {"samples": SAMPLES, "generator": np.random.default_rng(0), "threads": 1}
+    found = input_noise(model, quantized, batches, **seeded)
+    assert list(found) == ["make_a"]
+    again, added = np.random.default_rng(0), []
+    for batch in batches:
+        error = GRID.nearest(batch) - batch
+        positions = again.random(SAMPLES * len(batch))
+        again.random(SAMPLES * len(batch))  # those of the layer without columns
+        added.append(input_columns(next(iter(model.graph)), error, positions))
+    expected = np.concatenate(added, axis=-1).astype(np.float64).var(axis=-1)
+    assert expected.shape == (1, 1, 36)
+    np.testing.assert_allclose(found["make_a"], expected, rtol=1e-5)
 
 
 def test_layers_without_columns_have_means_per_channel(rng):
