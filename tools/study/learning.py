@@ -9,6 +9,7 @@ a detector and seed have the same calibration set. Every row adds something to t
 - ``nearest``: weights and biases rounded to the nearest integer;
 - ``compensated``: each layer's weights make up for what was rounded before in the same layer;
 - ``sequential``: and for what the layers before have become (``--rounding refitted``);
+- ``biases``: compensated, then all biases trained (``--bias-correction learned``);
 - ``learned``: compensated, then all weights and biases trained; every tensor's error counts by its
   own variance;
 - ``+ Fisher``: and by what the outputs lose by it, channel by channel;
@@ -68,6 +69,7 @@ ROWS: Mapping[str, Row] = {
     ),
     "compensated": Row({**_UNIFORM, "rounding": "compensated"}),
     "sequential": Row({**_UNIFORM, "rounding": "refitted"}),
+    "biases": Row({**_UNIFORM, "rounding": "compensated", "bias_correction": "learned"}),
     "learned": Row(_LEARNED, Objective(fisher=False, agreement=0.0)),
     "+ Fisher": Row(_LEARNED, Objective(agreement=0.0)),
     "+ detections": Row(_LEARNED, Objective(filtered=False)),

@@ -14,6 +14,9 @@ from passes.graph import name_of
 from zqc.calibration.second_moments import input_columns
 from zqc.calibration.tensor_reader import TensorReader
 
+_Read = tuple[ir.Node, NDArray[np.float32], NDArray[np.float32]]
+"""A layer of the float model, and what it reads there and in the quantized one."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -116,8 +119,8 @@ def _read(
     layers: Sequence[tuple[ir.Node, ir.Node]],
     batches: Iterable[NDArray[np.float32]],
     threads: int | None,
-) -> Iterator[tuple[int, list[tuple[ir.Node, NDArray[np.float32], NDArray[np.float32]]]]]:
-    """For each batch how many pictures it has, and each layer with what it reads in both models."""
+) -> Iterator[tuple[int, list[_Read]]]:
+    """For each batch how many pictures it has, and what all layers read."""
     pairs = [(node, name_of(node.inputs[0]), name_of(twin.inputs[0])) for node, twin in layers]
     exact = TensorReader(model, [name for _, name, _ in pairs], threads=threads)
     names = [name for _, _, name in pairs]

@@ -109,7 +109,8 @@ class Recipe:
             means of the inputs over the pictures, or outputs measured with all layers before
             quantized; or learned: all biases are trained against the float model. Auto is the
             statistics where pictures are synthesised from them, else the pictures; and from there
-            on, but at quick effort, learned where activations have fewer than 8 bits.
+            on, where the rounding is auto, too, and the effort not quick, learned where activations
+            have fewer than 8 bits.
         second_moments: Whether the deviation that quantization changes is corrected as well.
         channel_outputs: Whether every channel of what the last layers put out has a step of its
             own, so that box offsets do not share the one of the logits.
@@ -345,9 +346,13 @@ class Recipe:
 
     @property
     def minds_noise(self) -> bool:
-        """Whether weights are rounded for inputs with the noise that quantization adds to them."""
+        """Whether weights are rounded for inputs with the noise that quantization adds to them.
+
+        With 8-bit activations it is that of weights alone, which goes with the inputs: it gains
+        nothing there.
+        """
         few = self.chooses_bits or self.weight_bits < self.most_bits
-        return few and self.rounding != "nearest" and not self.refits
+        return self.few_bits and few and self.rounding != "nearest" and not self.refits
 
     @property
     def log_affine(self) -> bool:
@@ -364,8 +369,8 @@ class Recipe:
     @property
     def learns(self) -> bool:
         """Whether biases are trained against the float model, if not weights as well."""
-        if self.bias_correction == "auto":
-            return self.learns_weights or (self.few_bits and self.effort != "quick")
+        if self.rounding == self.bias_correction == "auto":
+            return self.few_bits and self.effort != "quick"
         return self.learns_weights or self.bias_correction == "learned"
 
     @property

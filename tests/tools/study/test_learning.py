@@ -13,10 +13,11 @@ def test_every_row_is_a_recipe(name):
     row = ROWS[name]
     recipe = zqc.Recipe(**row.options, **bits_of("W2A4"))
     assert (recipe.bits, recipe.act_bits) == (2, 4)
-    assert recipe.learns == (name == "learned" or name.startswith("+"))
+    assert recipe.learns_weights == (name == "learned" or name.startswith("+"))
+    assert recipe.learns == (recipe.learns_weights or name == "biases")
 
 
-def test_the_last_rows_are_what_compile_does():
+def test_the_last_rows_are_what_learned_rounding_does():
     """With the usual loss: those before it with uniform levels, and the same bits everywhere."""
     *_, last, mixed, levels = ROWS.values()
     assert last.objective == mixed.objective == levels.objective == USUAL

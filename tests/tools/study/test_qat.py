@@ -12,7 +12,7 @@ from zqc.tuning.objective import USUAL, Objective
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_a_recipe(row):
-    """All but the first learn, and the default is what compile does."""
+    """All but the first learn, and the default is what learned rounding does."""
     recipe = Recipe(**ROWS[row])
     assert recipe.learns == (row != "not trained")
     assert (Objective.of(recipe) == USUAL) == (row in ("not trained", list(ROWS)[3]))

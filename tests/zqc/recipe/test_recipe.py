@@ -112,7 +112,8 @@ def test_where_levels_can_be():
         ({}, ""),
         ({"act_bits": 4, "effort": "quick"}, ""),
         ({"act_bits": 4}, "biases"),
-        ({"act_bits": 4, "rounding": "refitted"}, "biases"),
+        ({"act_bits": 4, "rounding": "refitted"}, ""),
+        ({"act_bits": 4, "rounding": "refitted", "bias_correction": "learned"}, "biases"),
         ({"act_bits": 4, "bias_correction": "pictures"}, ""),
         ({"bits": 3, "act_bits": 4}, "weights"),
         ({"act_bits": 4, "effort": "thorough"}, "weights"),
@@ -122,7 +123,10 @@ def test_where_levels_can_be():
     ],
 )
 def test_what_is_learned(options, learned):
-    """Biases where activations have few bits, weights where they do as well or time is given."""
+    """Biases where activations have few bits, weights where they do as well or time is given.
+
+    Nothing where it is said how either is found without learning.
+    """
     recipe = Recipe(**options)
     assert recipe.learns == bool(learned)
     assert recipe.learns_weights == (learned == "weights")
