@@ -219,7 +219,7 @@ def compile_model(
         images: Pictures to calibrate with instead of synthesised ones: a folder, an ``.npz``, an
             array of tensors (float N,C,H,W) or pixels (uint8 N,H,W,C), arrays or dicts of them one
             after another, or ONNX Runtime's ``CalibrationDataReader``.
-        labels: What these pictures show, where weights are learned: COCO's .json, or a folder of
+        labels: What these pictures show, where something is learned: COCO's .json, or a folder of
             YOLO's .txt or Pascal VOC's .xml. The detector's own loss counts then.
         statistics: Trained weights (.pt, .safetensors, .weights), a twin of the model with
             BatchNorm, or a statistics card, to synthesise from.

@@ -63,7 +63,7 @@ def command_line(
 def _learns_otherwise(recipe: Recipe) -> bool:
     """Whether weights are learned in a way that ``zqc compile`` has no options for."""
     default = Recipe()
-    return recipe.learns and any(
+    return recipe.learns_weights and any(
         getattr(recipe, name) != getattr(default, name) for name in LEARNING
     )
 

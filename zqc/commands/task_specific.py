@@ -32,7 +32,7 @@ def refuse_noise(recipe: Recipe, why: str = "--no-statistics asks for noise") ->
 
 
 def learning_loss(loaded: LoadedModel, detector: Detector, recipe: Recipe) -> DetectorLoss | None:
-    """How the outputs are read where weights are learned; None where that is not known or asked.
+    """How the outputs are read where something is learned; None where that is not known or asked.
 
     Raises:
         OptionError: A term of the loss that needs it is to count, and it is not known.

@@ -130,7 +130,7 @@ class Recipe:
             stretched. Auto is as the detector's family usually has it.
         inputs: Values of inputs beside the picture by name, row by row, or one for all; those that
             are not there have the usual ones.
-        loss_weights: Where weights are learned, what terms of the loss count, by their names; those
+        loss_weights: What terms of the loss count where something is learned, by their names; those
             that are not there count what they usually do, see ``zqc.tuning.objective``.
         pictures_seen: How many pictures are looked at, each as often as it takes; None leaves it to
             the effort.
@@ -493,7 +493,7 @@ TUNED = Recipe(effort="thorough", rounding="learned")
 """What ``zqc tune`` begins with: ``--effort thorough`` of ``zqc compile``, whatever the bits."""
 
 LEARNING = ("loss_weights", "pictures_seen", "rate", "ema")
-"""The fields that only say how weights are learned."""
+"""The fields that only say how something is learned."""
 
 PRESETS: Mapping[str, Recipe] = MappingProxyType(
     {

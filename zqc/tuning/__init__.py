@@ -1,1 +1,1 @@
-"""Learned rounding: weights and biases of a quantized model trained against the float model."""
+"""Learning: biases, or weights and biases, of a quantized model trained against the float model."""
