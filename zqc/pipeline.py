@@ -109,7 +109,7 @@ def run(
         keep_moments: Whether the candidate that is taken can be quantized once more.
         learn: Whether what the recipe wants learned is; else it is as learning begins, which takes
             seconds.
-        detector: How the outputs are read, where something is learned; None where unknown.
+        detector: How the outputs are read; None where that is unknown or makes no difference.
         store: Where it is kept how far learning is; None for nowhere.
 
     Raises:
@@ -132,7 +132,9 @@ def run(
     files: list[Written] = []
     with progress.task("Calibrating", len(batches) * len(equalized)) as task:
         for one in equalized:
-            candidate = calibrated(one, plan, batches, means_from, analytic, task=task)
+            candidate = calibrated(
+                one, plan, batches, means_from, analytic, detector=detector, task=task
+            )
             if len(equalized) > 1 or not more:
                 float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
                 quantized = quantize(float_model, ranges, plan, means=means)
@@ -151,7 +153,9 @@ def run(
     bits_of = dict(plan.bits_of)
     if chooses:
         with progress.stage("Choosing bits by layer"):
-            bits_of |= chosen_bits(candidate, loaded, plan, batches, metadata=metadata)
+            bits_of |= chosen_bits(
+                candidate, loaded, plan, batches, metadata=metadata, detector=detector
+            )
     float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
     if recipe.refits:
         with progress.task("Refitting", len(weighted_layers(float_model.graph))) as task:

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from tools.paths import DETECTOR
 from zqc import pipeline
+from zqc.autodiff.shapes import fixed_copy
 from zqc.commands.detector import detector_of
 from zqc.detection.losses.known import loss_of
 from zqc.errors import ZqcError
@@ -52,7 +53,7 @@ from zqc.tuning.goals import Goals, reader
 from zqc.tuning.objective import Objective
 from zqc.tuning.step import BETA1, BETA2, MOMENTS, SCALARS, Graphs, weight_name
 from zqc.tuning.training import first_state
-from zqc.tuning.tune import counted_tensors, fixed_copy, training_graphs
+from zqc.tuning.tune import counted_tensors, training_graphs
 
 FEATURES, ALL = Objective(agreement=0.0), Objective(detection=1.0, heads=1.0)
 RATES = (0.006, 0.002, 1 / (1 - BETA2), 1e-12)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
+
+from passes.lower.fixed_batch import FixedBatch
 
 _AS_THE_INPUT = frozenset(
     {
@@ -23,6 +27,20 @@ def infer_shapes(model: ir.Model) -> None:
     ShapeInferencePass()(model)
     while _filled(model.graph):
         ShapeInferencePass()(model)
+
+
+def fixed_copy(model: ir.Model, size: int) -> ir.Model:
+    """A copy for batches of one size, its shapes inferred."""
+    copy = model.clone()
+    FixedBatch(size)(copy)
+    infer_shapes(copy)
+    return copy
+
+
+def are_static(names: Sequence[str], values: Mapping[str, ir.Value]) -> bool:
+    """Whether all of some values are there, and their shapes are known numbers."""
+    shapes = [values[name].shape if name in values else None for name in names]
+    return all(shape is not None and shape.is_static() for shape in shapes)
 
 
 def _filled(graph: ir.Graph) -> bool:

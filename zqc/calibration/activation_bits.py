@@ -9,7 +9,8 @@ from passes.arithmetic import Grid
 from zqc.allocation import Budget, Costs, allocate
 from zqc.calibration.collect import TensorStatistics
 from zqc.calibration.distances import mean_error
-from zqc.calibration.sensitivity import Sensitivity, weighted
+from zqc.calibration.sensitivity import weighted
+from zqc.calibration.squared_gradients import Sensitivity
 
 
 def best_bits(

@@ -20,8 +20,10 @@ from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.calibration.histogram import Histogram, without_outliers
 from zqc.calibration.inside_activations import inside_activations
 from zqc.calibration.second_moments import Fold, Noise
-from zqc.calibration.sensitivity import Sensitivity, sensitivities, weighted
+from zqc.calibration.sensitivity import sensitivities, weighted
+from zqc.calibration.squared_gradients import Sensitivity
 from zqc.calibration.thresholds import Method, choose_grid, grid_up_to
+from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
 from zqc.progress import Task
 from zqc.recipe.plan import Plan
@@ -83,6 +85,7 @@ def calibrate(
     batches: Batches,
     plan: Plan,
     *,
+    detector: DetectorLoss | None = None,
     task: Task,
 ) -> Ranges:
     """Choose a grid for every tensor from its values over the pictures.
@@ -105,6 +108,7 @@ def calibrate(
         points: Its quantization points.
         batches: The calibration set.
         plan: Its bits, and how thresholds and shifts are chosen.
+        detector: How the outputs are read, where that is known, see ``sensitivities``.
         task: Advanced by the number of pictures.
 
     Raises:
@@ -120,6 +124,7 @@ def calibrate(
             model,
             tensors,
             batches.first(SENSITIVITY_PICTURES),
+            detector=detector,
             seed=recipe.seed,
             threads=threads,
         )

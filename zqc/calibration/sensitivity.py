@@ -5,13 +5,13 @@ For outputs z, scaled to unit deviation, and a tensor a, the expectation over ra
 error δ of a, independent from value to value, costs E|δz|² = Σ E[δ²]·Σ (∂z/∂a)². These are the
 label-free Hessian scores of Sony's Model Compression Toolkit (EPTQ), per value instead of per
 layer, and the diagonal Fisher weights of Reg-PTQ (CVPR 2024) with the outputs in the place of the
-loss.
+loss. Where it is known how the outputs are read, what is found counts besides, as in its loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -21,7 +21,10 @@ from passes.analysis.topology import expectations, last_layers, weighted_layers
 from passes.graph import values_by_name, with_outputs
 from passes.operators import SAME_GRID, SQUASHING
 from zqc.autodiff.engine import backward, refusals
-from zqc.calibration.histogram import BINS, Histogram, add, empty, widen
+from zqc.calibration.detection_sensitivity import detection_sensitivities
+from zqc.calibration.histogram import BINS, Histogram, widen
+from zqc.calibration.squared_gradients import Sensitivity, measured, together
+from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.errors import InputShapeError, UnsupportedOperatorError
 from zqc.pictures.model_input import input_name
 from zqc.runtime import session
@@ -33,30 +36,12 @@ _PRIOR = 32
 """In a group of so many values its own mean counts as much as that of the whole tensor."""
 
 
-@dataclass(frozen=True)
-class Sensitivity:
-    """What the outputs lose by errors of one tensor.
-
-    The unit is the mean square of the outputs, each of which has deviation 1, summed over them.
-
-    Attributes:
-        squares: By value of the tensor, the sum of the squared gradients.
-        counts: The number of those values.
-        fisher_diagonal: Per channel (axis 1), shape (C,), of everything, shape (1,), below rank 2:
-            the sum over a picture's positions of the squared gradients, the mean over pictures.
-            Times the mean squared error of the channel's values it is the loss.
-    """
-
-    squares: Histogram
-    counts: Histogram
-    fisher_diagonal: NDArray[np.float64]
-
-
 def sensitivities(
     model: ir.Model,
     tensors: Sequence[str],
     batches: Sequence[NDArray[np.float32]],
     *,
+    detector: DetectorLoss | None = None,
     seed: int,
     vectors: int = 2,
     threads: int | None = None,
@@ -68,12 +53,18 @@ def sensitivities(
     What enters an operator without a gradient is taken for an output, too: nothing is known of
     what it makes of errors.
 
+    With a detector, the sensitivities are the mean of those of the outputs, of the boxes and of
+    the classes that are found (``detection_sensitivities``), each of which loses as much where the
+    error of every tensor is the same share of its variance: our choice, see docs/results.md.
+
     Args:
         model: A float model with one input, BatchNormalization folded.
         tensors: Names of inputs or intermediate tensors.
-        batches: Input tensors (N, C, H, W); each is run twice. A few pictures are enough.
+        batches: Input tensors (N, C, H, W); each is run twice, with a detector three times. A few
+            pictures are enough.
+        detector: How the outputs are read, where that is known.
         seed: Of the random signs.
-        vectors: Vectors of random signs per picture.
+        vectors: Vectors of random signs per picture; one where detections have some as well.
         threads: Threads of ONNX Runtime.
 
     Returns:
@@ -98,26 +89,19 @@ def sensitivities(
     scales, shapes = _scales(model, source, last, batches, threads)
     computed = [name for name in tensors if name != source]
     runner = session.load(graph, outputs=[*computed, *gradients.values()], threads=threads)
-    found = {name: Sensitivity(_nothing(), empty(), np.zeros(1)) for name in gradients}
-    asked = set(tensors)
+    found: tuple[dict[str, Sensitivity], ...] = ()
+    if detector is not None:
+        found = detection_sensitivities(
+            model, tensors, list(gradients), batches, detector, seed=seed, threads=threads
+        )
     generator = np.random.default_rng(seed)
-    pictures = sum(len(batch) for batch in batches) * vectors
-    for batch, shape in zip(batches, shapes, strict=True):
-        for _ in range(vectors):
-            feeds = {source: batch} | {
-                seeds[name]: _signs(generator, shape[name]) * scales[name] for name in last
-            }
-            outputs = {source: batch, **runner(feeds)}
-            for name, gradient in gradients.items():
-                squares = np.square(outputs[gradient].astype(np.float64))
-                old = found[name]
-                diagonal = old.fisher_diagonal + _per_channel(squares) / pictures
-                found[name] = replace(old, fisher_diagonal=diagonal)
-                if name in asked:
-                    values = outputs[name].astype(np.float32, copy=False)
-                    counted = add(old.squares, values, squares), add(old.counts, values)
-                    found[name] = Sensitivity(*counted, diagonal)
-    return found
+    feeds = (
+        {source: batch}
+        | {seeds[name]: _signs(generator, shape[name]) * scales[name] for name in last}
+        for batch, shape in zip(batches, shapes, strict=True)
+        for _ in range(1 if found else vectors)
+    )
+    return together([measured(runner, source, tensors, gradients, feeds), *found])
 
 
 def heads(graph: ir.Graph) -> list[ir.Value]:
@@ -246,15 +230,5 @@ def _differentiated(
     return copy, {v.name or "": s.name or "" for v, s in seeds.items()}, named
 
 
-def _nothing() -> Histogram:
-    return replace(empty(), counts=np.zeros(BINS))
-
-
 def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return generator.choice(np.array([-1, 1], np.float32), shape)
-
-
-def _per_channel(squares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums over everything but the channels."""
-    axes = (0, *range(2, squares.ndim)) if squares.ndim > 1 else None
-    return np.atleast_1d(squares.sum(axis=axes))

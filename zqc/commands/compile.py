@@ -34,7 +34,7 @@ from zqc.commands.inputs import CalibrationSource
 from zqc.commands.judged import Judged, is_better, judge_compiled
 from zqc.commands.memory_bound import asked_memory, batches_within
 from zqc.commands.origin import Origin
-from zqc.commands.task_specific import learning_loss
+from zqc.commands.task_specific import detector_loss
 from zqc.commands.training_labels import weighing_labels, with_labels
 from zqc.detection.agreement import PartAgreement
 from zqc.detection.average_precision import Accuracy
@@ -261,7 +261,7 @@ def compile_model(
     bound = asked_memory(memory)
     job = _begin(model, output, asked, given, threads, progress, to_path(report), memory=bound)
     detector = detector_of(job.loaded, anchors=input_path(anchors), decoder=decoder)
-    loss = learning_loss(job.loaded, detector, job.plan.recipe)
+    loss = detector_loss(job.loaded, detector, job.plan.recipe)
     pictures = inputs.gather(
         job.loaded,
         job.origin,

@@ -31,16 +31,14 @@ def refuse_noise(recipe: Recipe, why: str = "--no-statistics asks for noise") ->
         )
 
 
-def learning_loss(loaded: LoadedModel, detector: Detector, recipe: Recipe) -> DetectorLoss | None:
-    """How the outputs are read where something is learned; None where that is not known or asked.
+def detector_loss(loaded: LoadedModel, detector: Detector, recipe: Recipe) -> DetectorLoss | None:
+    """How the outputs are read, to learn by and to measure sensitivities; None where unknown.
 
     Raises:
         OptionError: A term of the loss that needs it is to count, and it is not known.
     """
-    if not recipe.learns:
-        return None
     for term in ("detection", "agreement"):
-        if recipe.loss_weights.get(term, 0) > 0:
+        if recipe.learns and recipe.loss_weights.get(term, 0) > 0:
             return loss_of_detector(loaded, detector, f"--loss-weights {term}=…")
     return loss_of(detector.convention, detector.facts)
 

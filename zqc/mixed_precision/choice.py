@@ -32,6 +32,7 @@ from zqc.quantization.quantize import quantize
 from zqc.recipe.plan import Plan
 
 if TYPE_CHECKING:
+    from zqc.detection.losses.detector_loss import DetectorLoss
     from zqc.recipe.recipe import Recipe
 
 
@@ -155,6 +156,7 @@ def chosen_bits(
     batches: Batches,
     *,
     metadata: Mapping[str, str],
+    detector: DetectorLoss | None = None,
 ) -> dict[str, int]:
     """Choose the bits with the least predicted loss within what the recipe allows.
 
@@ -164,6 +166,7 @@ def chosen_bits(
         plan: Its recipe has a target size, a target latency or both, or mixes bits.
         batches: The calibration set.
         metadata: What the file will hold, as it counts for its size.
+        detector: How the outputs are read, where that is known.
 
     Returns:
         By name of the layer; 32 for float. Nothing where no layer has a choice.
@@ -174,7 +177,12 @@ def chosen_bits(
     """
     model, ranges, recipe = candidate.model, candidate.ranges, plan.recipe
     found = ranges.sensitivities or sensitivities(
-        model, (), batches.first(SENSITIVITY_PICTURES), seed=recipe.seed, threads=plan.threads
+        model,
+        list(ranges.grids) if detector else (),  # by their variance its parts are weighed
+        batches.first(SENSITIVITY_PICTURES),
+        detector=detector,
+        seed=recipe.seed,
+        threads=plan.threads,
     )
     widths = widths_to_try(model, recipe) | {n: (bits,) for n, bits in plan.bits_of.items()}
     losses = weight_losses(

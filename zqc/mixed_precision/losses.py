@@ -26,7 +26,7 @@ from passes.quantize.quantize_weights import rounded_weight
 from zqc.calibration.collect import CalibrationStatistics
 from zqc.calibration.histogram import Histogram
 from zqc.calibration.second_moments import noisy
-from zqc.calibration.sensitivity import Sensitivity
+from zqc.calibration.squared_gradients import Sensitivity
 
 Losses = dict[str, dict[int, float]]
 """By name of what has a choice, and by its bits: what the outputs lose."""

@@ -14,6 +14,7 @@ from passes.graph import name_of
 from zqc.calibration.calibrate import Ranges, calibrate
 from zqc.calibration.channel_moments import ChannelMoments
 from zqc.calibration.second_moments import Fold, known_better
+from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.pictures.batches import Batches
 from zqc.progress import Task
 from zqc.quantization.equalize import Equalized
@@ -51,6 +52,7 @@ def calibrated(
     means_from: BiasCorrection,
     analytic: Mapping[str, ChannelMoments],
     *,
+    detector: DetectorLoss | None = None,
     task: Task,
 ) -> Candidate:
     """Calibrate one form of the model.
@@ -61,13 +63,15 @@ def calibrated(
         batches: The calibration set.
         means_from: Where the means come from that biases are corrected with, see ``means_source``.
         analytic: Moments of the float model by name of the tensor, where they are known.
+        detector: How the outputs are read, where that is known.
         task: Advanced by the number of pictures.
 
     Raises:
         ZqcError: See ``zqc.calibration.calibrate``.
     """
     model = scale_outputs(equalized.model, plan, batches)
-    ranges = calibrate(model, points_of(model, plan), batches, plan, task=task)
+    points = points_of(model, plan)
+    ranges = calibrate(model, points, batches, plan, detector=detector, task=task)
     if means_from == "statistics":
         means = equalized.scaled({name: moments.mean for name, moments in analytic.items()})
         roots = {name: np.sqrt(moments.second_moment) for name, moments in analytic.items()}

@@ -10,7 +10,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from zqc.autodiff.emitter import Emitter, dims
-from zqc.calibration.sensitivity import Sensitivity, sensitivities
+from zqc.calibration.sensitivity import sensitivities
+from zqc.calibration.squared_gradients import Sensitivity
 from zqc.calibration.tensor_reader import TensorReader
 
 _TEACHER = "float/"

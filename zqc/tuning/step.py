@@ -13,7 +13,7 @@ from passes.graph import name_of, remove_unused, values_by_name
 from zqc.autodiff.emitter import Emitter, dims, float_input
 from zqc.autodiff.engine import backward, refusals
 from zqc.autodiff.optimizer import adam_step
-from zqc.autodiff.shapes import infer_shapes
+from zqc.autodiff.shapes import are_static, infer_shapes
 from zqc.detection.losses.agreement_loss import agreement_loss
 from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.tuning import distillation
@@ -106,11 +106,11 @@ def graphs(
     floats = values_by_name(model.graph)
     if not (objective.counts("agreement") or objective.counts("detection")) or (
         detector is not None
-        and not all(_are_fixed(detector.outputs, side) for side in (students, floats))
+        and not all(are_static(detector.outputs, side) for side in (students, floats))
     ):
         detector = None
     heads = head_tensors(model.graph) if objective.counts("heads") else []
-    heads = [name for name in heads if _are_fixed([name], students) and _are_fixed([name], floats)]
+    heads = [name for name in heads if are_static([name], students) and are_static([name], floats)]
     read = () if detector is None else detector.outputs
     picks = picking(model)
     teachers = distillation.beside(graph, model, [*weights, *read, *heads, *picks])
@@ -231,9 +231,3 @@ def _count(output: ir.Value) -> int:
     count = dims(output)[0]
     assert isinstance(count, int)
     return count
-
-
-def _are_fixed(names: Sequence[str], values: Mapping[str, ir.Value]) -> bool:
-    """Whether all of some values are there, and their shapes are known numbers."""
-    shapes = [values[name].shape if name in values else None for name in names]
-    return all(shape is not None and shape.is_static() for shape in shapes)

@@ -10,8 +10,7 @@ import onnx_ir as ir
 
 from passes.analysis.topology import weighted_layers
 from passes.graph import name_of
-from passes.lower.fixed_batch import FixedBatch
-from zqc.autodiff.shapes import infer_shapes
+from zqc.autodiff.shapes import fixed_copy
 from zqc.errors import InputShapeError, UnsupportedOperatorError
 from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
 from zqc.pictures.model_input import fixed_batch, input_name
@@ -25,7 +24,7 @@ from zqc.tuning.trainable import with_integers
 from zqc.tuning.training import Training
 
 if TYPE_CHECKING:
-    from zqc.calibration.sensitivity import Sensitivity
+    from zqc.calibration.squared_gradients import Sensitivity
     from zqc.detection.losses.detector_loss import DetectorLoss
     from zqc.files.store import Store
     from zqc.progress import Progress
@@ -191,11 +190,3 @@ def training_graphs(
         detector,
         objective,
     )
-
-
-def fixed_copy(model: ir.Model, size: int) -> ir.Model:
-    """A copy for batches of one size, its shapes inferred."""
-    copy = model.clone()
-    FixedBatch(size)(copy)
-    infer_shapes(copy)
-    return copy

@@ -10,7 +10,7 @@ from tests.zqc.calibration.test_calibrate import PLAIN, grids_of, noise
 from zqc.calibration.activation_bits import best_bits
 from zqc.calibration.collect import TensorStatistics
 from zqc.calibration.histogram import add, empty
-from zqc.calibration.sensitivity import Sensitivity
+from zqc.calibration.squared_gradients import Sensitivity
 from zqc.recipe.recipe import Recipe
 
 SHARE = 0.03

@@ -9,7 +9,8 @@ from passes.arithmetic import MIN_EXPONENT
 from passes.graph import with_outputs
 from tests.passes.helpers import build_model, run_model
 from zqc.calibration.histogram import BINS, Histogram, add, empty
-from zqc.calibration.sensitivity import Sensitivity, heads, sensitivities, weighted
+from zqc.calibration.sensitivity import heads, sensitivities, weighted
+from zqc.calibration.squared_gradients import Sensitivity
 
 NET = """(float[n,3,4,4] x) => (float[n,k] y) {
     a = Conv(x, w)
