@@ -143,7 +143,14 @@ def _measured(
         started = time.perf_counter()
         try:
             with patch.object(pipeline, "tune", partial(tune, objective=row.objective)):
-                zqc.compile(case.model, output, recipe=recipe, images=images, threads=threads)
+                zqc.compile(
+                    case.model,
+                    output,
+                    recipe=recipe,
+                    images=images,
+                    anchors=case.anchors,
+                    threads=threads,
+                )
         except ZqcError as error:
             click.echo(f"{case.name}: {error}", err=True)
             return []

@@ -142,7 +142,14 @@ def measured(
             output, started = Path(folder) / "out.onnx", time.perf_counter()
             recipe = case.recipe(seed=seed, **fields, **more)
             try:
-                zqc.compile(case.model, output, recipe=recipe, threads=threads, **given)
+                zqc.compile(
+                    case.model,
+                    output,
+                    recipe=recipe,
+                    anchors=case.anchors,
+                    threads=threads,
+                    **given,
+                )
             except ZqcError as error:
                 click.echo(f"{case.name}, {source}: {error}", err=True)
                 return []
