@@ -32,11 +32,15 @@ def refuse_noise(recipe: Recipe, why: str = "--no-statistics asks for noise") ->
 
 
 def detector_loss(loaded: LoadedModel, detector: Detector, recipe: Recipe) -> DetectorLoss | None:
-    """How the outputs are read, to learn by and to measure sensitivities; None where unknown.
+    """How the outputs are read, to learn by and to measure sensitivities by.
+
+    None where that is not known, or nothing is learned or measured.
 
     Raises:
         OptionError: A term of the loss that needs it is to count, and it is not known.
     """
+    if not recipe.measures_sensitivity:
+        return None
     for term in ("detection", "agreement"):
         if recipe.learns and recipe.loss_weights.get(term, 0) > 0:
             return loss_of_detector(loaded, detector, f"--loss-weights {term}=…")

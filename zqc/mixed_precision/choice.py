@@ -26,7 +26,7 @@ from zqc.mixed_precision.losses import Losses, weight_losses
 from zqc.model_io import model_file
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.batches import SENSITIVITY_PICTURES, Batches
-from zqc.pictures.model_input import fixed_batch
+from zqc.pictures.model_input import fixed_batch, input_name
 from zqc.quantization.candidates import Candidate
 from zqc.quantization.quantize import quantize
 from zqc.recipe.plan import Plan
@@ -178,7 +178,7 @@ def chosen_bits(
     model, ranges, recipe = candidate.model, candidate.ranges, plan.recipe
     found = ranges.sensitivities or sensitivities(
         model,
-        list(ranges.grids) if detector else (),  # by their variance its parts are weighed
+        (input_name(model),),  # what boxes and classes count is weighed by it alone
         batches.first(SENSITIVITY_PICTURES),
         detector=detector,
         seed=recipe.seed,

@@ -392,6 +392,12 @@ class Recipe:
         return self.few_bits and not self.uniform_bits
 
     @property
+    def measures_sensitivity(self) -> bool:
+        """Whether it counts how much what is put out depends on the tensors."""
+        mixes = self.mixes_activations or self.may_mix_bits or self.chooses_bits
+        return mixes or self.weighs_errors or self.learns
+
+    @property
     def least_act_bits(self) -> int:
         """The fewest bits that an activation in between may have: one less where mixed."""
         return self.act_bits - self.mixes_activations

@@ -12,6 +12,7 @@ from tests.zqc.detection.conventions.families import facts_of
 from tests.zqc.detection.conventions.test_queries import detr
 from tests.zqc.synthesis.small_detector import detector
 from tools.reference.conventions_families import QUERIES
+from zqc.calibration.detection_sensitivity import detection_sensitivities
 from zqc.commands.compile import compile_model
 from zqc.commands.detector import Detector
 from zqc.commands.synthesize import synthesize_to
@@ -64,6 +65,24 @@ def test_compiled_with_task_specific_pictures(file, tmp_path):
     metadata = ir.load(result.output).metadata_props
     assert "3 task-specific pictures" in str(metadata)
     assert "task_specific = true" in str(metadata)
+
+
+@pytest.mark.parametrize(("bits", "act_bits"), [(8, 8), (4, 8), (4, 4)])
+def test_what_is_found_counts_below_8_bits(file, tmp_path, monkeypatch, bits, act_bits):
+    """The loss of a detector that is recognised decides bits and thresholds; at 8 bits nothing."""
+    counted = []
+
+    def seen(*arguments, **options):
+        counted.append(detection_sensitivities(*arguments, **options))
+        return counted[-1]
+
+    monkeypatch.setattr("zqc.calibration.sensitivity.detection_sensitivities", seen)
+    recipe = Recipe(
+        bits=bits, act_bits=act_bits, samples=3, effort="quick", input_format=InputFormat()
+    )
+    compile_model(file, tmp_path / "out.onnx", recipe=recipe, no_statistics=True, threads=1)
+    assert bool(counted) == (bits < 8)
+    assert all(len(parts) == 2 for parts in counted)
 
 
 def test_detectors_without_a_loss_are_refused(detector_file, tmp_path):

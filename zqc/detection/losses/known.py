@@ -48,14 +48,15 @@ def _yolo(convention: Yolo, facts: Facts) -> DetectorLoss | None:
     return decoded(convention, cells, facts.size) if known else None
 
 
-def _yolox(convention: YoloX, facts: Facts) -> DetectorLoss:
-    strides = strides_of_cells(facts.size, facts.outputs[convention.output][1])
-    return yolox(convention, convention.raw or strides)
+def _yolox(convention: YoloX, facts: Facts) -> DetectorLoss | None:
+    cells = facts.outputs[convention.output][1]
+    strides = convention.raw or strides_of_cells(facts.size, cells)
+    return yolox(convention, strides) if strides else None
 
 
-def _yolo_objectness(convention: YoloObjectness, facts: Facts) -> DetectorLoss:
+def _yolo_objectness(convention: YoloObjectness, facts: Facts) -> DetectorLoss | None:
     strides = strides_of_cells(facts.size, facts.outputs[convention.output][1] // ANCHORS)
-    return decoded_rows(convention, strides, facts.size)
+    return decoded_rows(convention, strides, facts.size) if strides else None
 
 
 def _ssd(convention: SsdLite, facts: Facts) -> DetectorLoss | None:
