@@ -101,7 +101,9 @@ def calibrate(
 
     Of synthesised pictures and structured noise each has a grid of its own, and the one of the
     higher threshold is taken: neither shows how far real pictures go everywhere, and of both
-    together the many would hide what the few show. It is our choice, see docs/results.md.
+    together the many would hide what the few show. Where activations have fewer than 8 bits the
+    synthesised ones alone count: a threshold twice as high costs a bit of few. Both are our choice,
+    see docs/results.md.
 
     Args:
         model: The prepared float model.
@@ -137,7 +139,7 @@ def calibrate(
         if bound is not None and bits == _FULL_BITS:
             return grid_up_to(bound, bits=bits, signed=not target.unsigned)
         sensitivity = weights.get(leader) if recipe.weighs_errors else None
-        kinds = seen.tensors[leader].histograms
+        kinds = seen.tensors[leader].histograms[: 1 if recipe.few_bits else None]
         chosen = [_grid(point, kind, bits, sensitivity, recipe, target) for kind in kinds]
         return max(chosen, key=lambda one: one.exponent)
 

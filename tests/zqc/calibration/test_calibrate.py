@@ -76,18 +76,34 @@ def test_an_edge_that_is_joined_is_an_edge():
 @pytest.mark.parametrize("wide", [0, 1])
 def test_the_kind_that_reaches_further_decides(wide):
     """A thousandth of all values are ten times as large: they count where their kind is the few."""
+    pictures, kinds = two_kinds(wide)
+    assert grid_of_x(Batches(pictures)) == grid_of_x(GivenBatches(kinds[wide]))
+    narrow = grid_of_x(GivenBatches(kinds[1 - wide]))
+    assert grid_of_x(Batches(pictures)).exponent > narrow.exponent
+
+
+@pytest.mark.parametrize("wide", [0, 1])
+def test_below_8_bits_noise_does_not_decide(wide):
+    """With 4-bit activations the grid is that of the synthesised pictures, be it wide or not."""
+    recipe = Recipe(act_bits=4, threshold="mse", uniform_bits=True)
+    pictures, kinds = two_kinds(wide)
+    assert grid_of_x(Batches(pictures), recipe) == grid_of_x(GivenBatches(kinds[0]), recipe)
+
+
+def two_kinds(wide):
+    """A picture beside 64 of noise, one kind ten times as large; and the two kinds alone."""
     few, many = noise(1, 3, 8, 8), noise(64, 3, 8, 8, seed=1)
     kinds = [few, many]
     kinds[wide] = np.clip(10 * kinds[wide], -30, 30)
-    pictures = ImageSet.of_tensors(np.concatenate(kinds), "", synthesised=True, noise=len(many))
+    together = np.concatenate(kinds)
+    return ImageSet.of_tensors(together, "", synthesised=True, noise=len(many)), kinds
+
+
+def grid_of_x(batches, recipe=None):
+    """The grid of the input, from some pictures."""
     points = [QuantizationPoint(("x",), **PLAIN)]
-
-    def grid(batches):
-        with Silent().task("", 0) as task:
-            return calibrate(negated(), points, batches, plan_of(), task=task).grids["x"]
-
-    assert grid(Batches(pictures)) == grid(GivenBatches(kinds[wide]))
-    assert grid(Batches(pictures)).exponent > grid(GivenBatches(kinds[1 - wide])).exponent
+    with Silent().task("", 0) as task:
+        return calibrate(negated(), points, batches, plan_of(recipe), task=task).grids["x"]
 
 
 @pytest.mark.parametrize("function", ["Sigmoid", "Softmax"])
