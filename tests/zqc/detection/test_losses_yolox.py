@@ -113,3 +113,11 @@ def test_candidates_are_those_of_simota(rng):
     np.testing.assert_array_equal(found.target, found.owner >= 0)
     nothing = type(wanted)(wanted.boxes[:0], wanted.classes[:0])
     assert not by_cost(boxes, scores, nothing, places).target.any()
+
+
+@pytest.mark.parametrize(
+    "convention", [YoloX("rows", CLASSES, (), SIZE, SIZE), YoloObjectness("rows", CLASSES)]
+)
+def test_rows_that_no_grids_have_are_without_a_loss(convention):
+    """Where it cannot be told in which cells the candidates stand, none is known."""
+    assert loss_of(convention, facts(rows=(2, 3 * CELLS + 30, 5 + CLASSES))) is None
