@@ -146,14 +146,7 @@ class Study:
                 )
                 output = images.parent / "out.onnx"
                 started = time.perf_counter()
-                zqc.compile(
-                    case.model,
-                    output,
-                    recipe=recipe,
-                    images=images,
-                    anchors=case.anchors,
-                    threads=self._threads,
-                )
+                case.compile(output, recipe, images=images, threads=self._threads)
                 took = {"pictures": making, "rest": round(time.perf_counter() - started, 1)}
                 checked = case.check(output)
                 if checked.agreement is None:

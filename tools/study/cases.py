@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import zqc
 from tools.paths import DETECTOR, SCENES
@@ -31,6 +32,14 @@ class Case:
     def recipe(self, **options: object) -> zqc.Recipe:
         """Return a recipe with what the model needs."""
         return zqc.Recipe(input_format=self.input_format, input_shape=self.input_shape, **options)
+
+    def compile(
+        self, output: Path, recipe: zqc.Recipe, *, threads: int | None, **given: Any
+    ) -> zqc.CompileResult:
+        """Quantize the model, whose anchors are known, with these arguments of ``zqc.compile``."""
+        return zqc.compile(
+            self.model, output, recipe=recipe, anchors=self.anchors, threads=threads, **given
+        )
 
     def check(self, quantized: Path) -> zqc.CheckResult:
         """Compare a quantized model with the float one."""

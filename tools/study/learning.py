@@ -36,7 +36,6 @@ from unittest.mock import patch
 import click
 import numpy as np
 
-import zqc
 from tools.example.accuracy import spread
 from tools.study.calibration_sources import SOURCES, calibration_set
 from tools.study.cases import EXAMPLE, Case, shared_cases, zoo_cases
@@ -143,14 +142,7 @@ def _measured(
         started = time.perf_counter()
         try:
             with patch.object(pipeline, "tune", partial(tune, objective=row.objective)):
-                zqc.compile(
-                    case.model,
-                    output,
-                    recipe=recipe,
-                    images=images,
-                    anchors=case.anchors,
-                    threads=threads,
-                )
+                case.compile(output, recipe, images=images, threads=threads)
         except ZqcError as error:
             click.echo(f"{case.name}: {error}", err=True)
             return []

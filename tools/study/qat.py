@@ -33,7 +33,6 @@ from typing import Any
 
 import click
 
-import zqc
 from tools.paths import SCENES
 from tools.study.calibration_sources import real_pictures
 from tools.study.cases import EXAMPLE, Case, shared_cases
@@ -142,14 +141,7 @@ def measured(
             output, started = Path(folder) / "out.onnx", time.perf_counter()
             recipe = case.recipe(seed=seed, **fields, **more)
             try:
-                zqc.compile(
-                    case.model,
-                    output,
-                    recipe=recipe,
-                    anchors=case.anchors,
-                    threads=threads,
-                    **given,
-                )
+                case.compile(output, recipe, threads=threads, **given)
             except ZqcError as error:
                 click.echo(f"{case.name}, {source}: {error}", err=True)
                 return []

@@ -21,7 +21,6 @@ from unittest.mock import patch
 
 import click
 
-import zqc
 from tools.study.cases import EXAMPLE, Case, shared_cases, zoo_cases
 from tools.study.learning import bits_of, cell, scores
 from zqc.calibration import sensitivity
@@ -71,8 +70,7 @@ def _measured(
     alone = patch.object(sensitivity, "detection_sensitivities", return_value=())
     with tempfile.TemporaryDirectory() as folder, alone if column == "outputs" else nullcontext():
         output, started = Path(folder) / "out.onnx", time.perf_counter()
-        recipe = case.recipe(seed=seed, **fields)
-        zqc.compile(case.model, output, recipe=recipe, anchors=case.anchors, threads=threads)
+        case.compile(output, case.recipe(seed=seed, **fields), threads=threads)
         return {"seconds": time.perf_counter() - started, **scores(case, output)}
 
 

@@ -75,7 +75,7 @@ def _values(point: QuantizationPoint, tensors: Mapping[str, TensorStatistics]) -
 def _losses(
     tensor: TensorStatistics, choices: Mapping[int, Grid], sensitivity: Sensitivity
 ) -> dict[int, float]:
-    """What the outputs lose by a tensor, by its bits; structured noise counts nothing."""
+    """What the outputs lose by a tensor, by its bits; noise counts where there is nothing else."""
     histogram = weighted(tensor.histograms[0], sensitivity)
     fisher = float(sensitivity.fisher_diagonal.sum())
     return {bits: fisher * mean_error(histogram, grid) for bits, grid in choices.items()}

@@ -25,7 +25,7 @@ from passes.graph import name_of, values_by_name
 from zqc.autodiff.emitter import Emitter, dims
 from zqc.autodiff.engine import backward
 from zqc.autodiff.shapes import are_static, fixed_copy, infer_shapes
-from zqc.calibration.squared_gradients import Feeds, Sensitivity, measured
+from zqc.calibration.squared_gradients import Feeds, Sensitivity, measured, random_signs
 from zqc.detection.losses.candidates import Candidates
 from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.detection.losses.writing import Pen
@@ -93,16 +93,16 @@ class _Draw:
 
     def feeds(self, batches: Sequence[NDArray[np.float32]], part: Sequence[str]) -> Iterator[Feeds]:
         """For every ``size`` pictures, signs for a part, zeros for all else."""
-        both = np.array([-1, 1], np.float32)
+        drawn = {_signs_of(each) for each in part}
         for batch in batches:
             for start in range(0, len(batch), self.size):
-                drawn = {
-                    name: self.generator.choice(both, shape)
-                    if name in {_signs_of(each) for each in part}
+                signs = {
+                    name: random_signs(self.generator, shape)
+                    if name in drawn
                     else np.zeros(shape, np.float32)
                     for name, shape in self.signs.items()
                 }
-                yield {self.source: batch[start : start + self.size], **drawn}
+                yield {self.source: batch[start : start + self.size], **signs}
 
 
 def _signs_of(what: str) -> str:

@@ -23,7 +23,7 @@ from passes.operators import SAME_GRID, SQUASHING
 from zqc.autodiff.engine import backward, refusals
 from zqc.calibration.detection_sensitivity import detection_sensitivities
 from zqc.calibration.histogram import BINS, Histogram, widen
-from zqc.calibration.squared_gradients import Sensitivity, measured, together
+from zqc.calibration.squared_gradients import Sensitivity, measured, random_signs, together
 from zqc.detection.losses.detector_loss import DetectorLoss
 from zqc.errors import InputShapeError, UnsupportedOperatorError
 from zqc.pictures.model_input import input_name
@@ -88,16 +88,16 @@ def sensitivities(
         graph, seeds, gradients = _differentiated(model, last, names, obstacles)
     scales, shapes = _scales(model, source, last, batches, threads)
     computed = [name for name in tensors if name != source]
-    runner = session.load(graph, outputs=[*computed, *gradients.values()], threads=threads)
     found: tuple[dict[str, Sensitivity], ...] = ()
     if detector is not None:
         found = detection_sensitivities(
             model, tensors, list(gradients), batches, detector, seed=seed, threads=threads
         )
+    runner = session.load(graph, outputs=[*computed, *gradients.values()], threads=threads)
     generator = np.random.default_rng(seed)
     feeds = (
         {source: batch}
-        | {seeds[name]: _signs(generator, shape[name]) * scales[name] for name in last}
+        | {seeds[name]: random_signs(generator, shape[name]) * scales[name] for name in last}
         for batch, shape in zip(batches, shapes, strict=True)
         for _ in range(1 if found else vectors)
     )
@@ -228,7 +228,3 @@ def _differentiated(
     graph.outputs[:] = [*computed, *gradients]
     named = {name: v.name or "" for name, v in zip(names, gradients, strict=True)}
     return copy, {v.name or "": s.name or "" for v, s in seeds.items()}, named
-
-
-def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return generator.choice(np.array([-1, 1], np.float32), shape)

@@ -41,6 +41,11 @@ class Sensitivity:
         return float(self.fisher_diagonal.sum() * max(variance, 0.0))
 
 
+def random_signs(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """−1 and 1, drawn evenly."""
+    return generator.choice(np.array([-1, 1], np.float32), shape)
+
+
 def measured(
     runner: Runner,
     source: str,
