@@ -1,10 +1,11 @@
 """The stages on one screen: a prepared float model and a calibration set become a quantized file.
 
-    prepare → equalize → calibrate → quantize → tune → lower → serialize → compare
-              └──────── once per candidate, tune for the best alone ──────────┘
+    prepare → equalize → calibrate → quantize → lower → serialize → compare → tune
+              └──────────────── once per candidate ─────────────────┘  for the best alone
 
-Every candidate is calibrated, quantized and written once, and all of them are compared with the
-float model in one pass over the calibration set; the one whose outputs suffer least is carried on.
+Where there are several candidates, all are calibrated and those go on whose outputs suffer least by
+their activations: what weights cost hangs on the bits that layers get, and choosing these takes
+long. Of the files that come out the one whose outputs suffer least is taken.
 """
 
 from __future__ import annotations
@@ -51,6 +52,20 @@ class Written:
     content: bytes
     compared: bytes
     batches: Batches
+
+
+_FINALISTS = 2
+"""Candidates of which the weights are quantized: activations alone rank the best of four first in
+three of five detectors and second in the others (docs/results.md)."""
+
+
+@dataclass(frozen=True)
+class _Quantized:
+    """A candidate whose weights are on their grids, with the bits that layers have got."""
+
+    candidate: Candidate
+    model: ir.Model
+    bits_of: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -123,100 +138,144 @@ def run(
         known = with_sums(loaded.model, model, layers) if asks_for_statistics else ()
         analytic = analytic_moments(model, known)
         equalized = equalize(model, plan, batches, analytic)
-    chooses = recipe.chooses_bits or mixes_bits(recipe)
-    learns = learn and recipe.learns
-    # What needs a calibrated model and goes on with it.
-    more = chooses or recipe.refits or recipe.minds_noise or learns
-
-    candidates: list[Candidate] = []
-    files: list[Written] = []
     with progress.task("Calibrating", len(batches) * len(equalized)) as task:
-        for one in equalized:
-            candidate = calibrated(
-                one, plan, batches, means_from, analytic, detector=detector, task=task
+        candidates = [
+            calibrated(
+                form,
+                plan,
+                batches,
+                means_from,
+                analytic,
+                moments=form is equalized[0],
+                detector=detector,
+                task=task,
             )
-            if len(equalized) > 1 or not more:
-                float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
-                quantized = quantize(float_model, ranges, plan, means=means)
-                files.append(_written(loaded, quantized, batches, plan, metadata))
-            again = more or keep_moments
-            candidates.append(candidate if again else candidate.without_moments())
-    agreements = _compared(loaded, files, plan, progress) if files else ()
-    best = min(range(len(files)), key=lambda i: output_error(agreements[i]), default=0)
-    candidate = candidates[best]
-    if not more:
-        return Outcome(candidate, files[best], agreements[best], plan.bits_of)
+            for form in equalized
+        ]
+    finalists = _finalists(loaded, candidates, batches, plan, progress)
+    whole = (one.with_moments_of(candidates[0]) for one in finalists)
+    quantized = [
+        _quantized(
+            loaded,
+            one,
+            batches,
+            plan,
+            metadata,
+            keep_moments=keep_moments,
+            detector=detector,
+            progress=progress,
+        )
+        for one in whole
+    ]
+    del candidates, finalists  # their moments take most of the memory
+    outcome = _nearest(loaded, quantized, batches, plan, metadata, progress)
+    if not (learn and recipe.learns):
+        return outcome
+    tuned = _tuned(outcome, plan, batches, detector=detector, store=store, progress=progress)
+    learned = _Quantized(outcome.candidate, tuned.model, outcome.bits_of)
+    outcome = _nearest(loaded, [learned], batches, plan, metadata, progress)
+    return replace(outcome, learned=tuned.error, interrupted=tuned.interrupted)
 
+
+def _finalists(
+    loaded: LoadedModel,
+    candidates: Sequence[Candidate],
+    batches: Batches,
+    plan: Plan,
+    progress: Progress,
+) -> list[Candidate]:
+    """The candidates whose outputs suffer least by their activations, the best first."""
+    if len(candidates) == 1:
+        return list(candidates)
+    fine = _with_nearest_weights(plan, 8)
+    files = [
+        _written(loaded, quantize(one.model, one.ranges, fine, means=one.means), batches, fine, {})
+        for one in candidates
+    ]
+    errors = list(map(output_error, _compared(loaded, files, fine, progress)))
+    order = sorted(range(len(candidates)), key=errors.__getitem__)
+    return [candidates[index] for index in order[:_FINALISTS]]
+
+
+def _quantized(
+    loaded: LoadedModel,
+    candidate: Candidate,
+    batches: Batches,
+    plan: Plan,
+    metadata: Mapping[str, str],
+    *,
+    keep_moments: bool,
+    detector: DetectorLoss | None,
+    progress: Progress,
+) -> _Quantized:
+    """Quantize a calibrated candidate, each layer with the bits that it gets."""
+    recipe = plan.recipe
     if recipe.minds_noise:
         with progress.stage("Measuring the noise of inputs"):
-            candidate = _with_noise(candidate, files[best] if files else None, batches, plan)
+            candidate = _with_noise(candidate, batches, plan)
     bits_of = dict(plan.bits_of)
-    if chooses:
+    if recipe.chooses_bits or mixes_bits(recipe):
         with progress.stage("Choosing bits by layer"):
             bits_of |= chosen_bits(
                 candidate, loaded, plan, batches, metadata=metadata, detector=detector
             )
-    float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
+    model, ranges, means = candidate.model, candidate.ranges, candidate.means
     if recipe.refits:
-        with progress.task("Refitting", len(weighted_layers(float_model.graph))) as task:
-            quantized = refit(float_model, ranges, plan, batches, bits_of=bits_of, task=task)
-    elif files and not (chooses or recipe.minds_noise):
-        quantized = files[best].quantized
+        with progress.task("Refitting", len(weighted_layers(model.graph))) as task:
+            quantized = refit(model, ranges, plan, batches, bits_of=bits_of, task=task)
     else:
         with progress.stage("Quantizing"):
-            quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
-    learned, interrupted = None, False
-    if learns:
-        tuned = _tuned(
-            candidate,
-            quantized,
-            plan,
-            batches,
-            bits_of,
-            detector=detector,
-            store=store,
-            progress=progress,
-        )
-        quantized, learned, interrupted = tuned.model, tuned.error, tuned.interrupted
-    file = _written(loaded, quantized, batches, plan, metadata)
-    (agreement,) = _compared(loaded, [file], plan, progress)
-    return Outcome(candidate, file, agreement, bits_of, learned, interrupted)
+            quantized = quantize(model, ranges, plan, means=means, bits_of=bits_of)
+    candidate = candidate if keep_moments else candidate.without_moments()
+    return _Quantized(candidate, quantized, bits_of)
 
 
-def _with_noise(
-    candidate: Candidate, file: Written | None, batches: Batches, plan: Plan
-) -> Candidate:
-    """A candidate that knows what quantization, as in a file of it, adds to the layers' inputs."""
+def _nearest(
+    loaded: LoadedModel,
+    quantized: Sequence[_Quantized],
+    batches: Batches,
+    plan: Plan,
+    metadata: Mapping[str, str],
+    progress: Progress,
+) -> Outcome:
+    """The one whose outputs suffer least, as a file."""
+    files = [_written(loaded, one.model, batches, plan, metadata) for one in quantized]
+    agreements = _compared(loaded, files, plan, progress)
+    best = min(range(len(files)), key=lambda index: output_error(agreements[index]))
+    one = quantized[best]
+    return Outcome(one.candidate, files[best], agreements[best], one.bits_of)
+
+
+def _with_noise(candidate: Candidate, batches: Batches, plan: Plan) -> Candidate:
+    """A candidate that knows what quantization adds to the layers' inputs."""
     model, ranges, means = candidate.model, candidate.ranges, candidate.means
-    quantized = quantize(model, ranges, plan, means=means) if file is None else file.quantized
+    quantized = quantize(model, ranges, plan, means=means)
     noise = noise_between(model, quantized, batches, plan)
     return replace(candidate, ranges=ranges.with_noise(noise))
 
 
 def _tuned(
-    candidate: Candidate,
-    quantized: ir.Model,
+    outcome: Outcome,
     plan: Plan,
     batches: Batches,
-    bits_of: Mapping[str, int],
     *,
     detector: DetectorLoss | None,
     store: Store | None,
     progress: Progress,
 ) -> Tuned:
     """A quantized model whose biases, or weights as well, are trained against the float model."""
-    model, recipe = candidate.model, plan.recipe
+    model, recipe = outcome.candidate.model, plan.recipe
     _, height, width = picture_shape(model)
     return tune(
         model,
-        quantized,
-        bits_by_layer(model, recipe, bits_of) if recipe.learns_weights else {},
+        outcome.written.quantized,
+        bits_by_layer(model, recipe, outcome.bits_of) if recipe.learns_weights else {},
         counted_tensors(model, plan),
         batches,
         schedule=Schedule.of(recipe, height * width),
         objective=Objective.of(recipe),
         detector=detector,
-        known=candidate.ranges.sensitivities,
+        known=outcome.candidate.ranges.sensitivities,
         store=store,
         seed=recipe.seed,
         threads=plan.threads,
@@ -231,6 +290,14 @@ def with_other_bits(
 
     They are rounded to the nearest, as that takes seconds: enough to see what bits would gain.
     """
+    other, candidate = _with_nearest_weights(plan, bits), outcome.candidate
+    quantized = quantize(candidate.model, candidate.ranges, other, means=candidate.means)
+    one = _Quantized(candidate, quantized, {})
+    return _nearest(loaded, [one], outcome.written.batches, other, {}, progress)
+
+
+def _with_nearest_weights(plan: Plan, bits: int) -> Plan:
+    """The same with so many bits for all weights, rounded to the nearest."""
     recipe = replace(
         plan.recipe,
         bits=bits,
@@ -239,12 +306,7 @@ def with_other_bits(
         weight_levels="auto",
         second_moments=False,
     )
-    other, candidate = replace(plan, recipe=recipe, bits_of={}), outcome.candidate
-    batches = outcome.written.batches
-    quantized = quantize(candidate.model, candidate.ranges, other, means=candidate.means)
-    file = _written(loaded, quantized, batches, other, {})
-    (agreement,) = _compared(loaded, [file], other, progress)
-    return Outcome(candidate, file, agreement, {})
+    return replace(plan, recipe=recipe, bits_of={})
 
 
 def _written(

@@ -85,6 +85,7 @@ def calibrate(
     batches: Batches,
     plan: Plan,
     *,
+    moments: bool = True,
     detector: DetectorLoss | None = None,
     task: Task,
 ) -> Ranges:
@@ -110,6 +111,7 @@ def calibrate(
         points: Its quantization points.
         batches: The calibration set.
         plan: Its bits, and how thresholds and shifts are chosen.
+        moments: Whether the inputs of the layers are looked at, too.
         detector: How the outputs are read, where that is known, see ``sensitivities``.
         task: Advanced by the number of pictures.
 
@@ -118,7 +120,7 @@ def calibrate(
     """
     tensors = [name for point in points for name in point.names]
     recipe, target, threads = plan.recipe, plan.target, plan.threads
-    samples = max(_POSITIONS // len(batches), 16)
+    samples = max(_POSITIONS // len(batches), 16) if moments else 0
     seen = collect(model, tensors, batches.kinds, samples=samples, task=task, threads=threads)
     weights: Mapping[str, Sensitivity] = {}
     if recipe.weighs_errors or recipe.mixes_activations:

@@ -87,12 +87,13 @@ def collect(
         tensors: Names of inputs or intermediate tensors.
         kinds: The batches of each kind of pictures, input tensors (N, C, H, W); each is run once
             and forgotten. Means do not tell one kind from another.
-        samples: Output positions per picture at which the input of each layer is looked at.
+        samples: Output positions per picture at which the input of each layer is looked at; 0 where
+            no moments are wanted.
         task: Advanced by the number of pictures.
         threads: Threads of ONNX Runtime.
 
     Returns:
-        The statistics of each tensor, and of the inputs of the layers that read one.
+        The statistics of each tensor, and the moments of the inputs of the layers that read one.
 
     Raises:
         RuntimeFailure: A tensor became infinite or not a number, or ONNX Runtime failed.
@@ -101,6 +102,7 @@ def collect(
     histograms = {name: [empty() for _ in kinds] for name in tensors}
     sums = {name: np.zeros(1) for name in tensors}
     layers = [n for n in weighted_layers(model.graph) if name_of(n.inputs[0]) in histograms]
+    layers = layers if samples else []
     folds: list[dict[str, RunningMoments]] = [{} for _ in range(max(len(kinds), _FOLDS))]
     generator = np.random.default_rng(0)
     pictures = 0

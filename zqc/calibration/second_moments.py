@@ -54,6 +54,12 @@ class Moments:
         )
         return cls(second, mean, total)
 
+    def scaled(self, factors: NDArray[np.float64]) -> Moments:
+        """Those of the same columns where each channel is multiplied with a factor, shape (C,)."""
+        each = np.repeat(factors, self.mean.size // len(factors)).reshape(self.mean.shape)
+        second = self.second * each[..., np.newaxis] * each[..., np.newaxis, :]
+        return replace(self, second=second, mean=self.mean * each)
+
 
 Fold = Mapping[str, Moments]
 """Of one part of the calibration set, by name of the layer."""
@@ -200,12 +206,10 @@ def known_better(moments: Moments, second: NDArray[np.float64]) -> Moments:
     seen = diagonal.reshape(len(second), kernel).mean(axis=1)
     ratio = second / np.maximum(seen, np.finfo(np.float32).tiny)
     factors = np.sqrt(ratio).clip(1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
-    each = np.repeat(factors, kernel).reshape(groups, blocks, columns)
     if 1 < kernel < columns:
         own = _SHRINKAGE * diagonal[..., np.newaxis] * np.eye(columns)
         products = (1 - _SHRINKAGE) * products + own
-    corrected: NDArray[np.float64] = products * each[..., np.newaxis] * each[..., np.newaxis, :]
-    return replace(moments, second=corrected, mean=moments.mean * each)
+    return replace(moments, second=products).scaled(factors)
 
 
 def products(columns: NDArray[np.float32]) -> NDArray[np.float32]:

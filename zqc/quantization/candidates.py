@@ -44,6 +44,21 @@ class Candidate:
         """The same without the second moments of the layers' inputs, which take most memory."""
         return replace(self, ranges=self.ranges.with_moments(()))
 
+    def with_moments_of(self, plain: Candidate) -> Candidate:
+        """The same with the moments of a form without factors: those of a channel times its own."""
+        if self is plain:
+            return self
+        factors = {
+            node.name or "": self.equalized.factors[name_of(node.inputs[0])]
+            for node in weighted_layers(self.model.graph)
+            if name_of(node.inputs[0]) in self.equalized.factors
+        }
+        folds = tuple(
+            {n: m.scaled(factors[n]) if n in factors else m for n, m in fold.items()}
+            for fold in plain.ranges.statistics.folds
+        )
+        return replace(self, ranges=self.ranges.with_moments(folds))
+
 
 def calibrated(
     equalized: Equalized,
@@ -52,6 +67,7 @@ def calibrated(
     means_from: BiasCorrection,
     analytic: Mapping[str, ChannelMoments],
     *,
+    moments: bool = True,
     detector: DetectorLoss | None = None,
     task: Task,
 ) -> Candidate:
@@ -63,6 +79,7 @@ def calibrated(
         batches: The calibration set.
         means_from: Where the means come from that biases are corrected with, see ``means_source``.
         analytic: Moments of the float model by name of the tensor, where they are known.
+        moments: Whether the second moments of what layers read are measured, which takes longest.
         detector: How the outputs are read, where that is known.
         task: Advanced by the number of pictures.
 
@@ -71,7 +88,7 @@ def calibrated(
     """
     model = scale_outputs(equalized.model, plan, batches)
     points = points_of(model, plan)
-    ranges = calibrate(model, points, batches, plan, detector=detector, task=task)
+    ranges = calibrate(model, points, batches, plan, moments=moments, detector=detector, task=task)
     if means_from == "statistics":
         means = equalized.scaled({name: moments.mean for name, moments in analytic.items()})
         roots = {name: np.sqrt(moments.second_moment) for name, moments in analytic.items()}

@@ -94,6 +94,26 @@ def test_moments_know_the_statistics():
     np.testing.assert_array_equal(after[layers[2]], before[layers[2]])
 
 
+def test_moments_of_an_equalized_form_follow_from_those_of_the_plain_one():
+    """They are measured once: those of a channel that is s times as large are s times as large."""
+    plan, analytic = plan_of(RECIPE), {"b": ChannelMoments(*np.ones((3, 8)))}
+    with Silent().task("", 0) as task:
+        plain, *others = (
+            calibrated(form, plan, batches(), "statistics", analytic, task=task)
+            for form in equalize(network([64, 32, 16, 8, 8, 4, 2, 1]), plan, batches(), {})
+        )
+    assert plain.with_moments_of(plain) is plain
+    for measured in others:
+        assert measured.equalized.factors
+        scaled = measured.without_moments().with_moments_of(plain)
+        for of, expected in zip(
+            *(c.ranges.statistics.folds for c in (scaled, measured)), strict=True
+        ):
+            for layer, moments in expected.items():
+                np.testing.assert_allclose(of[layer].second, moments.second, rtol=1e-4)
+                np.testing.assert_allclose(of[layer].mean, moments.mean, rtol=1e-4)
+
+
 def test_moments_can_be_let_go():
     """Without the second moments a candidate is the same but for them."""
     with Silent().task("", 0) as task:
