@@ -1,11 +1,11 @@
 """The stages on one screen: a prepared float model and a calibration set become a quantized file.
 
-    prepare → equalize → calibrate → quantize → lower → serialize → compare → tune
-              └──────────────── once per candidate ─────────────────┘  for the best alone
+    prepare → equalize → calibrate → quantize → tune → lower → serialize → compare
+                         per candidate, then for the better one
 
-Where there are several candidates, all are calibrated and those go on whose outputs suffer least by
-their activations: what weights cost hangs on the bits that layers get, and choosing these takes
-long. Of the files that come out the one whose outputs suffer least is taken.
+Where there are two candidates, both are calibrated and the one is carried on whose outputs suffer
+less by its activations: what weights cost hangs on the bits that layers get, and choosing these
+takes long.
 """
 
 from __future__ import annotations
@@ -52,20 +52,6 @@ class Written:
     content: bytes
     compared: bytes
     batches: Batches
-
-
-_FINALISTS = 2
-"""Candidates of which the weights are quantized: activations alone rank the best of four first in
-three of five detectors and second in the others (docs/results.md)."""
-
-
-@dataclass(frozen=True)
-class _Quantized:
-    """A candidate whose weights are on their grids, with the bits that layers have got."""
-
-    candidate: Candidate
-    model: ir.Model
-    bits_of: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -152,64 +138,8 @@ def run(
             )
             for form in equalized
         ]
-    finalists = _finalists(loaded, candidates, batches, plan, progress)
-    whole = (one.with_moments_of(candidates[0]) for one in finalists)
-    quantized = [
-        _quantized(
-            loaded,
-            one,
-            batches,
-            plan,
-            metadata,
-            keep_moments=keep_moments,
-            detector=detector,
-            progress=progress,
-        )
-        for one in whole
-    ]
-    del candidates, finalists  # their moments take most of the memory
-    outcome = _nearest(loaded, quantized, batches, plan, metadata, progress)
-    if not (learn and recipe.learns):
-        return outcome
-    tuned = _tuned(outcome, plan, batches, detector=detector, store=store, progress=progress)
-    learned = _Quantized(outcome.candidate, tuned.model, outcome.bits_of)
-    outcome = _nearest(loaded, [learned], batches, plan, metadata, progress)
-    return replace(outcome, learned=tuned.error, interrupted=tuned.interrupted)
-
-
-def _finalists(
-    loaded: LoadedModel,
-    candidates: Sequence[Candidate],
-    batches: Batches,
-    plan: Plan,
-    progress: Progress,
-) -> list[Candidate]:
-    """The candidates whose outputs suffer least by their activations, the best first."""
-    if len(candidates) == 1:
-        return list(candidates)
-    fine = _with_nearest_weights(plan, 8)
-    files = [
-        _written(loaded, quantize(one.model, one.ranges, fine, means=one.means), batches, fine, {})
-        for one in candidates
-    ]
-    errors = list(map(output_error, _compared(loaded, files, fine, progress)))
-    order = sorted(range(len(candidates)), key=errors.__getitem__)
-    return [candidates[index] for index in order[:_FINALISTS]]
-
-
-def _quantized(
-    loaded: LoadedModel,
-    candidate: Candidate,
-    batches: Batches,
-    plan: Plan,
-    metadata: Mapping[str, str],
-    *,
-    keep_moments: bool,
-    detector: DetectorLoss | None,
-    progress: Progress,
-) -> _Quantized:
-    """Quantize a calibrated candidate, each layer with the bits that it gets."""
-    recipe = plan.recipe
+    candidate = _better(loaded, candidates, batches, plan, progress).with_moments_of(candidates[0])
+    del candidates  # their moments take most of the memory
     if recipe.minds_noise:
         with progress.stage("Measuring the noise of inputs"):
             candidate = _with_noise(candidate, batches, plan)
@@ -219,31 +149,49 @@ def _quantized(
             bits_of |= chosen_bits(
                 candidate, loaded, plan, batches, metadata=metadata, detector=detector
             )
-    model, ranges, means = candidate.model, candidate.ranges, candidate.means
+    float_model, ranges, means = candidate.model, candidate.ranges, candidate.means
     if recipe.refits:
-        with progress.task("Refitting", len(weighted_layers(model.graph))) as task:
-            quantized = refit(model, ranges, plan, batches, bits_of=bits_of, task=task)
+        with progress.task("Refitting", len(weighted_layers(float_model.graph))) as task:
+            quantized = refit(float_model, ranges, plan, batches, bits_of=bits_of, task=task)
     else:
         with progress.stage("Quantizing"):
-            quantized = quantize(model, ranges, plan, means=means, bits_of=bits_of)
+            quantized = quantize(float_model, ranges, plan, means=means, bits_of=bits_of)
     candidate = candidate if keep_moments else candidate.without_moments()
-    return _Quantized(candidate, quantized, bits_of)
+    learned, interrupted = None, False
+    if learn and recipe.learns:
+        tuned = _tuned(
+            candidate,
+            quantized,
+            plan,
+            batches,
+            bits_of,
+            detector=detector,
+            store=store,
+            progress=progress,
+        )
+        quantized, learned, interrupted = tuned.model, tuned.error, tuned.interrupted
+    file = _written(loaded, quantized, batches, plan, metadata)
+    (agreement,) = _compared(loaded, [file], plan, progress)
+    return Outcome(candidate, file, agreement, bits_of, learned, interrupted)
 
 
-def _nearest(
+def _better(
     loaded: LoadedModel,
-    quantized: Sequence[_Quantized],
+    candidates: Sequence[Candidate],
     batches: Batches,
     plan: Plan,
-    metadata: Mapping[str, str],
     progress: Progress,
-) -> Outcome:
-    """The one whose outputs suffer least, as a file."""
-    files = [_written(loaded, one.model, batches, plan, metadata) for one in quantized]
-    agreements = _compared(loaded, files, plan, progress)
-    best = min(range(len(files)), key=lambda index: output_error(agreements[index]))
-    one = quantized[best]
-    return Outcome(one.candidate, files[best], agreements[best], one.bits_of)
+) -> Candidate:
+    """The candidate whose outputs suffer least by its activations."""
+    if len(candidates) == 1:
+        return candidates[0]
+    fine = _with_nearest_weights(plan, 8)
+    files = [
+        _written(loaded, quantize(one.model, one.ranges, fine, means=one.means), batches, fine, {})
+        for one in candidates
+    ]
+    errors = list(map(output_error, _compared(loaded, files, fine, progress)))
+    return candidates[errors.index(min(errors))]
 
 
 def _with_noise(candidate: Candidate, batches: Batches, plan: Plan) -> Candidate:
@@ -255,27 +203,29 @@ def _with_noise(candidate: Candidate, batches: Batches, plan: Plan) -> Candidate
 
 
 def _tuned(
-    outcome: Outcome,
+    candidate: Candidate,
+    quantized: ir.Model,
     plan: Plan,
     batches: Batches,
+    bits_of: Mapping[str, int],
     *,
     detector: DetectorLoss | None,
     store: Store | None,
     progress: Progress,
 ) -> Tuned:
     """A quantized model whose biases, or weights as well, are trained against the float model."""
-    model, recipe = outcome.candidate.model, plan.recipe
+    model, recipe = candidate.model, plan.recipe
     _, height, width = picture_shape(model)
     return tune(
         model,
-        outcome.written.quantized,
-        bits_by_layer(model, recipe, outcome.bits_of) if recipe.learns_weights else {},
+        quantized,
+        bits_by_layer(model, recipe, bits_of) if recipe.learns_weights else {},
         counted_tensors(model, plan),
         batches,
         schedule=Schedule.of(recipe, height * width),
         objective=Objective.of(recipe),
         detector=detector,
-        known=outcome.candidate.ranges.sensitivities,
+        known=candidate.ranges.sensitivities,
         store=store,
         seed=recipe.seed,
         threads=plan.threads,
@@ -292,8 +242,9 @@ def with_other_bits(
     """
     other, candidate = _with_nearest_weights(plan, bits), outcome.candidate
     quantized = quantize(candidate.model, candidate.ranges, other, means=candidate.means)
-    one = _Quantized(candidate, quantized, {})
-    return _nearest(loaded, [one], outcome.written.batches, other, {}, progress)
+    file = _written(loaded, quantized, outcome.written.batches, other, {})
+    (agreement,) = _compared(loaded, [file], other, progress)
+    return Outcome(candidate, file, agreement, {})
 
 
 def _with_nearest_weights(plan: Plan, bits: int) -> Plan:

@@ -28,10 +28,9 @@ _LIMIT = 16.0
 """Of the factors. Between 4 and 16 it makes no difference on the example; without one, weights of
 4 bits lose more than activations gain."""
 
-_HEADROOMS = (1.2, 1.5)
-"""By how much ranges can be taken as larger than they are: real pictures go beyond synthesised
-ones, and an enlarged channel is cut off there. None is best for all detectors (docs/results.md).
-"""
+_HEADROOM = 1.5
+"""By how much ranges are taken as larger than they are: real pictures go beyond synthesised ones,
+and an enlarged channel is cut off there. Measured from 1 to 2, see docs/results.md."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,10 @@ def equalize(
     batches: Batches,
     analytic: Mapping[str, ChannelMoments],
 ) -> tuple[Equalized, ...]:
-    """Return the model with equalized channels, in one form or, for ``auto``, in several.
+    """Return the model with equalized channels, in one form or, for ``auto``, in two.
 
-    The first of several is the model as it is; the others give channels more and more headroom.
-    What they are worth, quantization itself has to tell: see ``zqc.pipeline``.
+    The first of two is the model as it is; in the other one channels have headroom. What they are
+    worth, quantization itself has to tell: see ``zqc.pipeline``.
 
     Args:
         model: The prepared float model.
@@ -118,24 +117,19 @@ def equalize(
     insert = recipe.insert_factors == "always" or (
         recipe.insert_factors == "auto" and recipe.act_bits < _ENOUGH_BITS
     )
-    plain = _scaled(model, channel_ranges, tops, insert=insert)
-    if not tries or not plain.factors:
-        return (plain,)
-    widened = (
-        {
-            name: np.minimum(channel_range * headroom, tops[name])
+    if tries:
+        channel_ranges = {
+            name: np.minimum(channel_range * _HEADROOM, tops[name])
             for name, channel_range in channel_ranges.items()
         }
-        for headroom in _HEADROOMS
-    )
-    roomy = (_scaled(model, wide, tops, insert=insert) for wide in widened)
-    return (Equalized(model), plain, *roomy)
+    equalized = _scaled(model, channel_ranges, tops, insert=insert)
+    return (Equalized(model), equalized) if tries and equalized.factors else (equalized,)
 
 
 def candidates_of(plan: Plan) -> int:
     """How many forms ``equalize`` may return."""
     tries = plan.recipe.equalization == "auto" and plan.recipe.act_bits < _ENOUGH_BITS
-    return 2 + len(_HEADROOMS) if tries else 1
+    return 2 if tries else 1
 
 
 def _scaled(
