@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +36,7 @@ import numpy as np
 import zqc
 from tools.example.accuracy import PRECISIONS, spread, write_noise
 from tools.paths import SCENES
-from tools.study.cases import EXAMPLE, Case, shared_cases, zoo_cases
+from tools.study.cases import EXAMPLE, Case, chooses_cases
 from zqc.commands.inputs import noise
 from zqc.errors import ZqcError
 from zqc.pictures.images import write_tensors
@@ -50,24 +50,18 @@ Measured = dict[str, float]
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("models", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("pictures", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--zoo", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@chooses_cases()
 @click.option("--seeds", default="0,1,2", help="Those of each cell.")
 @click.option("--sources", default=",".join(SOURCES), help="Those to compare.")
 @click.option("--precisions", default=",".join(PRECISIONS), help="Those to compare them at.")
-@click.option("--detectors", default="", help="Part of the names of the detectors.")
 @click.option("--kept", type=click.Path(path_type=Path, dir_okay=False), help="What is known.")
 @click.option("--uniform-bits", is_flag=True, help="As the option of zqc compile.")
 @click.option("--threads", type=int, help="Of ONNX Runtime; all cores by default.")
 def main(
-    models: Path,
-    pictures: Path,
-    zoo: Path | None,
+    cases: Sequence[Case],
     seeds: str,
     sources: str,
     precisions: str,
-    detectors: str,
     kept: Path | None,
     uniform_bits: bool,
     threads: int | None,
@@ -76,12 +70,9 @@ def main(
     study = Study(kept, threads, uniform_bits)
     asked = sources.split(",")
     numbers = [int(seed) for seed in seeds.split(",")]
-    cases = [EXAMPLE, *shared_cases(models, pictures), *(zoo_cases(zoo) if zoo else ())]
     print("| detector | bits | " + " | ".join(asked) + " |")
     print("|---|---|" + "---|" * len(asked))
     for case in cases:
-        if detectors not in case.name or not case.model.exists():
-            continue
         found = {
             source: study.measured(case, source, numbers, precisions.split(",")) for source in asked
         }

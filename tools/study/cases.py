@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
+
+import click
 
 import zqc
 from tools.paths import DETECTOR, SCENES
@@ -86,3 +89,31 @@ def zoo_cases(folder: Path) -> Iterator[Case]:
     """
     for model in sorted(folder.glob("*.torchscript.onnx")):
         yield Case(model, SCENES / "heldout", zqc.InputFormat())
+
+
+def chooses_cases(detectors: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command MODELS, PICTURES, ``--zoo`` and ``--detectors``, and its function ``cases``.
+
+    These are the example, the shared models and those of the zoo that exist, in this order.
+
+    Args:
+        detectors: The part of their names that is taken where nothing is said.
+    """
+    folder = click.Path(path_type=Path, exists=True, file_okay=False)
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        @click.argument("models", type=folder)
+        @click.argument("pictures", type=folder)
+        @click.option("--zoo", type=folder)
+        @click.option("--detectors", default=detectors, help="Part of the names of the detectors.")
+        @wraps(command)
+        def with_cases(
+            models: Path, pictures: Path, zoo: Path | None, detectors: str, **options: Any
+        ) -> None:
+            every = (EXAMPLE, *shared_cases(models, pictures), *(zoo_cases(zoo) if zoo else ()))
+            cases = [case for case in every if detectors in case.name and case.model.exists()]
+            command(cases=cases, **options)
+
+        return with_cases
+
+    return decorated

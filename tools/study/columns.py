@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
 
-from tools.study.cases import EXAMPLE, Case, shared_cases, zoo_cases
+from tools.study.cases import Case, chooses_cases
 from tools.study.learning import bits_of, cell, scores
 from zqc.recipe.recipe import EFFORTS
 
@@ -25,19 +25,13 @@ def study(columns: Columns) -> click.Command:
     """
 
     @click.command(context_settings={"show_default": True})
-    @click.argument("models", type=click.Path(path_type=Path, exists=True, file_okay=False))
-    @click.argument("pictures", type=click.Path(path_type=Path, exists=True, file_okay=False))
-    @click.option("--zoo", type=click.Path(path_type=Path, exists=True, file_okay=False))
-    @click.option("--detectors", default="", help="Part of the names of the detectors.")
+    @chooses_cases()
     @click.option("--precisions", default="W4A4", help="Those to compare at.")
     @click.option("--seeds", default="0", help="Those of each cell.")
     @click.option("--effort", default="quick", type=click.Choice(EFFORTS))
     @click.option("--threads", type=int, help="Of ONNX Runtime; all cores by default.")
     def main(
-        models: Path,
-        pictures: Path,
-        zoo: Path | None,
-        detectors: str,
+        cases: Sequence[Case],
         precisions: str,
         seeds: str,
         effort: str,
@@ -46,9 +40,7 @@ def study(columns: Columns) -> click.Command:
         """Print one line per detector and precision."""
         print(f"| detector | bits | {' | '.join(columns)} |")
         print("|---|---|" + "---|" * len(columns))
-        for case in (EXAMPLE, *shared_cases(models, pictures), *(zoo_cases(zoo) if zoo else ())):
-            if detectors not in case.name or not case.model.exists():
-                continue
+        for case in cases:
             for precision in precisions.split(","):
                 fields = {"effort": effort, **bits_of(precision)}
                 cells = []

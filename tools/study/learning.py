@@ -26,7 +26,7 @@ The seconds are those of the compilation without the synthesis.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,7 +38,7 @@ import numpy as np
 
 from tools.example.accuracy import spread
 from tools.study.calibration_sources import SOURCES, calibration_set
-from tools.study.cases import EXAMPLE, Case, shared_cases, zoo_cases
+from tools.study.cases import Case, chooses_cases
 from zqc import pipeline
 from zqc.errors import ZqcError
 from zqc.recipe.recipe import EFFORTS
@@ -79,10 +79,7 @@ ROWS: Mapping[str, Row] = {
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("models", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("pictures", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--zoo", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--detectors", default="", help="Part of the names of the detectors.")
+@chooses_cases()
 @click.option("--precisions", default="W4A8,W4A4,W3A8,W2A4", help="Those to compare at.")
 @click.option("--rows", default=",".join(ROWS), help="Those to make.")
 @click.option("--source", default="quick", type=click.Choice(SOURCES), help="Of the pictures.")
@@ -90,10 +87,7 @@ ROWS: Mapping[str, Row] = {
 @click.option("--seeds", default="0", help="Those of each cell.")
 @click.option("--threads", type=int, help="Of ONNX Runtime; all cores by default.")
 def main(
-    models: Path,
-    pictures: Path,
-    zoo: Path | None,
-    detectors: str,
+    cases: Sequence[Case],
     precisions: str,
     rows: str,
     source: str,
@@ -103,9 +97,7 @@ def main(
 ) -> None:
     """Print one table per detector."""
     columns = precisions.split(",")
-    for case in (EXAMPLE, *shared_cases(models, pictures), *(zoo_cases(zoo) if zoo else ())):
-        if detectors not in case.name or not case.model.exists():
-            continue
+    for case in cases:
         print(f"\n**{case.name}**\n\n| row | {' | '.join(columns)} |")
         print("|---|" + "---|" * len(columns))
         with ExitStack() as stack:

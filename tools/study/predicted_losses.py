@@ -15,9 +15,9 @@ calibration set of quick effort. The columns are the loss of the outputs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from unittest.mock import patch
 
 import click
@@ -27,7 +27,7 @@ import zqc
 from passes.analysis.topology import weighted_layers
 from passes.graph import name_of
 from passes.layers import layer_of
-from tools.study.cases import EXAMPLE, Case, shared_cases
+from tools.study.cases import Case, chooses_cases
 from zqc import pipeline
 from zqc.calibration.collect import collect
 from zqc.calibration.second_moments import Fold, Moments
@@ -45,19 +45,16 @@ _PICTURES = 32
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("models", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("pictures", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--detectors", default="", help="Part of the names of the detectors.")
+@chooses_cases()
 @click.option("--bits", default=3, help="Of the weights.")
 @click.option("--threads", type=int, help="Of ONNX Runtime; all cores by default.")
-def main(models: Path, pictures: Path, detectors: str, bits: int, threads: int | None) -> None:
+def main(cases: Sequence[Case], bits: int, threads: int | None) -> None:
     """Print one table per detector."""
-    for case in (EXAMPLE, *shared_cases(models, pictures)):
-        if detectors in case.name and case.model.exists():
-            print(f"\n**{case.name}**\n\n| layer | weights | own | other | real |")
-            print("|---|---|---|---|---|")
-            for line in _table(case, bits, threads):
-                print(f"| {line} |", flush=True)
+    for case in cases:
+        print(f"\n**{case.name}**\n\n| layer | weights | own | other | real |")
+        print("|---|---|---|---|---|")
+        for line in _table(case, bits, threads):
+            print(f"| {line} |", flush=True)
 
 
 def _table(case: Case, bits: int, threads: int | None) -> list[str]:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -35,7 +35,7 @@ import click
 
 from tools.paths import SCENES
 from tools.study.calibration_sources import real_pictures
-from tools.study.cases import EXAMPLE, Case, shared_cases
+from tools.study.cases import Case, chooses_cases
 from tools.study.learning import bits_of, cell, scores
 from zqc.errors import ZqcError
 from zqc.recipe.recipe import EFFORTS
@@ -65,9 +65,7 @@ ROWS: Mapping[str, Fields] = {
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("models", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("pictures", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--detectors", default="detector", help="Part of the names of the detectors.")
+@chooses_cases("detector")
 @click.option("--precision", default="W4A4", help="Bits of weights and activations.")
 @click.option("--sources", default=",".join(SOURCES[:4]), help="Those to compare.")
 @click.option("--rows", default=";".join(ROWS), help="Those to make, with ; between them.")
@@ -78,9 +76,7 @@ ROWS: Mapping[str, Fields] = {
 @click.option("--dask", metavar="ADDRESS", help="Let the workers of this Dask scheduler do them.")
 @click.option("--threads", type=int, help="Of ONNX Runtime; all cores by default.")
 def main(
-    models: Path,
-    pictures: Path,
-    detectors: str,
+    cases: Sequence[Case],
     precision: str,
     sources: str,
     rows: str,
@@ -98,9 +94,7 @@ def main(
     if unknown := [name for name in chosen if name not in ROWS]:
         raise click.UsageError(f"no row is called {unknown[0]!r}; there are {'; '.join(ROWS)}")
     base = {**bits_of(precision), "effort": effort, "pictures_seen": pictures_seen}
-    for case in (EXAMPLE, *shared_cases(models, pictures)):
-        if detectors not in case.name or not case.model.exists():
-            continue
+    for case in cases:
         print(f"\n**{case.name}, {precision}, {effort}**\n\n| | {' | '.join(asked)} |")
         print("|---|" + "---|" * len(asked))
         work = (

@@ -101,8 +101,8 @@ def collect(
     read = TensorReader(model, tensors, threads=threads)
     histograms = {name: [empty() for _ in kinds] for name in tensors}
     sums = {name: np.zeros(1) for name in tensors}
-    layers = [n for n in weighted_layers(model.graph) if name_of(n.inputs[0]) in histograms]
-    layers = layers if samples else []
+    known = histograms if samples else {}
+    layers = [n for n in weighted_layers(model.graph) if name_of(n.inputs[0]) in known]
     folds: list[dict[str, RunningMoments]] = [{} for _ in range(max(len(kinds), _FOLDS))]
     generator = np.random.default_rng(0)
     pictures = 0
