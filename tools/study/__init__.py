@@ -1,1 +1,1 @@
-"""What each choice of zqc is worth: the tables of docs/results.md."""
+"""What each choice of zqc is worth: the tables of docs/results."""

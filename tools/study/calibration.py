@@ -1,4 +1,4 @@
-"""Accuracy of the example detector by bits and by calibration data: the table of docs/results.md.
+"""Accuracy of the example detector by bits and calibration data.
 
     python -m tools.study.calibration [--seeds 3] [--effort standard]
 

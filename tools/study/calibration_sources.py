@@ -1,4 +1,4 @@
-"""What calibration pictures are worth, by detector and bits: the yardstick of docs/results.md.
+"""The yardstick of docs/results/calibration.md: what pictures are worth, by detector and bits.
 
     python -m tools.study.calibration_sources MODELS PICTURES [--zoo FOLDER] [--seeds 0,1,2]
         [--sources 'quick,noise'] [--kept FILE]

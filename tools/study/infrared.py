@@ -1,4 +1,4 @@
-"""Zero-shot calibration in the infrared: the table of docs/results.md.
+"""Zero-shot calibration in the infrared: the table of docs/results/calibration.md.
 
     python -m tools.study.infrared [--minutes 8] [--seeds 1] [--samples 64] [--effort standard]
 

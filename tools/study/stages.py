@@ -1,4 +1,4 @@
-"""What each stage of the quantization is worth: the ablation tables of docs/results.md.
+"""What each stage of the quantization is worth: the ablation tables of docs/results/learning.md.
 
     python -m tools.study.stages [DIRECTORY_OF_MODELS DIRECTORY_OF_PICTURES] [--effort thorough]
     python -m tools.study.stages --rows 'shift=*' --bits 'W4*' --models detector

@@ -1,4 +1,4 @@
-"""What each part of the synthesis is worth: the ablation table of docs/results.md.
+"""What each part of the synthesis is worth: the ablation table of docs/results/calibration.md.
 
     python -m tools.study.synthesis [--samples 128] [--steps 200] [--seeds 3] [--rows 'joint*']
     python -m tools.study.synthesis --convergence

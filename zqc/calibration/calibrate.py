@@ -104,7 +104,7 @@ def calibrate(
     higher threshold is taken: neither shows how far real pictures go everywhere, and of both
     together the many would hide what the few show. Where activations have fewer than 8 bits the
     synthesised ones alone count: a threshold twice as high costs a bit of few. Both are our choice,
-    see docs/results.md.
+    see docs/results/calibration.md.
 
     Args:
         model: The prepared float model.

@@ -69,7 +69,7 @@ def shifted_before(
     Tried are the unsigned grids that reach as far up as the given one or the one behind the
     function: what that cuts off is lost in any case, and objects have the largest values. An error
     is a share of what the given grid makes; of several kinds of pictures the largest share counts.
-    It is our choice, see docs/results.md.
+    It is our choice, see docs/results/grids.md.
 
     Args:
         grid: The grid that was found for the values themselves.

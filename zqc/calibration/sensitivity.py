@@ -55,7 +55,7 @@ def sensitivities(
 
     With a detector, the sensitivities are the mean of those of the outputs, of the boxes and of
     the classes that are found (``detection_sensitivities``), each of which loses as much where the
-    error of every tensor is the same share of its variance: our choice, see docs/results.md.
+    error of every tensor is the same share of its variance: our choice, see docs/results/grids.md.
 
     Args:
         model: A float model with one input, BatchNormalization folded.

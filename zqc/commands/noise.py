@@ -17,7 +17,8 @@ WHAT_STATISTICS_BRING = (
     "statistics bring a YOLO some 5 points of agreement: give the checkpoint, "
     "--statistics MODEL.pt, or pictures, --images DIRECTORY"
 )
-"""What statistics would bring to a model without any, and how to give them: see docs/results.md."""
+"""What statistics would bring to a model without any, and how to give them, see
+docs/results/calibration.md."""
 
 WHAT_PICTURES_BRING = "pictures of your own do better: --images DIRECTORY"
 """The same where there are statistics, but none that pictures can be matched to."""

@@ -1,7 +1,7 @@
 """Whether a quantized model is still good, in a word, and why.
 
 The rules, in this order; the first that holds decides. What they are worth is measured on pairs of
-models in ``docs/results.md``; the limits are our choice.
+models in ``docs/results/detectors.md``; the limits are our choice.
 
 1. *broken*: a layer computes something else than the float model's (``defects``).
 2. *broken*: the scores have next to no distinct values left, so that they share a scale with

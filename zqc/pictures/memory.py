@@ -16,7 +16,7 @@ MEMORY = 4 * 10**9
 VALUES, GRADIENTS = 2.2, 4.5
 """What work with a picture takes, as a multiple of all values that a model computes of it: where
 these are looked at, or only the picture has a gradient; where all of them have one. Measured are
-2.0 and 4.3 with RetinaFace at 640×640, 1.3 to 2.3 in syntheses; see docs/results.md."""
+2.0 and 4.3 with RetinaFace at 640×640, 1.3 to 2.3 in syntheses; see docs/results/costs.md."""
 
 _BESIDE = 10**9
 """What is taken whatever the number of pictures: the program, the model in several forms, moments

@@ -22,7 +22,8 @@ _PICTURES = 32
 """Of which the ranges are taken: a channel has thousands of positions in each."""
 
 _ENOUGH_BITS = 8
-"""With activations of so many bits equalization costs more than it gains (docs/results.md)."""
+"""With activations of so many bits equalization costs more than it gains, see
+docs/results/grids.md."""
 
 _LIMIT = 16.0
 """Of the factors. Between 4 and 16 it makes no difference on the example; without one, weights of
@@ -30,7 +31,7 @@ _LIMIT = 16.0
 
 _HEADROOM = 1.5
 """By how much ranges are taken as larger than they are: real pictures go beyond synthesised ones,
-and an enlarged channel is cut off there. Measured from 1 to 2, see docs/results.md."""
+and an enlarged channel is cut off there. Measured from 1 to 2, see docs/results/grids.md."""
 
 
 @dataclass(frozen=True)

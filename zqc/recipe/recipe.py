@@ -35,7 +35,8 @@ LEVEL_WIDTHS = (3, 4)
 """Bits of weights that can be on levels, see ``passes.analysis.log_affine``."""
 _REDUCED_BITS = 7
 _COARSE_BITS = 3
-"""With no more, weights are trained at every effort that trains anything (docs/results.md)."""
+"""With no more, weights are trained at every effort that trains anything, see
+docs/results/learning.md."""
 _MOST_RATE = 10.0
 _MOST_WEIGHT = 1e6
 """What is larger overflows sooner or later."""

@@ -74,7 +74,7 @@ class Objective:
 
 
 USUAL = Objective()
-"""What is best of what was tried, see docs/results.md."""
+"""What is best of what was tried, see docs/results/learning.md."""
 
 
 def total(losses: Sequence[float], weights: Sequence[float]) -> float:

@@ -31,7 +31,7 @@ _EFFORTS: Mapping[Effort, tuple[int, int, float]] = {
 """The fewest and the most pictures that are looked at, and the pixels of all of them."""
 
 _FEWER = 3
-"""Biases alone see a part of the most pictures: more gain nothing (docs/results.md)."""
+"""Biases alone see a part of the most pictures: more gain nothing (docs/results/learning.md)."""
 
 _RATE = 0.2
 """Of the weights, times the root of the steps: how far a weight strays that is drawn nowhere."""
@@ -80,7 +80,8 @@ class Schedule:
     def scalars(self, step: int, size: int) -> dict[str, float]:
         """What a step needs from the host, by the names of ``SCALARS``; the first step is 0.
 
-        Weights follow when biases have had a quarter of the steps: our choice, see docs/results.md.
+        Weights follow when biases have had a quarter of the steps: our choice, see
+        docs/results/learning.md.
         """
         scale = math.sqrt(size) / (1 - BETA1 ** (step + 1))
         steps = self.steps(size)
