@@ -16,6 +16,8 @@ one.
 
 First both make a step from the same state: printed are the losses, and the norm of the difference
 of the gradients relative to that of PyTorch's. Then they run in turn, and the times are medians.
+Memory is what making the step and two runs of it take at most, on top of the models and the
+libraries, each side in a process of its own.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.bench.peak_memory import apart, growth
 from tools.paths import DETECTOR
 from zqc import pipeline
 from zqc.autodiff.shapes import fixed_copy
@@ -72,11 +75,12 @@ def main(
     models: tuple[Path, ...], threads: int, repeats: int, batch: int, features_alone: bool
 ) -> None:
     """Compare one step of learned rounding on the example and on MODELS."""
-    print("| model | loss of | batch | zqc | PyTorch | zqc is | loss | gradient off by |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| model | loss of | batch | zqc | PyTorch | zqc is | loss | gradient off by | memory |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    objective = FEATURES if features_alone else ALL
     for path in (DETECTOR, *models):
         try:
-            task = Training.of(path, batch, threads, FEATURES if features_alone else ALL)
+            task = Training.of(path, batch, threads, objective)
         except (ZqcError, NotImplementedError) as error:
             print(f"{path.name} is left out: {str(error).splitlines()[0]}")
             continue
@@ -93,10 +97,14 @@ def main(
                 step()
                 side.append(time.perf_counter() - started)
         zqc, torch = (float(np.median(side)) for side in times)
+        took = [
+            apart(memory, side, path, batch, threads, objective) for side in (zqc_step, torch_step)
+        ]
         print(
             f"| {path.name} | {', '.join(task.graphs.parts)} | {len(task.pictures)} "
             f"| {1e3 * zqc:.0f} ms | {1e3 * torch:.0f} ms "
-            f"| {torch / zqc:.2f} × as fast | {loss:.6f}, {expected:.6f} | {off:.1e} |",
+            f"| {torch / zqc:.2f} × as fast | {loss:.6f}, {expected:.6f} | {off:.1e} "
+            f"| {took[0]:.0f} MB, {took[1]:.0f} MB |",
             flush=True,
         )
 
@@ -155,6 +163,24 @@ class Training:
     def weights(self) -> dict[str, float]:
         """What each part of the loss counts: as much as the others."""
         return dict.fromkeys(self.graphs.parts, 1.0)
+
+
+def memory(
+    side: Callable[[Training, int], Step],
+    path: Path,
+    batch: int,
+    threads: int,
+    objective: Objective,
+) -> float:
+    """What one side takes at most, in MB, see above."""
+    import torch  # noqa: F401 - loaded by both, before anything is counted
+
+    task = Training.of(path, batch, threads, objective)
+    with growth() as found:
+        step = side(task, threads)
+        step()
+        step()
+    return found[0]
 
 
 def zqc_step(task: Training, threads: int) -> Step:

@@ -192,7 +192,7 @@ def _reduce_max(x, axes=None, *, keepdims=1):
 
 
 def _cast(x, *, to):
-    return x.to({1: torch.float32, 7: torch.int64, 9: torch.bool}[to])
+    return x.to({1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool}[to])
 
 
 def _halves(pads):

@@ -15,7 +15,8 @@ networks that ``tools.zoo.build --export torchscript`` has trained. Sources:
 
 Every cell is the AP (0.50:0.95, in percent) of the detections against those of the float model, or
 the SQNR of the least part where no detections are known: mean and range over the seeds, with the
-mean AP50 and the mean seconds, of making the pictures and of the rest. The pictures are made
+mean AP50, the mean mAP where labels are known, and the mean seconds, of making the pictures and of
+the rest. The pictures are made
 once for all precisions; the calibration set is that of ``zqc compile``, and so are the bytes.
 
 What was measured goes to ``--kept`` line by line, and is not measured again where it stands there.
@@ -45,8 +46,8 @@ from zqc.recipe.recipe import EFFORTS
 SOURCES = ("uniform", "noise", *EFFORTS, "task", "real")
 
 Measured = dict[str, float]
-"""``ap`` and ``ap50`` in percent or ``sqnr`` in dB; seconds of making the ``pictures`` and of the
-``rest`` of the compilation."""
+"""``ap``, ``ap50`` and perhaps ``map`` in percent, or ``sqnr`` in dB; seconds of making the
+``pictures`` and of the ``rest`` of the compilation."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -144,6 +145,8 @@ class Study:
                     value = {"sqnr": min(part.sqnr_db for part in checked.parts)}
                 else:
                     value = {"ap": 100 * checked.agreement.ap, "ap50": 100 * checked.agreement.ap50}
+                if checked.accuracy_quantized is not None:
+                    value["map"] = 100 * checked.accuracy_quantized.ap
                 yield precision, value | took
 
 
@@ -201,8 +204,12 @@ def _cell(found: list[Measured]) -> str:
     )
     if "sqnr" in found[0]:
         return f"{spread([one['sqnr'] for one in found])} dB, {seconds} s"
-    ap50 = np.mean([one["ap50"] for one in found])
-    return f"{spread([one['ap'] for one in found])}, AP50 {ap50:.1f}, {seconds} s"
+    means = [
+        f"{name} {np.mean([one[key] for one in found]):.1f}"
+        for key, name in (("ap50", "AP50"), ("map", "mAP"))
+        if key in found[0]
+    ]
+    return f"{spread([one['ap'] for one in found])}, {', '.join(means)}, {seconds} s"
 
 
 if __name__ == "__main__":
