@@ -223,9 +223,14 @@ cache_option = _pictures(
     help="Synthesise anew, and keep no pictures.",
 )
 
+_MOST_THREADS = 1024
+"""ONNX Runtime begins every thread that it is asked for, needed or not."""
+
+_THREADS = click.IntRange(1, _MOST_THREADS)
+
 threads_option = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=_THREADS,
     metavar="N",
     help="Threads of ONNX Runtime.  [default: all cores]",
 )
@@ -255,7 +260,7 @@ bench_options = group(
     ),
     click.option(
         "--threads",
-        type=click.IntRange(min=1),
+        type=_THREADS,
         default=1,
         show_default=True,
         metavar="N",

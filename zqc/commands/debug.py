@@ -44,7 +44,7 @@ from zqc.model_io.any_model import split_file
 from zqc.model_io.onnx_file import as_file
 from zqc.pictures.batches import Batches
 from zqc.pictures.input_format import ChannelOrder, InputFormat
-from zqc.pictures.model_input import input_name
+from zqc.pictures.model_input import fixed_batch, input_name
 from zqc.progress import Progress
 from zqc.quantization.prepare import prepare
 from zqc.recipe.plan import Plan
@@ -153,7 +153,9 @@ def _debugged(
         _, part, _ = split_file(paths[1])
     detector = detector_of(loaded, anchors=anchors, whole=False)
     pictures = inputs.gather(loaded, origin, plan, given, detector=detector, progress=progress)
-    batches = Batches.of(pictures, model).first(_PICTURES)
+    # A target may fix how many pictures are taken at once where the float model leaves that open.
+    stricter = part if fixed_batch(model) is None else model
+    batches = Batches.of(pictures, stricter).first(_PICTURES)
     feeds = loaded.interface.taken.feeds
     with progress.stage("Finding the layers of both"):
         pair = layer_pairs(model, read(part, feeds(batches[0])), names[1])

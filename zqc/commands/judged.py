@@ -17,7 +17,6 @@ from zqc.detection.pairing import Pairing, pair_detections
 from zqc.detection.verdict import Evidence, Verdict, judge
 from zqc.model_io.model_file import LoadedModel
 from zqc.pictures.images import ImageSet
-from zqc.pictures.model_input import fixed_batch
 from zqc.progress import Task
 from zqc.runtime import extras, session
 
@@ -77,7 +76,9 @@ def judge_compiled(
             judge(Evidence(parts, real)), detector, Comparison((), (), ()), None, None, parts
         )
     runners = [session.load(each, threads=threads) for each in (loaded.runnable(), content)]
-    taken, size = loaded.interface.taken, fixed_batch(loaded.model)
+    taken = loaded.interface.taken
+    fixed = [runner.fixed_batch(taken.picture.name) for runner in runners]
+    size = next(filter(None, fixed), None)  # a target may fix what the float model leaves open
 
     def run(tensors: NDArray[np.float32]) -> tuple[Outputs, Outputs]:
         count = len(tensors)

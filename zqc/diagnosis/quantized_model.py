@@ -77,6 +77,7 @@ class QuantizedLayer:
         factors: What each output channel is multiplied by behind it, (C,), where that is known.
         outputs: The roundings of its output, up to its activation function.
         source: The rounding of its input; None where that is float.
+        per_tensor: Whether all of its weights have one scale.
     """
 
     node: ir.Node
@@ -86,6 +87,7 @@ class QuantizedLayer:
     factors: NDArray[np.float64] | None
     outputs: tuple[Rounding, ...] = ()
     source: Rounding | None = None
+    per_tensor: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from passes.analysis.log_affine import code_bits
 from passes.analysis.topology import is_weighted, nested_inputs, post_processing
 from passes.arithmetic import FLOAT_BITS
-from passes.graph import Namer, constant, int_attribute, name_of, producer_of
+from passes.graph import Namer, constant, int_attribute, name_of, producer_of, scalar
+from passes.layers import output_axis
 from passes.operators import LAYOUT, PAIR, POINTWISE
 from zqc.diagnosis.inner_tensors import exposing
 from zqc.diagnosis.plain_layers import plain_layers
@@ -50,7 +52,7 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
     for node, product in products.items():
         wanted += node.inputs[1:3]
         kept = stored[node]
-        wanted += [kept.inputs[0], _third(kept)] if kept is not None else []
+        wanted += kept.inputs if kept is not None else []
         wanted += product.inputs[1:2] if product is not None else []
     for pair, back in backs.items():
         wanted += pair.inputs[1:3]
@@ -73,25 +75,36 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
         for pair, path in _own_pairs(node, moving, product if apart else None):
             owners.setdefault(pair, (node, path))
     roundings = {}
+    shifts = {pair: _shift(pair, array(pair.inputs[1]), array(_third(pair))) for pair in pairs}
     for pair, back in backs.items():
         step, zero = array(pair.inputs[1]), array(_third(pair))
         low, high = _integers(pair)
+        tensor, path = name_of(pair.inputs[0]), owners[pair][1] if pair in owners else ()
+        before = producer_of(pair.inputs[0])
+        if shifts[pair] and before is not None and before.op_type == "Add":
+            tensor, path = name_of(before.inputs[0]), path[:-1]
         roundings[pair] = Rounding(
             name=pair.name or "",
-            source=name_of(pair.inputs[0]),
+            source=tensor,
             step=step.reshape(-1),
-            zero=zero.reshape(-1),
+            zero=zero.reshape(-1) + shifts[pair],
             step_back=(step if back is None else array(back.inputs[1])).reshape(-1),
-            zero_back=(zero if back is None else array(_third(back))).reshape(-1),
+            zero_back=(zero if back is None else array(_third(back))).reshape(-1) + shifts[pair],
             low=low,
             high=high,
-            path=owners[pair][1] if pair in owners else (),
+            path=path,
         )
     found = []
     for node in layers:
         weight = array(node.inputs[1])
         bias = array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-        source, product = _quantizer_before(node.inputs[0]), products[node]
+        quantizer, product = _quantizer_before(node.inputs[0]), products[node]
+        source = None if quantizer is None else roundings.get(quantizer)
+        if quantizer is not None and source is not None and shifts[quantizer]:
+            others = [i for i in range(weight.ndim) if i != output_axis(node, weight.ndim)]
+            added = shifts[quantizer] * source.step_back * weight.sum(axis=tuple(others))
+            bias = added if bias is None else bias + added
+        scale = stored[node]
         found.append(
             QuantizedLayer(
                 node,
@@ -100,7 +113,8 @@ def read(model: ir.Model, feeds: Feeds) -> QuantizedModel:
                 stored_bits(stored[node]),
                 None if product is None else _factors(product, array(product.inputs[1])),
                 tuple(roundings[p] for p, (owner, _) in owners.items() if owner is node),
-                roundings.get(source) if source is not None else None,
+                source,
+                scale is not None and array(scale.inputs[1]).size == 1,
             )
         )
     tail = post_processing(graph)
@@ -161,6 +175,24 @@ def _back(pair: ir.Node) -> ir.Node | None:
             return None
         value = clips[0].outputs[0]
     return None
+
+
+def _shift(pair: ir.Node, step: NDArray[np.float64], zero: NDArray[np.float64]) -> int:
+    """How many steps were added to a tensor in place of a zero point: ``ShiftNegativeCorrection``.
+
+    What reads the tensor has them in its bias.
+    """
+    node = producer_of(pair.inputs[0])
+    while node is not None and node.op_type in PAIR | LAYOUT | {"MaxPool", "Resize", "Pad"}:
+        node = producer_of(node.inputs[0])
+    # What is added to the picture itself is how the model was written.
+    behind = node is not None and node.op_type == "Add" and producer_of(node.inputs[0]) is not None
+    added = scalar(node.inputs[1]) if node is not None and behind else None
+    if added is None or step.size > 1 or zero.any() or _integers(pair)[0] < 0:
+        return 0
+    steps = added / float(step.reshape(-1)[0])
+    whole = math.isclose(steps, round(steps), rel_tol=1e-5)
+    return round(steps) if whole and 0 < steps <= _integers(pair)[1] else 0
 
 
 def _integers(pair: ir.Node) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from passes.arithmetic import fake_quantize, scales, weight_exponents
 from passes.graph import Namer, add_initializer, name_of, remove_unused
-from passes.layers import layer_of
+from passes.layers import along, layer_of
 from zqc.calibration.distances import identity, sigmoid, softplus
 from zqc.diagnosis.counterparts import Match
 from zqc.diagnosis.quantized_model import Rounding
@@ -109,15 +109,15 @@ def with_layer(
 
 
 def best_weight(match: Match) -> NDArray[np.float64]:
-    """The float weights, rounded as well as the bits of the counterpart allow."""
+    """The float weights, rounded as well as the bits and scales of the counterpart allow."""
     bits = match.quantized.bits
     weight = match.layer.weight
     if bits > _BIT_LIMIT // 2:
         return np.asarray(weight, np.float64)
     axis = match.layer.output_axis
-    exponents = weight_exponents(weight, bits=bits, axis=axis)
-    shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
-    step = scales(exponents, bits=bits, signed=True).reshape(shape)
+    channels = weight.reshape(1, -1) if match.quantized.per_tensor else weight
+    exponents = weight_exponents(channels, bits=bits, axis=0 if channels is not weight else axis)
+    step = along(axis, scales(exponents, bits=bits, signed=True), weight.ndim)
     return np.asarray(fake_quantize(weight.astype(np.float64), step, bits=bits, signed=True))
 
 

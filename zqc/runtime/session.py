@@ -88,6 +88,11 @@ class Runner:
             timer.cancel()
         return dict(zip(self.outputs, values, strict=True))
 
+    def fixed_batch(self, name: str) -> int | None:
+        """How many values an input takes at once; None where it leaves that open."""
+        shapes = {value.name: value.shape for value in self.session.get_inputs()}
+        return shapes[name][0] if shapes[name] and isinstance(shapes[name][0], int) else None
+
     def keeping(
         self,
         kept: Mapping[str, DeviceArray],

@@ -41,7 +41,7 @@ def check(version: str) -> None:
     if not re.fullmatch(r"\d+\.\d+", version, re.ASCII) or _parts(version) < _parts(OLDEST):
         raise OptionError(
             f"min_runtime is {version!r}, but must be a version of ONNX Runtime from {OLDEST} on, "
-            "such as 1.23"
+            "two numbers with a point between them, such as 1.23"
         )
 
 

@@ -15,7 +15,13 @@ from zqc.statistics.correspondence import folded, known_layers
 from zqc.statistics.files.weights import Weights
 from zqc.statistics.kernels import TOLERANCE, Factors, factors, rows_of, signature
 from zqc.statistics.merged_branches import Branches
-from zqc.statistics.trained_layers import TrainedKernel, TrainedNorm, kernels_of, norms_of
+from zqc.statistics.trained_layers import (
+    TrainedKernel,
+    TrainedNorm,
+    damaged_norms,
+    kernels_of,
+    norms_of,
+)
 
 Floats = NDArray[np.float64]
 
@@ -102,7 +108,10 @@ def lend(weights: Weights, model: ir.Model) -> Lent:
     return Lent(
         layers=tuple(layers),
         used=used,
-        unused=tuple(norm.name for norm in norms if not search.used[norm.name]),
+        unused=(
+            *(norm.name for norm in norms if not search.used[norm.name]),
+            *(f"{name} (damaged)" for name in damaged_norms(weights)),
+        ),
         contradicted=tuple(name for name in dict.fromkeys(search.contradicted) if name not in used),
     )
 

@@ -79,15 +79,24 @@ class TrainedKernel:
 
 
 def norms_of(weights: Weights) -> tuple[TrainedNorm, ...]:
-    """Every BatchNorm of a file, in its order.
+    """Every BatchNorm of a file, in its order, but those that are damaged."""
+    return tuple(norm for norm in _norms(weights).values() if norm is not None)
 
-    Those with variances below 0 or numbers that are not finite are no statistics: left out.
-    """
-    found = []
+
+def damaged_norms(weights: Weights) -> tuple[str, ...]:
+    """The names of those that are no statistics: variances below 0, not finite, of other sizes."""
+    return tuple(name for name, norm in _norms(weights).items() if norm is None)
+
+
+def _norms(weights: Weights) -> dict[str, TrainedNorm | None]:
+    found: dict[str, TrainedNorm | None] = {}
     for place, (name, mean) in enumerate(weights.arrays.items()):
         layer = _layer(name, "running_mean")
         variance = weights.arrays.get(_member(layer, "running_var")) if layer is not None else None
-        if layer is None or variance is None or mean.ndim != 1 or mean.shape != variance.shape:
+        if layer is None or variance is None:
+            continue
+        found[layer] = None
+        if mean.ndim != 1 or mean.shape != variance.shape:
             continue
         arrays = [mean, variance]
         for key, default in (("weight", 1.0), ("bias", 0.0)):
@@ -98,8 +107,8 @@ def norms_of(weights: Weights) -> tuple[TrainedNorm, ...]:
         if all(np.isfinite(array).all() for array in wide) and (wide[1] >= 0).all():
             first, second, scale, shift = wide
             eps = weights.eps.get(layer)
-            found.append(TrainedNorm(layer, first, second, scale, shift, eps, place))
-    return tuple(found)
+            found[layer] = TrainedNorm(layer, first, second, scale, shift, eps, place)
+    return found
 
 
 def kernels_of(weights: Weights) -> tuple[TrainedKernel, ...]:

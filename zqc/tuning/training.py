@@ -141,7 +141,7 @@ class Training:
                         began = time.monotonic()  # the first step prepares for the others
                     elif step == first + _TIMED:
                         rest = (time.monotonic() - began) / _TIMED * (steps - 1 - step)
-                        estimate(progress, rest, f"{steps} steps of learning")
+                        estimate(progress, rest, f"{steps - first} steps of learning")
                     if (step + 1) % look == 0 or step + 1 == steps:
                         standing = self._looked(standing, step + 1, state, kinds)
                         if step + 1 < steps:

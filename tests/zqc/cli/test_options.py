@@ -4,6 +4,7 @@ import re
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from zqc.cli import options
 from zqc.errors import OptionError
@@ -110,3 +111,12 @@ def test_what_is_no_value_of_an_input(text):
     """It is quoted, with how to write one."""
     with pytest.raises(click.BadParameter, match=re.escape(repr(text))):
         values(text)
+
+
+@pytest.mark.parametrize(("threads", "taken"), [("0", False), ("1024", True), ("1025", False)])
+def test_threads_have_a_limit(threads, taken):
+    """ONNX Runtime would begin every one of a hundred thousand."""
+    command = click.Command("c", params=[], callback=lambda threads: None)
+    result = CliRunner().invoke(options.threads_option(command), ["--threads", threads])
+    assert (result.exit_code == 0) is taken
+    assert ("is not in the range 1<=x<=1024" in result.output) is not taken

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.zqc.commands.small_detectors import (
@@ -55,6 +56,17 @@ def test_the_same_model_is_good(tmp_path, pictures):
     assert [len(one.above(0.3)) for one in found.seen.reference] == PATCHES.sum(axis=1).tolist()
     assert found.detector.names == ("cat", "dog", "bird")
     assert {one.name for one in found.pairing.classes} == {"cat", "dog", "bird"}
+
+
+def test_a_target_may_fix_the_batch(tmp_path, pictures):
+    """A file that takes one picture at a time is judged beside a float model that takes any."""
+    path = write_patches(tmp_path / "m.onnx")
+    single = onnx.load(path)
+    single.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(single, tmp_path / "single.onnx")
+    found = judged(path, tmp_path / "single.onnx", pictures)
+    assert found.verdict.word == "good"
+    assert len(found.seen.quantized) == len(PATCHES)
 
 
 def test_permuted_classes_are_broken(tmp_path, pictures):

@@ -7,6 +7,7 @@ import pytest
 from passes.analysis.log_affine import level_sets
 from tests.diagnosed import LAYERS, canonical, quantized, tensors
 from tests.passes.helpers import build_model
+from tests.passes.shifted import corrected_of, picture, quantized_net
 from zqc.diagnosis.read_quantized import read
 from zqc.diagnosis.variants import rounded_parameters
 
@@ -44,6 +45,28 @@ def test_roundings_belong_to_the_layer_that_they_stand_behind():
     assert len(found["stem"].outputs) == 1
     assert found["deep"].source == found["depthwise"].outputs[-1]
     assert found["box_head"].source not in found["shortcut"].outputs
+
+
+def test_shifts_are_zero_points():
+    """What is added in place of zero points, and taken out of biases, is read as if it were them.
+
+    Of layers before which it is taken out by a Sub nobody knows the grid of the input any more.
+    """
+    model = quantized_net(np.random.default_rng(0), 8, 8)
+    feeds = {"x": picture(np.random.default_rng(1))}
+    before = {layer.node.name: layer for layer in read(model, feeds).layers}
+    after = {layer.node.name: layer for layer in read(corrected_of(model), feeds).layers}
+    assert set(after) == set(before)
+    seen = 0
+    for name, layer in after.items():
+        assert [r.path for r in layer.outputs] == [r.path for r in before[name].outputs]
+        for ours, theirs in zip(layer.outputs, before[name].outputs, strict=True):
+            assert (ours.step, ours.zero, ours.zero_back) == (theirs.step, theirs.zero, theirs.zero)
+            seen += ours.zero[0] > 0
+        if layer.source is not None and layer.bias is not None:
+            bias = before[name].bias if before[name].bias is not None else 0.0
+            np.testing.assert_allclose(layer.bias, bias + np.zeros_like(layer.bias), atol=1e-5)
+    assert seen > 3
 
 
 def test_factors_behind_a_head_are_read():

@@ -1,5 +1,7 @@
 """A float model with one layer of a quantized one in it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,18 @@ def test_the_best_weight_has_so_many_bits(bits):
     assert len(np.unique(weight[0])) <= 2**bits
     off = np.linalg.norm(weight - match.layer.weight) / np.linalg.norm(match.layer.weight)
     assert (0.005 if bits == 4 else 0) < off < 4 / 2**bits
+
+
+def test_the_best_weight_has_one_scale_where_the_other_has():
+    """It is what is nearest on one grid for all channels."""
+    _, found = pair(8)
+    match = found[LAYERS.index("deep")]
+    one = replace(match, quantized=replace(match.quantized, per_tensor=True))
+    step = np.diff(np.unique(best_weight(one))).min()
+    assert np.log2(step) == np.rint(np.log2(step))
+    np.testing.assert_allclose(best_weight(one) / step, np.rint(best_weight(one) / step))
+    exact = match.layer.weight
+    assert np.abs(best_weight(one) - exact).sum() >= np.abs(best_weight(match) - exact).sum()
 
 
 def test_behind_the_heads_is_the_post_processing(rng):

@@ -40,6 +40,14 @@ def kept(array):
     return session.to_device(array.copy())
 
 
+@pytest.mark.parametrize(("size", "fixed"), [("3", 3), ("N", None), ("", None)])
+def test_the_batch_of_an_input(size, fixed):
+    """A number is fixed, a name is open, and a scalar has none."""
+    kind = f"float[{size}]" if size else "float"
+    runner = session.load(build_model(f"({kind} x) => ({kind} y) {{ y = Neg(x) }}"), threads=1)
+    assert runner.fixed_batch("x") == fixed
+
+
 def test_keeping_computes_what_a_call_computes(rng, runner, feeds):
     """The same numbers to the last bit, those that stay and those that do not."""
     state = rng.normal(size=(3, 4)).astype("f")

@@ -110,6 +110,17 @@ def test_layers_that_the_model_does_not_have():
     assert lent.contradicted == ()
 
 
+def test_damaged_layers_are_named():
+    """A BatchNorm with a variance that is no number is one of the file that was not used."""
+    arrays = network()
+    model = folded_copy(build_model(NET, opset=17, **arrays))
+    weights = weights_of(arrays)
+    broken = {"b.bn.running_var": np.full_like(weights.arrays["b.bn.running_var"], np.nan)}
+    lent = lend(Weights(weights.arrays | broken), model)
+    assert lent.used == ("a.bn", "c.bn", "d.bn")
+    assert lent.unused == ("b.bn (damaged)",)
+
+
 def test_equal_layers_go_by_their_place():
     """Where statistics cannot tell BatchNorm layers apart, each is that beside its weights."""
     arrays = network()

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from zqc.statistics.files.weights import Weights
-from zqc.statistics.trained_layers import USUAL_EPS, kernels_of, norms_of
+from zqc.statistics.trained_layers import USUAL_EPS, damaged_norms, kernels_of, norms_of
 
 
 def arrays_of(module):
@@ -55,7 +55,10 @@ def test_layers_without_parameters_or_names():
 
 
 def test_what_is_no_statistics():
-    """Variances below 0, numbers that are not finite and shapes that differ are left out."""
+    """Variances below 0, numbers that are not finite and shapes that differ are damaged."""
     mean = np.zeros(2)
     for variance in (np.array([1, -1e-3]), np.array([1, np.nan]), np.ones(3)):
-        assert norms_of(Weights({"a.running_mean": mean, "a.running_var": variance})) == ()
+        weights = Weights({"a.running_mean": mean, "a.running_var": variance})
+        assert norms_of(weights) == ()
+        assert damaged_norms(weights) == ("a",)
+    assert damaged_norms(Weights({"a.running_mean": mean, "a.running_var": np.ones(2)})) == ()

@@ -131,7 +131,10 @@ def read_torch_file(path: Path) -> TorchFile:
     """
     try:
         with path.open("rb") as file:
-            if file.read(4) == b"PK\x03\x04":
+            start = file.read(4)
+            if not start:
+                raise StatisticsError(f"{path} is empty; save or download it again")
+            if start == b"PK\x03\x04":
                 return _read_archive(path)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 return _read_legacy(content, str(path))

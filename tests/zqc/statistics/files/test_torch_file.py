@@ -151,6 +151,14 @@ def test_other_archives(tmp_path):
         read_torch_file(path)
 
 
+def test_an_empty_file(tmp_path):
+    """It is called empty."""
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"")
+    with pytest.raises(StatisticsError, match=r"a\.pt is empty; save or download it again"):
+        read_torch_file(path)
+
+
 def test_legacy_files_that_are_cut_off(tmp_path):
     """Wherever it ends early, the message says that the file is damaged."""
     content = save(tmp_path / "a.pt", {"x": torch.ones(30)}, zipped=False).read_bytes()
