@@ -16,8 +16,8 @@ networks that ``tools.zoo.build --export torchscript`` has trained. Sources:
 Every cell is the AP (0.50:0.95, in percent) of the detections against those of the float model, or
 the SQNR of the least part where no detections are known: mean and range over the seeds, with the
 mean AP50, the mean mAP where labels are known, and the mean seconds, of making the pictures and of
-the rest. The pictures are made
-once for all precisions; the calibration set is that of ``zqc compile``, and so are the bytes.
+the rest. The pictures are made once for all precisions; the calibration set is that of
+``zqc compile``, and so are the bytes.
 
 What was measured goes to ``--kept`` line by line, and is not measured again where it stands there.
 """

@@ -38,9 +38,8 @@ import numpy as np
 from tools.example.accuracy import spread
 from tools.study.calibration_sources import SOURCES, calibration_set
 from tools.study.cases import Case, chooses_cases
-from zqc import pipeline
 from zqc.errors import ZqcError
-from zqc.recipe.recipe import EFFORTS, Recipe
+from zqc.recipe.recipe import EFFORTS
 from zqc.tuning.objective import USUAL, Objective
 
 
@@ -74,17 +73,6 @@ ROWS: Mapping[str, Row] = {
     "+ mixed bits": Row({"rounding": "learned", "weight_levels": "uniform"}),
     "+ log-affine": Row({"rounding": "learned"}),
 }
-
-
-@dataclass(frozen=True)
-class Objectives:
-    """Stands for ``Objective`` in the pipeline: one of its own, whatever the recipe says."""
-
-    one: Objective
-
-    def of(self, _: Recipe) -> Objective:
-        """That one."""
-        return self.one
 
 
 @click.command(context_settings={"show_default": True})
@@ -142,7 +130,7 @@ def _measured(
         output = images.parent / "learning.onnx"
         started = time.perf_counter()
         try:
-            with patch.object(pipeline, "Objective", Objectives(row.objective)):
+            with patch.object(Objective, "of", lambda _: row.objective):
                 case.compile(output, recipe, images=images, threads=threads)
         except ZqcError as error:
             click.echo(f"{case.name}: {error}", err=True)

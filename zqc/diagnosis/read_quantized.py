@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -182,9 +182,7 @@ def _shift(pair: ir.Node, step: NDArray[np.float64], zero: NDArray[np.float64]) 
 
     What reads the tensor has them in its bias.
     """
-    node = producer_of(pair.inputs[0])
-    while node is not None and node.op_type in PAIR | LAYOUT | {"MaxPool", "Resize", "Pad"}:
-        node = producer_of(node.inputs[0])
+    node = _behind_which(pair.inputs[0], PAIR | LAYOUT | {"MaxPool", "Resize", "Pad"})
     # What is added to the picture itself is how the model was written.
     behind = node is not None and node.op_type == "Add" and producer_of(node.inputs[0]) is not None
     added = scalar(node.inputs[1]) if node is not None and behind else None
@@ -247,10 +245,14 @@ def _own_pairs(
 
 def _quantizer_before(value: ir.Value | None) -> ir.Node | None:
     """The QuantizeLinear that a layer's input comes from, through what only moves values."""
+    node = _behind_which(value, (_ON_THE_WAY | {"MaxPool", "Resize"}) - {"QuantizeLinear"})
+    return node if node is not None and node.op_type == "QuantizeLinear" else None
+
+
+def _behind_which(value: ir.Value | None, on_the_way: Collection[str]) -> ir.Node | None:
+    """The node that a value comes from, through operators of these types."""
     node = producer_of(value)
-    while node is not None and node.op_type != "QuantizeLinear":
-        if node.op_type not in _ON_THE_WAY | {"MaxPool", "Resize"}:
-            return None
+    while node is not None and node.op_type in on_the_way:
         node = producer_of(node.inputs[0])
     return node
 

@@ -115,8 +115,10 @@ def best_weight(match: Match) -> NDArray[np.float64]:
     if bits > _BIT_LIMIT // 2:
         return np.asarray(weight, np.float64)
     axis = match.layer.output_axis
-    channels = weight.reshape(1, -1) if match.quantized.per_tensor else weight
-    exponents = weight_exponents(channels, bits=bits, axis=0 if channels is not weight else axis)
+    channels = np.moveaxis(weight, axis, 0)
+    if match.quantized.per_tensor:
+        channels = channels.reshape(1, -1)
+    exponents = weight_exponents(channels, bits=bits, axis=0)
     step = along(axis, scales(exponents, bits=bits, signed=True), weight.ndim)
     return np.asarray(fake_quantize(weight.astype(np.float64), step, bits=bits, signed=True))
 

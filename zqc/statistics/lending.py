@@ -110,7 +110,7 @@ def lend(weights: Weights, model: ir.Model) -> Lent:
         used=used,
         unused=(
             *(norm.name for norm in norms if not search.used[norm.name]),
-            *(f"{name} (damaged)" for name in damaged_norms(weights)),
+            *(f"{name} (damaged)" for name in damaged_norms(weights, norms)),
         ),
         contradicted=tuple(name for name in dict.fromkeys(search.contradicted) if name not in used),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,23 +81,11 @@ class TrainedKernel:
 
 def norms_of(weights: Weights) -> tuple[TrainedNorm, ...]:
     """Every BatchNorm of a file, in its order, but those that are damaged."""
-    return tuple(norm for norm in _norms(weights).values() if norm is not None)
-
-
-def damaged_norms(weights: Weights) -> tuple[str, ...]:
-    """The names of those that are no statistics: variances below 0, not finite, of other sizes."""
-    return tuple(name for name, norm in _norms(weights).items() if norm is None)
-
-
-def _norms(weights: Weights) -> dict[str, TrainedNorm | None]:
-    found: dict[str, TrainedNorm | None] = {}
+    found = []
     for place, (name, mean) in enumerate(weights.arrays.items()):
         layer = _layer(name, "running_mean")
         variance = weights.arrays.get(_member(layer, "running_var")) if layer is not None else None
-        if layer is None or variance is None:
-            continue
-        found[layer] = None
-        if mean.ndim != 1 or mean.shape != variance.shape:
+        if layer is None or variance is None or mean.ndim != 1 or mean.shape != variance.shape:
             continue
         arrays = [mean, variance]
         for key, default in (("weight", 1.0), ("bias", 0.0)):
@@ -107,8 +96,26 @@ def _norms(weights: Weights) -> dict[str, TrainedNorm | None]:
         if all(np.isfinite(array).all() for array in wide) and (wide[1] >= 0).all():
             first, second, scale, shift = wide
             eps = weights.eps.get(layer)
-            found[layer] = TrainedNorm(layer, first, second, scale, shift, eps, place)
-    return found
+            found.append(TrainedNorm(layer, first, second, scale, shift, eps, place))
+    return tuple(found)
+
+
+def damaged_norms(weights: Weights, sound: Sequence[TrainedNorm]) -> tuple[str, ...]:
+    """The names of the others: variances below 0, numbers that are not finite, sizes that differ.
+
+    Args:
+        weights: The file.
+        sound: What ``norms_of`` finds in it.
+    """
+    known = {norm.name for norm in sound}
+    layers = (_layer(name, "running_mean") for name in weights.arrays)
+    return tuple(
+        layer
+        for layer in layers
+        if layer is not None
+        and layer not in known
+        and _member(layer, "running_var") in weights.arrays
+    )
 
 
 def kernels_of(weights: Weights) -> tuple[TrainedKernel, ...]:

@@ -3,8 +3,10 @@
 import pytest
 
 import zqc
+from tools.study import learning
+from tools.study.cases import EXAMPLE, Case
 from tools.study.learning import _LEARNED, ROWS, bits_of
-from zqc.tuning.objective import USUAL
+from zqc.tuning.objective import USUAL, Objective
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -24,3 +26,14 @@ def test_the_last_rows_are_what_learned_rounding_does():
     assert levels.options == {"rounding": "learned"}
     assert mixed.options == {**levels.options, "weight_levels": "uniform"}
     assert last.options == {**mixed.options, "uniform_bits": True} == _LEARNED
+
+
+def test_a_row_is_learned_with_its_own_objective(monkeypatch, tmp_path):
+    """Whatever the recipe says, and not for good."""
+    seen = []
+    monkeypatch.setattr(Case, "compile", lambda *_, **__: seen.append(Objective.of(zqc.Recipe())))
+    monkeypatch.setattr(learning, "scores", lambda *_: {})
+    row = ROWS["learned"]
+    learning._measured(EXAMPLE, row, bits_of("W4A4"), {0: tmp_path / "pictures.npz"}, 1)
+    assert seen == [row.objective]
+    assert Objective.of(zqc.Recipe()) == USUAL != row.objective
